@@ -1,0 +1,66 @@
+# wftrace: see `make help`. Every product goes to build/.
+B        := build
+CC       ?= gcc
+CLANG    ?= $(firstword $(shell command -v clang-14 clang-19 clang 2>/dev/null) clang)
+BPFTOOL  ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
+ARCH     ?= x86
+PKGS     := libbpf libprotobuf-c libcurl yaml-0.1 zlib libelf
+VERSION  := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter -Werror
+OPT      ?= -O2 -g
+CFLAGS   := -std=gnu17 $(OPT) $(WARN) -D_GNU_SOURCE -DWF_VERSION='"$(VERSION)"' -MMD -MP -Iuser -I. -I$(B)/gen $(shell pkg-config --cflags $(PKGS) 2>/dev/null) $(SAN)
+LDFLAGS  := $(SAN)
+LIBS      = $(shell pkg-config --libs $(PKGS)) -lm -lpthread
+
+FOLDERS  := base config probe ingest stream protocol workflow trace pipeline export store self cli
+SRC      := $(foreach d,$(FOLDERS),$(wildcard user/$(d)/*.c))
+OBJ      := $(SRC:user/%.c=$(B)/obj/%.o)
+BPF_SRC  := $(wildcard bpf/*.bpf.c)
+BPF_OBJ  := $(BPF_SRC:bpf/%.bpf.c=$(B)/bpf/%.bpf.o)
+SKEL     := $(BPF_SRC:bpf/%.bpf.c=$(B)/gen/%.skel.h)
+PROTO    := $(wildcard proto/*.proto)
+PROTO_C  := $(PROTO:proto/%.proto=$(B)/gen/%.pb-c.c)
+PROTO_O  := $(PROTO_C:$(B)/gen/%.c=$(B)/obj/gen/%.o)
+PACKS    := $(wildcard user/workflow/packs/*.yaml)
+
+all: $(B)/wftrace ## build build/wftrace
+
+$(B)/wftrace: $(OBJ) $(PROTO_O) $(B)/obj/main.o
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(B)/obj/%.o: user/%.c | $(PROTO_C) $(SKEL)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -c -o $@ $<
+$(B)/obj/gen/%.o: $(B)/gen/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -Wno-error -c -o $@ $<
+$(B)/gen/%.pb-c.c: proto/%.proto
+	@mkdir -p $(@D)
+	protoc-c --proto_path=proto --c_out=$(B)/gen $<
+$(B)/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h) $(wildcard vmlinux/*.h)
+	@mkdir -p $(@D)
+	$(CLANG) -g -O2 -mcpu=v2 -target bpf -D__TARGET_ARCH_$(ARCH) -Wall -Wno-unused-function -Ivmlinux -Ibpf -I. -c -o $@ $<
+$(B)/gen/%.skel.h: $(B)/bpf/%.bpf.o
+	@mkdir -p $(@D)
+	$(BPFTOOL) gen skeleton $< name $*_bpf > $@.tmp && mv $@.tmp $@
+
+# A unit test names the folders it links in its first lines: «/* needs: base trace */» (also: gen, for the protobuf code).
+$(B)/tests/unit/%: tests/unit/%.c
+	@mkdir -p $(@D)
+	$(eval NEED := $(shell sed -n 's/.*needs:\([a-z ]*\).*/\1/p' $< | head -1))
+	+@$(MAKE) --no-print-directory $(foreach d,$(filter-out gen,$(NEED)),$(patsubst user/%.c,$(B)/obj/%.o,$(wildcard user/$(d)/*.c))) $(if $(filter gen,$(NEED)),$(PROTO_O))
+	$(CC) $(CFLAGS) -o $@ $< $(foreach d,$(filter-out gen,$(NEED)),$(patsubst user/%.c,$(B)/obj/%.o,$(wildcard user/$(d)/*.c))) $(if $(filter gen,$(NEED)),$(PROTO_O)) $(LDFLAGS) -lcmocka $(LIBS)
+
+UNIT     := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
+unit: $(UNIT) ## unit tests
+	@fail=0; for t in $(UNIT); do $$t >$$t.log 2>&1 || { fail=1; cat $$t.log; echo "FAILED $$t"; }; done; exit $$fail
+
+clean: ## remove build/
+	rm -rf $(B)
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
+.PHONY: all unit clean help
+.SECONDARY:

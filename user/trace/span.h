@@ -1,0 +1,150 @@
+/* The span: what every stage after trace/ speaks. OTLP data model, semantic conventions' names.
+ *
+ * A span owns its text in one inline arena of bounded size, so that a span is one allocation, taken from a pool and
+ * given back; nothing is allocated per attribute. What does not fit is left out and counted on the span
+ * (dropped_*_count, as OTLP wants) and in the ledger. */
+#ifndef WF_TRACE_SPAN_H
+#define WF_TRACE_SPAN_H
+
+#include "base/base.h"
+
+#define TRACE_ID_LEN 16
+#define SPAN_ID_LEN 8
+
+struct span_context {
+    u8 trace_id[TRACE_ID_LEN]; /* all zero: invalid */
+    u8 span_id[SPAN_ID_LEN];
+    u8 flags; /* W3C trace flags: 1 = sampled */
+};
+static inline bool span_context_valid(const struct span_context *c)
+{
+    static const u8 zero[TRACE_ID_LEN];
+    return memcmp(c->trace_id, zero, TRACE_ID_LEN) && memcmp(c->span_id, zero, SPAN_ID_LEN);
+}
+
+enum attr_type { ATTR_STR, ATTR_INT, ATTR_DOUBLE, ATTR_BOOL, ATTR_STRV };
+
+/* One attribute. `key` outlives the process (a literal or interned by intern()); text lies in the owner's arena.
+ * ATTR_STRV: `len` bytes of NUL-terminated strings back to back. */
+struct attr {
+    const char *key;
+    u16 type; /* enum attr_type */
+    u16 len;  /* text bytes, without a NUL */
+    union {
+        s64 i;
+        double d;
+        bool b;
+        const char *s; /* also NUL-terminated */
+    };
+};
+
+/* A bounded set of attributes over a bounded arena: used by messages (protocol/), spans and resources. */
+struct attr_set {
+    struct attr *v;
+    char *text;
+    u16 n, max;
+    u16 used, text_max;
+    u16 dropped;
+};
+/* Setting a key again replaces it. All copy. false: no room (counted in `dropped`). */
+bool attr_str(struct attr_set *set, const char *key, struct slice value); /* invalid UTF-8 is replaced by U+FFFD */
+bool attr_int(struct attr_set *set, const char *key, s64 value);
+bool attr_double(struct attr_set *set, const char *key, double value);
+bool attr_bool(struct attr_set *set, const char *key, bool value);
+bool attr_strv(struct attr_set *set, const char *key, const struct slice *values, size_t n);
+const struct attr *attr_get(const struct attr_set *set, const char *key); /* NULL when absent */
+void attr_set_copy(struct attr_set *to, const struct attr_set *from);     /* adds all of from */
+char *attr_text(struct attr_set *set, struct slice s); /* s copied into the arena, NUL-terminated; NULL: no room */
+const char *intern(const char *key);                   /* one copy for the process's life; thread-safe */
+
+/* What produced a span: OTLP resource. Counted reference, immutable once shared. */
+struct resource {
+    int refs; /* atomic */
+    u64 id;   /* for grouping; unique in this process's life */
+    struct attr_set attrs;
+    struct attr attr_v[48];
+    char text_v[4096];
+};
+struct resource *resource_new(void);
+struct resource *resource_ref(struct resource *r);
+struct resource *resource_unref(struct resource *r); /* returns NULL; NULL is fine */
+const char *resource_service(const struct resource *r); /* service.name, or "unknown_service" */
+
+enum span_kind { SPAN_INTERNAL = 1, SPAN_SERVER = 2, SPAN_CLIENT = 3, SPAN_PRODUCER = 4, SPAN_CONSUMER = 5 };
+enum span_status { STATUS_UNSET = 0, STATUS_OK = 1, STATUS_ERROR = 2 };
+
+/* How a span's parent became known (attribute wftrace.parent.by), best evidence first. */
+enum join {
+    JOIN_ROOT,    /* no parent: it starts a trace */
+    JOIN_WIRE,    /* traceparent in the message */
+    JOIN_ENV,     /* TRACEPARENT in the environment */
+    JOIN_ENGINE,  /* the engine's own ids */
+    JOIN_UNIT,    /* top of its unit's stack: thread, context, greenlet */
+    JOIN_EDGE,    /* inherited over unit creation or hand-over */
+    JOIN_ANSWER,  /* closure by answer */
+    JOIN_SOCKET,  /* the two ends of one connection, both traced */
+    JOIN_PROCESS, /* the process's own span, or its parent process's */
+    JOIN_UNKNOWN, /* a parent surely exists; it could not be told */
+    JOIN_MAX,
+};
+extern const char *const join_name[JOIN_MAX];
+
+#define SPAN_ATTRS 40
+#define SPAN_EVENTS 4
+#define SPAN_EVENT_ATTRS 6
+#define SPAN_LINKS 4
+#define SPAN_TEXT 3072
+
+struct span_event {
+    const char *name; /* static or in the span's arena */
+    u64 time_ns;
+    struct attr attrs[SPAN_EVENT_ATTRS];
+    u8 n_attrs;
+};
+struct span_link {
+    struct span_context to;
+    const char *why; /* static; attribute wftrace.link.by */
+};
+
+struct span {
+    int refs; /* atomic */
+    struct span_context id;
+    u8 parent_id[SPAN_ID_LEN]; /* zero: root */
+    char tracestate[128];      /* "" when none */
+    u8 kind, status, join;
+    bool remote_parent;        /* the parent is in another process (OTLP flag bits 8, 9) */
+    u64 start_ns, end_ns;      /* wall clock, ns since 1970; end 0 while it runs */
+    const char *name;          /* in the arena; never NULL once started */
+    const char *status_message; /* or NULL */
+    const char *scope;         /* what made it: "http1", "postgres", "process", a rule's pack; static or interned */
+    struct resource *resource;
+    u32 tgid, tid;
+    struct attr_set attrs;
+    struct attr attr_v[SPAN_ATTRS];
+    struct span_event events[SPAN_EVENTS];
+    u8 n_events, dropped_events;
+    struct span_link links[SPAN_LINKS];
+    u8 n_links, dropped_links;
+    char text_v[SPAN_TEXT];
+    struct span *next_free;
+};
+struct span *span_new(void);               /* refs = 1, zeroed; NULL when the pool's ceiling is reached */
+struct span *span_ref(struct span *s);
+struct span *span_unref(struct span *s);   /* returns NULL; NULL is fine; drops the resource too */
+void span_pool_limit(u32 max_spans);       /* default 65536 */
+void span_set_name(struct span *s, struct slice name);
+void span_set_error(struct span *s, struct slice message); /* status ERROR; empty message: none */
+/* An `exception` event by the conventions: type, message, stack trace (empty slices are left out). */
+void span_add_exception(struct span *s, u64 time_ns, struct slice type, struct slice message, struct slice stacktrace);
+bool span_add_link(struct span *s, const struct span_context *to, const char *why);
+
+void hex_encode(const u8 *in, size_t n, char *out); /* 2n characters and a NUL */
+int hex_decode(const char *in, size_t n, u8 *out);  /* n characters, lower or upper case; -EINVAL */
+
+/* Where finished (and begun) spans go. One implementation per consumer: pipeline, test, replay. */
+struct span_sink {
+    void (*started)(struct span_sink *sink, struct span *s); /* may be NULL; borrowed */
+    void (*ended)(struct span_sink *sink, struct span *s);   /* takes the caller's reference */
+};
+
+#endif
