@@ -1,0 +1,53 @@
+/* The control of what is attached: loads the BPF objects, picks the form of each hook, follows processes, finds
+ * libraries and runtimes in them and probes those. The only part that speaks to libbpf besides ingest/ring.c. */
+#ifndef WF_PROBE_PROBE_H
+#define WF_PROBE_PROBE_H
+
+#include "base/base.h"
+#include <sys/types.h>
+
+struct rules;
+
+struct probe_options {
+    u32 ring_bytes;      /* power of two; default 16 MiB */
+    u32 capture_call;    /* most bytes captured of one call; default 16384 */
+    u32 capture_budget;  /* bytes per run of one direction under HEAD; default 32768 */
+    u32 max_targets, max_conns;
+    bool no_tls, no_runtime; /* leave library probes out */
+    const char *force;   /* for tests: "tp_btf", "fentry", "kprobe", "tracepoint", comma-separated ladder */
+};
+
+struct probes;
+
+/* Loads and attaches the base hooks. Errors: -EPERM (privilege lacks: err says which capability and how to grant it),
+ * -EOPNOTSUPP (kernel lacks: err says what), others. `err` is a sentence for the user. */
+int probes_open(const struct probe_options *o, struct probes **ret, char *err, size_t err_size);
+struct probes *probes_close(struct probes *p); /* detaches everything; returns NULL */
+
+/* Makes a process (all its threads) a target; follow: its children as well. Scans it for libraries if it is running. */
+int probes_target(struct probes *p, pid_t tgid, bool follow);
+int probes_untarget(struct probes *p, pid_t tgid);
+
+/* Attaches the sites of the user's rules in every place they match; called once, before targets. err as above. */
+int probes_rules(struct probes *p, const struct rules *rules, char *err, size_t err_size);
+
+enum probe_verdict { PROBE_HEAD, PROBE_IGNORE, PROBE_ALL };
+int probes_verdict(struct probes *p, u64 conn, enum probe_verdict v, u32 budget);
+void probes_forget(struct probes *p, u64 conn);
+
+/* One turn of the reader: hands every waiting record to `take` in order; returns how many, or -errno. The control reads
+ * EXEC, MAPPED, EXIT itself on the way (to attach, to forget) and puts a PROCINFO record before the first other record
+ * of a process. Sleeps at most timeout_ms when there is nothing. */
+int probes_poll(struct probes *p, int timeout_ms, void (*take)(void *arg, const void *record, size_t len), void *arg);
+
+/* The report of doctor: one row per hook or capability. */
+struct probe_row {
+    char what[64];   /* "socket send", "process exit", "uprobes" */
+    char how[64];    /* "tp_btf", "fentry", "absent" */
+    char note[160];  /* what it means and what to do */
+    bool ok;
+};
+int probes_report(struct probe_row *rows, size_t max); /* probes only features; needs no open probes; count or -errno */
+void probes_stats(struct probes *p, u64 *ret, size_t n, const char *const **ret_names); /* kernel counters */
+
+#endif
