@@ -1,0 +1,80 @@
+/* The protocol contract: bytes of one connection → messages. A family member is one file that ends in its
+ * `const struct protocol` and one line in protocol.def; its cases lie in tests/wire/<name>/.
+ *
+ * A parser is pure: no clock, no log, no allocation. It sees the bytes of one direction at a time (REQUEST or RESPONSE;
+ * stream/ turns send/receive into that by the connection's role), borrows them, and writes what a message says straight
+ * into `struct message` with the semantic conventions' names. Both directions share one state. */
+#ifndef WF_PROTOCOL_PROTOCOL_H
+#define WF_PROTOCOL_PROTOCOL_H
+
+#include "trace/span.h"
+
+enum side { SIDE_REQUEST, SIDE_RESPONSE }; /* travelling from the client, from the server */
+
+/* What may be written down (rows E8). strict: no literals, values, bodies, query strings. */
+struct privacy {
+    bool keep_values; /* --privacy off: statements and keys as they are */
+};
+
+enum sniff { SNIFF_NO, SNIFF_MAYBE /* more bytes may tell */, SNIFF_REQUEST, SNIFF_RESPONSE };
+
+/* What one message says. Reused by its owner; cleared by message_clear(). */
+struct message {
+    char name[128];             /* low-cardinality span name; requests */
+    const char *error_type;     /* set: the exchange failed (text in attrs' arena or static) */
+    const char *error_message;  /* or NULL */
+    char traceparent[64];       /* W3C, "" when absent; requests */
+    char tracestate[128];
+    char baggage[256];
+    u16 answers;                /* requests: how many responses will come; 0 = one-way. Default 1 */
+    bool interim;               /* responses: a 1xx or notification: does not answer */
+    bool no_span;               /* housekeeping (start-up, authentication …): paired but not shown */
+    struct attr_set attrs;
+    struct attr attr_v[24];
+    char text_v[3072];
+};
+void message_clear(struct message *m);
+
+enum parse_status {
+    PARSE_MORE,    /* needs more bytes than given; *ret_used may still be > 0 */
+    PARSE_NEXT,    /* consumed *ret_used, nothing to tell: call again */
+    PARSE_SKIP,    /* consumed *ret_used; the next *ret_skip bytes don't matter, captured or not */
+    PARSE_HEAD,    /* *ret_msg begins a message whose end will be told by PARSE_DONE */
+    PARSE_DONE,    /* the begun message of this side ends here (after ret_used [+ ret_skip] bytes); *ret_msg may add facts */
+    PARSE_MESSAGE, /* HEAD and DONE in one */
+    PARSE_BAD,     /* not this protocol's; caller resynchronises or gives up */
+    PARSE_SWITCH,  /* the connection speaks something else from here on (TLS, WebSocket, replication …) */
+};
+struct parse_result {
+    enum parse_status status;
+    size_t used;
+    u64 skip;                /* with SKIP, HEAD, DONE, MESSAGE: bytes after `used` that don't matter; they count as the message's */
+    const char *switch_to;   /* protocol name, "tls", or NULL: opaque */
+};
+
+struct protocol {
+    const char *name;        /* configuration key, scope of its spans */
+    size_t state_size;       /* bytes, zeroed by stream/ before init */
+    u32 want;                /* bytes per run that the kernel should capture; 0: all */
+    enum sniff (*sniff)(struct slice head);
+    void (*init)(void *st, bool server /* our end is the server */, const struct privacy *p);
+    /* `msg` is clear on entry. May be called with nothing new to emit messages that need no bytes (used = 0). */
+    struct parse_result (*parse)(void *st, enum side side, struct slice in, struct message *msg);
+    /* After a gap or PARSE_BAD: offset in `in` at which a message surely begins, or -1. Also resets that side. NULL: only
+     * at a change of direction. `lost`: bytes missing (0 after BAD). */
+    ptrdiff_t (*resync)(void *st, enum side side, struct slice in, u64 lost);
+    /* The connection closed: a message that only ends with it (HTTP/1.0 body) is done. NULL: nothing ends that way. */
+    enum parse_status (*eof)(void *st, enum side side, struct message *msg);
+};
+extern const struct protocol *const protocols[]; /* NULL-terminated, in order of sniffing, from protocol.def */
+const struct protocol *protocol_by_name(const char *name);
+
+/* sql.c: one statement → its summary («SELECT orders users», ≤ 255 bytes: operation and targets) and its text with every
+ * literal replaced by `?`. Both truncated to fit, on a character boundary. Never fails: what isn't understood is left out. */
+void sql_summarise(struct slice sql, char *ret_summary, size_t summary_size, char *ret_operation, size_t op_size);
+size_t sql_strip_literals(struct slice sql, char *out, size_t size);
+
+/* route.c: /orders/8231/items/8f14e45f → /orders/{id}/items/{id}: the stated rule of docs/configuration.md. */
+size_t route_of_path(struct slice path, char *out, size_t size);
+
+#endif
