@@ -1,0 +1,63 @@
+/* The tracer: whose activity is it? Keeps processes, units and open activities, and turns exchanges, processes and
+ * declared activities into spans with the right parent. One per shard; fed with every event before anyone else sees it.
+ *
+ * Parent of anything new, best evidence first: context on the wire or in the environment · engine's ids (caller gives
+ * them) · the top of its unit's stack · what its unit inherited when it was made or handed an object · for native pools
+ * the request that its thread answers next · the process. Two plausible parents mean none (JOIN_UNKNOWN). */
+#ifndef WF_TRACE_TRACER_H
+#define WF_TRACE_TRACER_H
+
+#include "ingest/event.h"
+#include "trace/span.h"
+
+struct tracer_options {
+    const char *service;             /* --service: overrides service.name of every process; or NULL */
+    struct span_context root;        /* TRACEPARENT that wftrace itself was given; invalid when none */
+    const char *root_state;          /* its tracestate, or NULL */
+    bool keep_values;                /* --privacy off */
+    s64 wall_minus_boot;             /* ns; live: measured at start and at every tick */
+    u64 seed[2];                     /* of the id generator; 0: from the system */
+    u32 max_processes, max_units, max_open; /* defaults 65536, 262144, 65536 */
+};
+struct tracer;
+struct tracer *tracer_new(const struct tracer_options *o, struct span_sink *sink);
+struct tracer *tracer_free(struct tracer *t); /* ends what is open with wftrace.unfinished = true */
+void tracer_event(struct tracer *t, const struct event *e); /* processes, units, hand-overs; ignores the rest */
+void tracer_tick(struct tracer *t, u64 now_boot, s64 wall_minus_boot);
+struct exchange_sink *tracer_exchanges(struct tracer *t); /* for stream_new() */
+
+/* One open activity: workflow/ makes these for probe hits, pipes and engines. */
+struct activity {
+    struct span *span; /* borrowed while open; add attributes, name, events freely until activity_end */
+    u64 start;         /* boot ns */
+    u32 tgid, tid;
+    u64 unit;
+    /* private to trace/ */
+    u32 generation;
+    bool pushed, open;
+    struct activity *below, *next;
+    void *owner;
+};
+struct activity_start {
+    u64 time; /* boot ns */
+    u32 tgid, tid;
+    u64 unit;
+    enum span_kind kind;
+    const char *scope;          /* static or interned */
+    struct slice name;
+    bool push;                  /* what starts in its unit while it runs becomes its child */
+    const struct span_context *parent; /* known by an id, or NULL: found by unit */
+    enum join join;             /* with parent */
+};
+struct activity *activity_begin(struct tracer *t, const struct activity_start *a); /* NULL: ceiling reached (counted) */
+void activity_end(struct tracer *t, struct activity *a, u64 time); /* hands the span on; `a` is gone */
+
+/* Resource of a process (service.name, process.*, host.*, container.*); borrowed; never NULL. */
+struct resource *tracer_resource(struct tracer *t, u32 tgid);
+u64 tracer_wall(const struct tracer *t, u64 boot);
+
+/* "00-…-…-01" → context; -EINVAL when it breaks W3C trace-context level 2. */
+int traceparent_parse(struct slice text, struct span_context *ret);
+void traceparent_format(const struct span_context *c, char out[56]);
+
+#endif
