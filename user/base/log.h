@@ -10,7 +10,8 @@ extern enum log_level log_level; /* LOG_WARN unless -v (INFO), -vv (DEBUG) or -q
 
 void log_at(enum log_level level, const char *topic, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* While a live picture owns the terminal, complete lines go through this hook instead. NULL: plain standard error. */
+/* While a live picture owns the terminal, complete lines (without their newline) go through this hook instead, from any
+ * thread. NULL: plain standard error. */
 extern void (*log_hook)(const char *line);
 
 #define log_error(topic, ...) log_at(LOG_ERROR, topic, __VA_ARGS__)

@@ -165,6 +165,8 @@ static u32 entry_carve(struct table *t)
         t->free_head = entry_at(t, i)->chain;
         return i;
     }
+    if(t->made >= t->spec.max) /* only from inside a drop callback, while its entry is between two lists */
+        return NONE;
     if(t->made % t->per_chunk == 0) {
         u8 *chunk = malloc((size_t)t->per_chunk * t->entry_size);
         if(!chunk)

@@ -55,7 +55,8 @@ bool attr_strv(struct attr_set *set, const char *key, const struct slice *values
 const struct attr *attr_get(const struct attr_set *set, const char *key); /* NULL when absent */
 void attr_set_copy(struct attr_set *to, const struct attr_set *from);     /* adds all of from */
 char *attr_text(struct attr_set *set, struct slice s); /* s copied into the arena, NUL-terminated; NULL: no room */
-const char *intern(const char *key);                   /* one copy for the process's life; thread-safe */
+char *attr_text_cut(struct attr_set *set, struct slice s, size_t max); /* as attr_text, but keeps what fits in `max` bytes */
+const char *intern(const char *key); /* one copy for the process's life; thread-safe; shared name past 65,536 keys */
 
 /* What produced a span: OTLP resource. Counted reference, immutable once shared. */
 struct resource {
