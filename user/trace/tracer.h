@@ -17,7 +17,7 @@ struct tracer_options {
     bool keep_values;                /* --privacy off */
     s64 wall_minus_boot;             /* ns; live: measured at start and at every tick */
     u64 seed[2];                     /* of the id generator; 0: from the system */
-    u32 max_processes, max_units, max_open; /* defaults 65536, 262144, 65536 */
+    u32 max_processes, max_units, max_open; /* defaults 16384, 65536, 65536 */
 };
 struct tracer;
 struct tracer *tracer_new(const struct tracer_options *o, struct span_sink *sink);

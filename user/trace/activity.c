@@ -1,0 +1,179 @@
+/* Open activities: a pool with weak references, begin and end, and the hand-over of finished spans.
+ *
+ * Slots live in chunks that are never freed while the tracer lives, so that a weak reference may always look at its
+ * target's generation. */
+#include "trace/internal.h"
+
+#define CHUNK 256
+
+static struct activity *slot_take(struct tracer *t)
+{
+    if (!t->free) {
+        if (t->n_chunks * CHUNK >= t->o.max_open)
+            return NULL;
+        struct activity_slot **grown = realloc(t->chunks, (t->n_chunks + 1) * sizeof(*grown));
+        if (!grown)
+            return NULL;
+        t->chunks = grown;
+        struct activity_slot *chunk = calloc(CHUNK, sizeof(*chunk));
+        if (!chunk)
+            return NULL;
+        t->chunks[t->n_chunks++] = chunk;
+        for (size_t i = 0; i < CHUNK; i++) {
+            chunk[i].a.next = t->free;
+            t->free = &chunk[i].a;
+        }
+    }
+    struct activity *a = t->free;
+    t->free = a->next;
+    u32 generation = a->generation + 1;
+    memset(slot_of(a), 0, sizeof(struct activity_slot));
+    a->generation = generation;
+    a->open = true;
+    t->open++;
+    return a;
+}
+
+static void slot_give(struct tracer *t, struct activity *a)
+{
+    a->open = false;
+    a->generation++;
+    a->span = NULL;
+    a->next = t->free;
+    t->free = a;
+    t->open--;
+}
+
+static void set_root(struct tracer *t, struct span *s)
+{
+    id_make(t, s->id.trace_id, TRACE_ID_LEN);
+    s->id.flags = 1;
+    memset(s->parent_id, 0, SPAN_ID_LEN);
+}
+
+static void set_parent(struct span *s, const struct span_context *p, bool remote)
+{
+    memcpy(s->id.trace_id, p->trace_id, TRACE_ID_LEN);
+    memcpy(s->parent_id, p->span_id, SPAN_ID_LEN);
+    s->id.flags = p->flags;
+    s->remote_parent = remote;
+}
+
+struct activity *activity_open(struct tracer *t, const struct activity_start *s, enum activity_of of, const struct parent *p)
+{
+    struct activity *a = slot_take(t);
+    struct span *span = a ? span_new() : NULL;
+    if (!span) {
+        if (a)
+            slot_give(t, a);
+        ledger_add(spans_dropped_open, 1);
+        return NULL;
+    }
+    a->span = span;
+    a->start = s->time;
+    a->tgid = s->tgid;
+    a->tid = s->tid;
+    a->unit = s->unit;
+    slot_of(a)->of = of;
+    id_make(t, span->id.span_id, SPAN_ID_LEN);
+    if (s->parent && span_context_valid(s->parent)) {
+        set_parent(span, s->parent, true);
+        span->join = s->join;
+    } else if (p->a) {
+        set_parent(span, &p->a->span->id, false);
+        span->join = p->join;
+        slot_of(p->a)->children++;
+    } else {
+        set_root(t, span);
+        span->join = p->join;
+    }
+    span->kind = s->kind;
+    span->scope = s->scope;
+    span->tgid = s->tgid;
+    span->tid = s->tid;
+    span->start_ns = tracer_wall(t, s->time);
+    span->resource = resource_ref(tracer_resource(t, s->tgid));
+    span_set_name(span, s->name);
+    ledger_add(spans_started, 1);
+    if (s->push)
+        unit_push(t, a);
+    if (t->sink->started)
+        t->sink->started(t->sink, span);
+    return a;
+}
+
+struct activity *activity_begin(struct tracer *t, const struct activity_start *s)
+{
+    struct parent p = { 0 };
+    if (!s->parent)
+        p = parent_find(t, s->tgid, s->tid, s->unit);
+    return activity_open(t, s, OF_OTHER, &p);
+}
+
+void activity_adopt(struct tracer *t, struct activity *child, struct activity *parent, enum join join)
+{
+    if (slot_of(child)->children) { /* others carry its trace id already: tie, don't move */
+        span_add_link(child->span, &parent->span->id, join_name[join]);
+        return;
+    }
+    set_parent(child->span, &parent->span->id, parent->tgid != child->tgid);
+    child->span->join = join;
+    slot_of(parent)->children++;
+}
+
+static void hand_on(struct tracer *t, struct activity *a)
+{
+    struct span *span = a->span;
+    attr_str(&span->attrs, "wftrace.parent.by", slice_str(join_name[span->join]));
+    slot_give(t, a);
+    ledger_add(spans_ended, 1);
+    t->sink->ended(t->sink, span);
+}
+
+void activity_end(struct tracer *t, struct activity *a, u64 time)
+{
+    if (!a->open || slot_of(a)->done)
+        return;
+    if (a->pushed)
+        unit_pop(t, a);
+    a->span->end_ns = tracer_wall(t, time < a->start ? a->start : time);
+    if (a->span->end_ns < a->span->start_ns)
+        a->span->end_ns = a->span->start_ns;
+    if (slot_of(a)->join_hash)
+        table_del(t->joins, &slot_of(a)->join_hash);
+    slot_of(a)->done = true;
+    if (!slot_of(a)->waiting)
+        hand_on(t, a);
+}
+
+void activity_release(struct tracer *t, struct activity *a)
+{
+    slot_of(a)->waiting = false;
+    if (slot_of(a)->done)
+        hand_on(t, a);
+}
+
+void activities_finish(struct tracer *t)
+{
+    for (u32 c = 0; c < t->n_chunks; c++) {
+        for (u32 i = 0; i < CHUNK; i++) {
+            struct activity_slot *slot = &t->chunks[c][i];
+            if (!slot->a.open)
+                continue;
+            slot->waiting = false;
+            if (slot->done) {
+                hand_on(t, &slot->a);
+                continue;
+            }
+            attr_bool(&slot->a.span->attrs, "wftrace.unfinished", true);
+            activity_end(t, &slot->a, t->now);
+        }
+    }
+}
+
+void activities_free(struct tracer *t)
+{
+    for (u32 c = 0; c < t->n_chunks; c++)
+        free(t->chunks[c]);
+    free(t->chunks);
+}

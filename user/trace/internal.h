@@ -1,0 +1,135 @@
+/* What the files of trace/ share. Nobody outside includes this. */
+#ifndef WF_TRACE_INTERNAL_H
+#define WF_TRACE_INTERNAL_H
+
+#include "base/table.h"
+#include "self/ledger.h"
+#include "stream/stream.h"
+#include "trace/tracer.h"
+
+/* A reference that dies with its activity: activities are pooled and never freed, so the generation can be compared. */
+struct weak {
+    struct activity *a;
+    u32 generation;
+};
+static inline struct weak weak_to(struct activity *a) { return (struct weak){ a, a ? a->generation : 0 }; }
+static inline struct activity *weak_get(struct weak w)
+{
+    return w.a && w.a->open && w.a->generation == w.generation ? w.a : NULL;
+}
+
+/* The owner of work: a thread (of == 0, id = tid) or what a runtime runs on it (of == 1, id = its address). */
+struct unit_key {
+    u32 tgid, of;
+    u64 id;
+};
+
+#define PENDING_MAX 64
+struct unit {
+    struct activity *top;     /* innermost open activity pushed here */
+    struct weak inherited;    /* label from the unit that made this one, or from a hand-over */
+    struct weak fresh;        /* threads: the request just read here, until anything else happens on the thread */
+    u64 bound_conn;           /* the one connection whose requests this unit's children serve; 0 none yet */
+    struct pending *pending;  /* threads of native pools: calls that wait for their thread's answer, newest first */
+    u16 n_pending;
+    u16 requests;             /* server requests among the open activities */
+    bool edged;               /* made by an edge we saw: having no label means having no parent */
+    bool poisoned;            /* seen after requests of two connections: never takes `fresh` again */
+    bool received;            /* has read a request itself: no closure by answer */
+};
+
+/* A finished or running call whose parent will be told by the thread's next answer. */
+struct pending {
+    struct activity *a;
+    struct pending *next;
+};
+
+struct process {
+    u32 tgid, ppid;
+    struct activity *activity;  /* its own span, NULL for mere forks and attached ones */
+    struct weak maker;          /* label of the unit that forked it */
+    struct resource *resource;
+    u64 born;                   /* boot ns, 0 unknown */
+    u32 requests;               /* server requests open in it */
+    u32 execs;
+    bool from_start;            /* every unit of its image was made under our eyes */
+    bool python, go;            /* runtimes in which a native thread is no unit of work */
+    bool oom;
+    bool exited;
+    char comm[16];
+};
+
+enum activity_of { OF_OTHER, OF_SERVER, OF_CLIENT, OF_PROCESS };
+
+/* The private side of an activity, allocated with it. */
+struct activity_slot {
+    struct activity a;
+    struct unit_key key;    /* where it is pushed */
+    enum activity_of of;
+    u64 conn;               /* exchanges */
+    u32 children;           /* spans that already carry its trace id */
+    bool waiting;           /* in a pending list: not to be handed on yet */
+    bool done;              /* ended while waiting */
+    bool joined_late;       /* a root that a peer on this host may still adopt */
+    u64 join_hash;          /* in tracer.joins, 0 none */
+};
+static inline struct activity_slot *slot_of(struct activity *a) { return container_of(a, struct activity_slot, a); }
+
+struct parent {
+    struct activity *a;
+    enum join join;
+    bool wait; /* closure by answer may still tell */
+};
+
+struct tracer {
+    struct tracer_options o;
+    struct span_sink *sink;
+    struct table *processes, *units, *handovers, *joins;
+    struct activity_slot **chunks;
+    u32 n_chunks;
+    struct activity *free;
+    u32 open;
+    u64 rng[2];
+    s64 wall_minus_boot;
+    u64 now;
+    struct exchange_sink exchanges;
+    struct resource *unknown;
+};
+
+/* activity.c */
+struct activity *activity_open(struct tracer *t, const struct activity_start *s, enum activity_of of, const struct parent *p);
+void activity_adopt(struct tracer *t, struct activity *child, struct activity *parent, enum join join);
+void activity_release(struct tracer *t, struct activity *a); /* a waiting one's parent is decided */
+void activities_free(struct tracer *t);
+void activities_finish(struct tracer *t); /* ends what is open, marked unfinished */
+
+/* unit.c */
+struct unit_key unit_resolve(struct tracer *t, u32 tgid, u32 tid, u64 unit);
+struct unit *unit_get(struct tracer *t, struct unit_key key); /* makes it; NULL on no memory */
+struct activity *unit_label(struct tracer *t, u32 tgid, u32 tid, u64 unit, enum join *ret_join);
+void unit_push(struct tracer *t, struct activity *a);
+void unit_pop(struct tracer *t, struct activity *a);
+struct parent parent_find(struct tracer *t, u32 tgid, u32 tid, u64 unit);
+void units_event(struct tracer *t, const struct event *e);
+void unit_wait(struct tracer *t, struct activity *a);                             /* into its thread's pending list */
+void unit_answered(struct tracer *t, struct activity *request, u32 tgid, u32 tid, u64 request_start);
+void unit_drop(void *tracer, const void *key, void *value, enum table_drop_cause cause);
+void pending_expire(struct tracer *t);
+
+/* process.c */
+struct process *process_get(struct tracer *t, u32 tgid); /* makes it; NULL on no memory */
+void processes_event(struct tracer *t, const struct event *e);
+void process_drop(void *tracer, const void *key, void *value, enum table_drop_cause cause);
+
+/* service.c: the resource of one process from its PROCINFO text (may be empty). */
+struct resource *service_resource(const struct tracer_options *o, u32 tgid, struct slice procinfo);
+
+/* exchange.c, join.c */
+void exchanges_init(struct tracer *t);
+/* Both ends of a connection on this host: the client's span becomes the parent of the server's. */
+void join_offer(struct tracer *t, struct activity *a, const struct exchange *x);
+
+/* context.c */
+void id_make(struct tracer *t, u8 *out, size_t n);
+
+#endif

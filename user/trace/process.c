@@ -1,0 +1,270 @@
+/* Processes: who made whom, and the span of each that ran a program.
+ *
+ * A process that called exec is an activity from its first exec to its end; the last image names it. A mere fork becomes
+ * one only when its end tells something: a status other than 0, a signal. Its calls belong to its maker meanwhile. */
+#include "trace/internal.h"
+#include <signal.h>
+
+struct process *process_get(struct tracer *t, u32 tgid)
+{
+    bool fresh;
+    struct process *p = table_put(t->processes, &tgid, &fresh);
+    if (p && fresh)
+        p->tgid = tgid;
+    return p;
+}
+
+void process_drop(void *tracer, const void *key, void *value, enum table_drop_cause cause)
+{
+    struct process *p = value;
+    if (cause == TABLE_EVICTED && p->activity && p->activity->open) {
+        attr_bool(&p->activity->span->attrs, "wftrace.unfinished", true);
+        activity_end(tracer, p->activity, ((struct tracer *)tracer)->now);
+    }
+    p->resource = resource_unref(p->resource);
+}
+
+static struct slice base_name(struct slice path)
+{
+    for (size_t i = path.n; i > 0; i--)
+        if (path.p[i - 1] == '/')
+            return slice_from(path, i);
+    return path;
+}
+
+/* Name, arguments: known at exec, again when one image replaces another. */
+static void describe_image(struct tracer *t, struct process *p, const struct event *e)
+{
+    struct span *s = p->activity->span;
+    struct slice exe = e->exec.filename, words[64];
+    size_t n = 0;
+    struct slice rest = e->exec.args;
+    while (rest.n && n < ARRAY_LEN(words)) {
+        ptrdiff_t end = slice_find(rest, 0);
+        words[n++] = end < 0 ? rest : slice_head(rest, (size_t)end);
+        rest = end < 0 ? slice_of(NULL, 0) : slice_from(rest, (size_t)end + 1);
+    }
+    attr_str(&s->attrs, "process.executable.name", base_name(exe));
+    attr_str(&s->attrs, "process.executable.path", exe);
+    attr_int(&s->attrs, "process.pid", p->tgid);
+    attr_int(&s->attrs, "process.parent_pid", p->ppid);
+    if (n)
+        attr_str(&s->attrs, "process.command", words[0]);
+    if (t->o.keep_values)
+        attr_strv(&s->attrs, "process.command_args", words, n);
+    else
+        attr_int(&s->attrs, "process.args_count", (s64)n);
+    span_set_name(s, exe.n ? base_name(exe) : slice_str("process"));
+}
+
+static void on_exec(struct tracer *t, const struct event *e)
+{
+    struct process *p = process_get(t, e->tgid);
+    if (!p)
+        return;
+    p->from_start = true;
+    p->python = p->go = false;
+    if (e->exec.ppid)
+        p->ppid = e->exec.ppid;
+    p->resource = resource_unref(p->resource);
+    struct activity *maker = weak_get(p->maker);
+    if (!p->activity || !p->activity->open) {
+        struct activity_start start = {
+            .time = e->time, .tgid = e->tgid, .tid = e->tid, .kind = SPAN_INTERNAL, .scope = "process",
+            .name = slice_str("process"),
+        };
+        struct parent parent = maker ? (struct parent){ maker, JOIN_EDGE, false } : parent_find(t, p->ppid, p->ppid, 0);
+        if (!parent.a && span_context_valid(&t->o.root)) {
+            start.parent = &t->o.root;
+            start.join = JOIN_ENV;
+        } else if (!parent.a) {
+            parent.join = JOIN_ROOT;
+        }
+        p->activity = activity_open(t, &start, OF_PROCESS, &parent);
+    }
+    p->execs++;
+    if (p->activity)
+        describe_image(t, p, e);
+}
+
+/* wait(2) status → attributes, status, error type. */
+static void describe_end(struct process *p, struct span *s, const struct event *e)
+{
+    u32 status = e->exit.status;
+    int sig = status & 0x7f, code = (status >> 8) & 0xff;
+    char type[32] = "", text[64];
+    if (sig) {
+        const char *abbrev = sigabbrev_np(sig);
+        snprintf(type, sizeof(type), p->oom ? "OOM" : abbrev ? "SIG%s" : "signal", abbrev);
+        snprintf(text, sizeof(text), p->oom ? "killed: out of memory" : "ended by signal %d (%s)", sig, type);
+        attr_str(&s->attrs, "wftrace.process.signal", slice_str(p->oom ? "SIGKILL" : type));
+        attr_int(&s->attrs, "process.exit.code", 128 + sig);
+        if (status & 0x80)
+            attr_bool(&s->attrs, "wftrace.process.core_dumped", true);
+        if (p->oom)
+            attr_bool(&s->attrs, "wftrace.process.oom_killed", true);
+    } else {
+        attr_int(&s->attrs, "process.exit.code", code);
+        if (code) {
+            snprintf(type, sizeof(type), "%d", code);
+            snprintf(text, sizeof(text), "exit code %d", code);
+        }
+    }
+    if (type[0]) {
+        attr_str(&s->attrs, "error.type", slice_str(type));
+        span_set_error(s, slice_str(text));
+    }
+    if (e->exit.utime || e->exit.stime) {
+        attr_double(&s->attrs, "wftrace.cpu.user_s", (double)e->exit.utime / 1e9);
+        attr_double(&s->attrs, "wftrace.cpu.system_s", (double)e->exit.stime / 1e9);
+    }
+    if (e->exit.rss_peak)
+        attr_int(&s->attrs, "wftrace.memory.peak_bytes", (s64)e->exit.rss_peak);
+}
+
+/* A fork without exec, worth a span after the fact. */
+static struct activity *late_span(struct tracer *t, struct process *p, const struct event *e)
+{
+    struct activity *maker = weak_get(p->maker);
+    struct activity_start start = {
+        .time = p->born ? p->born : e->time, .tgid = p->tgid, .tid = p->tgid, .kind = SPAN_INTERNAL,
+        .scope = "process", .name = slice_str(p->comm[0] ? p->comm : "process"),
+    };
+    struct parent parent = maker ? (struct parent){ maker, JOIN_EDGE, false } : parent_find(t, p->ppid, p->ppid, 0);
+    struct activity *a = activity_open(t, &start, OF_PROCESS, &parent);
+    if (a) {
+        attr_int(&a->span->attrs, "process.pid", p->tgid);
+        attr_int(&a->span->attrs, "process.parent_pid", p->ppid);
+        attr_bool(&a->span->attrs, "wftrace.process.forked_only", true);
+    }
+    return a;
+}
+
+static void on_exit_(struct tracer *t, const struct event *e)
+{
+    if (e->exit.thread)
+        return;
+    struct process *p = table_peek(t->processes, &e->tgid);
+    if (!p)
+        return;
+    if (!p->ppid)
+        p->ppid = e->exit.ppid;
+    if (!p->activity && p->from_start && e->exit.status)
+        p->activity = late_span(t, p, e);
+    if (p->activity && p->activity->open) {
+        describe_end(p, p->activity->span, e);
+        activity_end(t, p->activity, e->time);
+    }
+    p->activity = NULL;
+    p->exited = true; /* kept for its children's sake until the table wants its place */
+    p->resource = resource_unref(p->resource);
+}
+
+static void on_fork(struct tracer *t, const struct event *e)
+{
+    if (e->fork.thread)
+        return;
+    struct process *maker = process_get(t, e->tgid);
+    bool python = maker && maker->python, go = maker && maker->go;
+    char comm[16] = "";
+    if (maker)
+        memcpy(comm, maker->comm, sizeof(comm));
+    u32 child = e->fork.child_tgid;
+    table_del(t->processes, &child);
+    struct process *p = process_get(t, child);
+    if (!p)
+        return;
+    enum join join;
+    p->ppid = e->tgid;
+    p->born = e->time;
+    p->from_start = true;
+    p->python = python;
+    p->go = go;
+    memcpy(p->comm, comm, sizeof(comm));
+    p->maker = weak_to(unit_label(t, e->tgid, e->tid, e->unit, &join));
+}
+
+static void on_procinfo(struct tracer *t, const struct event *e)
+{
+    struct process *p = process_get(t, e->tgid);
+    if (!p)
+        return;
+    struct slice text = e->procinfo.text, seen = procinfo_get(text, "seen");
+    p->python = procinfo_get(text, "python").n > 0;
+    p->go = procinfo_get(text, "go").n > 0;
+    if (slice_eq(seen, "attach"))
+        p->from_start = false;
+    u64 ppid = 0;
+    if (!p->ppid && !slice_u64(procinfo_get(text, "ppid"), &ppid))
+        p->ppid = (u32)ppid;
+    struct slice comm = slice_head(procinfo_get(text, "comm"), sizeof(p->comm) - 1);
+    if (comm.n) {
+        memset(p->comm, 0, sizeof(p->comm));
+        memcpy(p->comm, comm.p, comm.n);
+    }
+    resource_unref(p->resource);
+    p->resource = service_resource(&t->o, e->tgid, text);
+    if (!p->activity || !p->activity->open)
+        return;
+    struct span *s = p->activity->span;
+    resource_unref(s->resource);
+    s->resource = resource_ref(p->resource);
+    struct span_context env;
+    if (p->activity->generation && s->join != JOIN_EDGE && !slot_of(p->activity)->children &&
+        !traceparent_parse(procinfo_get(text, "env.TRACEPARENT"), &env) &&
+        memcmp(env.span_id, s->parent_id, SPAN_ID_LEN)) {
+        memcpy(s->id.trace_id, env.trace_id, TRACE_ID_LEN);
+        memcpy(s->parent_id, env.span_id, SPAN_ID_LEN);
+        s->id.flags = env.flags;
+        s->remote_parent = true;
+        s->join = JOIN_ENV;
+    }
+}
+
+void processes_event(struct tracer *t, const struct event *e)
+{
+    switch (e->type) {
+    case EVENT_FORK:
+        return on_fork(t, e);
+    case EVENT_EXEC:
+        return on_exec(t, e);
+    case EVENT_EXIT:
+        return on_exit_(t, e);
+    case EVENT_PROCINFO:
+        return on_procinfo(t, e);
+    case EVENT_COMM: {
+        struct process *p = e->tid == e->tgid ? process_get(t, e->tgid) : NULL;
+        if (p) {
+            memset(p->comm, 0, sizeof(p->comm));
+            memcpy(p->comm, e->comm.comm.p, min_u64(e->comm.comm.n, sizeof(p->comm) - 1));
+        }
+        return;
+    }
+    case EVENT_OOM: {
+        struct process *p = table_peek(t->processes, &e->oom.victim);
+        if (p)
+            p->oom = true;
+        return;
+    }
+    default:
+        return;
+    }
+}
+
+struct resource *tracer_resource(struct tracer *t, u32 tgid)
+{
+    struct process *p = process_get(t, tgid);
+    if (!p)
+        return t->unknown;
+    for (u32 at = tgid, hops = 0; !p->resource && hops < 8; hops++) { /* a fork is its maker's service */
+        struct process *up = table_peek(t->processes, &at);
+        if (!up)
+            break;
+        if (up->resource && !p->execs)
+            p->resource = resource_ref(up->resource);
+        at = up->ppid;
+    }
+    if (!p->resource)
+        p->resource = service_resource(&t->o, tgid, slice_of(NULL, 0));
+    return p->resource ? p->resource : t->unknown;
+}

@@ -1,0 +1,351 @@
+/* Units: who owns the work that runs now.
+ *
+ * Four primitives (docs/architecture.md): the current unit rides on every record; an edge makes a child inherit its
+ * maker's label; a hand-over carries a label by the very object that crosses a queue; closure by answer gives a native
+ * pool thread's calls to the request that the thread answers next. A label is a weak reference: it dies with its
+ * request. An inherited label also ends at the unit's first queue wait. Wake-ups and timing are never evidence.
+ *
+ * A runtime unit made under our eyes that has no label has no parent. One we never saw made is a thread's base context
+ * (then the thread's label holds), or, in a process joined late, nobody knows (then it only has what it reads itself). */
+#include "trace/internal.h"
+
+struct handover_key {
+    u64 tgid, item;
+};
+struct handover {
+    struct weak label;
+    bool poisoned;
+};
+
+static struct unit_key key_thread(u32 tgid, u32 tid) { return (struct unit_key){ tgid, 0, tid }; }
+static struct unit_key key_runtime(u32 tgid, u64 unit) { return (struct unit_key){ tgid, 1, unit }; }
+
+struct unit_key unit_resolve(struct tracer *t, u32 tgid, u32 tid, u64 unit)
+{
+    struct unit_key key = key_runtime(tgid, unit);
+    if (!unit)
+        return key_thread(tgid, tid);
+    if (table_peek(t->units, &key))
+        return key;
+    struct process *p = table_peek(t->processes, &tgid);
+    return p && p->from_start ? key_thread(tgid, tid) : key;
+}
+
+struct unit *unit_get(struct tracer *t, struct unit_key key) { return table_put(t->units, &key, NULL); }
+
+/* The one request that a unit's open activities speak of; NULL when there are several. Requests pipelined on one
+ * connection are worked on in order, so the oldest is meant. */
+static struct activity *sole_request(const struct unit *u)
+{
+    struct activity *oldest = NULL;
+    for (struct activity *a = u->top; a; a = a->below) {
+        if (slot_of(a)->of != OF_SERVER)
+            continue;
+        if (oldest && slot_of(oldest)->conn != slot_of(a)->conn)
+            return NULL;
+        oldest = a;
+    }
+    return oldest;
+}
+
+/* Label of one unit; *ret_two when two are plausible. */
+static struct activity *label_of(const struct unit *u, enum join *ret_join, bool *ret_two)
+{
+    if (u->top) {
+        struct activity *a = u->top;
+        if (slot_of(a)->of == OF_SERVER && u->requests > 1 && !(a = sole_request(u))) {
+            *ret_two = true;
+            return NULL;
+        }
+        *ret_join = JOIN_UNIT;
+        return a;
+    }
+    *ret_join = JOIN_EDGE;
+    return weak_get(u->inherited);
+}
+
+static struct activity *label_find(struct tracer *t, u32 tgid, u32 tid, u64 unit, enum join *ret_join, bool *ret_two)
+{
+    struct unit_key key = unit_resolve(t, tgid, tid, unit);
+    struct unit *u = table_get(t->units, &key);
+    return u ? label_of(u, ret_join, ret_two) : NULL;
+}
+
+struct activity *unit_label(struct tracer *t, u32 tgid, u32 tid, u64 unit, enum join *ret_join)
+{
+    bool two = false;
+    return label_find(t, tgid, tid, unit, ret_join, &two);
+}
+
+static struct activity *process_label(struct tracer *t, u32 tgid, bool *ret_serving)
+{
+    for (int hops = 0; hops < 32; hops++) {
+        struct process *p = table_peek(t->processes, &tgid);
+        if (!p)
+            return NULL;
+        if (p->requests)
+            *ret_serving = true;
+        if (p->activity && p->activity->open)
+            return p->activity;
+        struct activity *maker = weak_get(p->maker);
+        if (maker)
+            return maker;
+        if (!p->ppid || p->ppid == tgid)
+            return NULL;
+        tgid = p->ppid;
+    }
+    return NULL;
+}
+
+/* May the calls of this thread be told by its next answer? Only a native pool thread: it read no request itself, and no
+ * runtime below the thread multiplexes work on it. */
+static bool answers_later(struct tracer *t, u32 tgid, u32 tid)
+{
+    struct process *p = table_peek(t->processes, &tgid);
+    if (!p || p->python || p->go || !p->requests)
+        return false;
+    struct unit_key key = key_thread(tgid, tid);
+    struct unit *u = table_peek(t->units, &key);
+    return !u || !u->received;
+}
+
+struct parent parent_find(struct tracer *t, u32 tgid, u32 tid, u64 unit)
+{
+    struct parent p = { .join = JOIN_UNKNOWN };
+    bool two = false, serving = false;
+    p.a = label_find(t, tgid, tid, unit, &p.join, &two);
+    if (p.a)
+        return p;
+    p.join = JOIN_UNKNOWN;
+    if (two) {
+        ledger_add(parents_ambiguous, 1);
+        return p;
+    }
+    struct activity *process = process_label(t, tgid, &serving);
+    if (serving) { /* some request's work, but whose? */
+        p.wait = !unit && answers_later(t, tgid, tid);
+        return p;
+    }
+    if (process)
+        return (struct parent){ process, JOIN_PROCESS, false };
+    return p;
+}
+
+void unit_push(struct tracer *t, struct activity *a)
+{
+    struct activity_slot *slot = slot_of(a);
+    slot->key = unit_resolve(t, a->tgid, a->tid, a->unit);
+    struct unit *u = unit_get(t, slot->key);
+    if (!u)
+        return;
+    a->below = u->top;
+    u->top = a;
+    a->pushed = true;
+    if (slot->of != OF_SERVER)
+        return;
+    u->requests++;
+    u->received = true;
+    u->inherited = (struct weak){ 0 };
+    struct unit *thread = unit_get(t, key_thread(a->tgid, a->tid));
+    if (thread) {
+        thread->received = true;
+        thread->fresh = weak_to(a);
+    }
+}
+
+void unit_pop(struct tracer *t, struct activity *a)
+{
+    a->pushed = false;
+    struct unit *u = table_peek(t->units, &slot_of(a)->key);
+    if (!u)
+        return;
+    for (struct activity **at = &u->top; *at; at = &(*at)->below) {
+        if (*at != a)
+            continue;
+        *at = a->below;
+        if (slot_of(a)->of == OF_SERVER)
+            u->requests--;
+        return;
+    }
+}
+
+void unit_drop(void *tracer, const void *key, void *value, enum table_drop_cause cause)
+{
+    struct tracer *t = tracer;
+    struct unit *u = value;
+    if (cause == TABLE_EVICTED)
+        ledger_add(units_evicted, 1);
+    for (struct activity *a = u->top; a; a = a->below)
+        a->pushed = false;
+    while (u->pending) {
+        struct pending *p = u->pending;
+        u->pending = p->next;
+        if (cause != TABLE_CLOSED)
+            activity_release(t, p->a);
+        free(p);
+    }
+}
+
+/* ---- edges ---- */
+
+/* A request that was read on the thread a moment ago, when the maker is the context of that connection. */
+static struct activity *fresh_request(struct tracer *t, const struct event *e, struct unit *maker)
+{
+    struct unit_key key = key_thread(e->tgid, e->tid);
+    struct unit *thread = table_peek(t->units, &key);
+    struct activity *request = thread ? weak_get(thread->fresh) : NULL;
+    if (!request || !maker || maker->poisoned)
+        return NULL;
+    u64 conn = slot_of(request)->conn;
+    if (maker->bound_conn && maker->bound_conn != conn) {
+        maker->poisoned = true;
+        return NULL;
+    }
+    maker->bound_conn = conn;
+    return request;
+}
+
+static void on_edge(struct tracer *t, const struct event *e)
+{
+    enum join join;
+    bool two = false;
+    struct activity *label = label_find(t, e->tgid, e->tid, e->edge.parent, &join, &two);
+    struct unit_key maker_key = key_runtime(e->tgid, e->edge.parent);
+    struct unit *maker = e->edge.parent ? unit_get(t, maker_key) : NULL;
+    if (!label || two)
+        label = fresh_request(t, e, maker);
+    struct unit *child = unit_get(t, key_runtime(e->tgid, e->edge.child));
+    if (!child)
+        return;
+    if (child->top || child->pending)
+        unit_drop(t, NULL, child, TABLE_DELETED); /* the address is used again */
+    memset(child, 0, sizeof(*child));
+    child->edged = true;
+    child->inherited = weak_to(label);
+}
+
+static void on_put(struct tracer *t, const struct event *e)
+{
+    struct handover_key key = { e->tgid, e->handover.key };
+    bool fresh;
+    struct handover *h = table_put(t->handovers, &key, &fresh);
+    if (!h)
+        return;
+    if (!fresh) {
+        h->poisoned = true;
+        ledger_add(handovers_poisoned, 1);
+        return;
+    }
+    enum join join;
+    h->label = weak_to(unit_label(t, e->tgid, e->tid, e->unit, &join));
+}
+
+static void on_take(struct tracer *t, const struct event *e)
+{
+    struct unit *u = unit_get(t, unit_resolve(t, e->tgid, e->tid, e->unit));
+    if (!u)
+        return;
+    u->inherited = (struct weak){ 0 };
+    if (!e->handover.key)
+        return;
+    struct handover_key key = { e->tgid, e->handover.key };
+    struct handover *h = table_peek(t->handovers, &key);
+    if (h && !h->poisoned)
+        u->inherited = h->label;
+    if (h)
+        table_del(t->handovers, &key);
+}
+
+static void on_fork(struct tracer *t, const struct event *e)
+{
+    enum join join;
+    struct activity *label = unit_label(t, e->tgid, e->tid, e->unit, &join);
+    struct unit *child = unit_get(t, key_thread(e->fork.child_tgid, e->fork.child_tid));
+    if (!child)
+        return;
+    memset(child, 0, sizeof(*child));
+    child->inherited = weak_to(label);
+}
+
+void units_event(struct tracer *t, const struct event *e)
+{
+    if (e->type != EVENT_EDGE) {
+        struct unit_key key = key_thread(e->tgid, e->tid);
+        struct unit *thread = table_peek(t->units, &key);
+        if (thread)
+            thread->fresh = (struct weak){ 0 };
+    }
+    switch (e->type) {
+    case EVENT_EDGE:
+        return on_edge(t, e);
+    case EVENT_PUT:
+        return on_put(t, e);
+    case EVENT_TAKE:
+        return on_take(t, e);
+    case EVENT_FORK:
+        return on_fork(t, e);
+    case EVENT_EXEC: {
+        struct unit_key key = key_thread(e->tgid, e->tid);
+        table_del(t->units, &key);
+        return;
+    }
+    case EVENT_EXIT: {
+        struct unit_key key = key_thread(e->tgid, e->tid);
+        table_del(t->units, &key);
+        return;
+    }
+    default:
+        return;
+    }
+}
+
+/* ---- closure by answer ---- */
+
+void unit_wait(struct tracer *t, struct activity *a)
+{
+    struct unit *u = unit_get(t, key_thread(a->tgid, a->tid));
+    struct pending *p = u && u->n_pending < PENDING_MAX ? malloc(sizeof(*p)) : NULL;
+    if (!p)
+        return;
+    *p = (struct pending){ a, u->pending };
+    u->pending = p;
+    u->n_pending++;
+    slot_of(a)->waiting = true;
+}
+
+void unit_answered(struct tracer *t, struct activity *request, u32 tgid, u32 tid, u64 request_start)
+{
+    struct unit_key key = key_thread(tgid, tid);
+    struct unit *u = table_peek(t->units, &key);
+    if (!u)
+        return;
+    while (u->pending) {
+        struct pending *p = u->pending;
+        u->pending = p->next;
+        u->n_pending--;
+        if (p->a->start >= request_start && p->a != request)
+            activity_adopt(t, p->a, request, JOIN_ANSWER);
+        activity_release(t, p->a);
+        free(p);
+    }
+}
+
+static bool expire_unit(void *tracer, const void *key, void *value)
+{
+    struct tracer *t = tracer;
+    struct unit *u = value;
+    for (struct pending **at = &u->pending; *at;) {
+        struct pending *p = *at;
+        if (t->now - p->a->start < 60 * NSEC_PER_SEC) {
+            at = &p->next;
+            continue;
+        }
+        *at = p->next;
+        u->n_pending--;
+        activity_release(t, p->a);
+        free(p);
+    }
+    return true;
+}
+
+void pending_expire(struct tracer *t) { table_each(t->units, expire_unit, t); }
