@@ -1,12 +1,6 @@
 /* Ids and W3C trace context (Trace Context level 2, section 3.2). */
 #include "trace/internal.h"
 
-const char *const join_name[JOIN_MAX] = {
-    [JOIN_ROOT] = "root", [JOIN_WIRE] = "wire",     [JOIN_ENV] = "env",       [JOIN_ENGINE] = "engine",
-    [JOIN_UNIT] = "unit", [JOIN_EDGE] = "edge",     [JOIN_ANSWER] = "answer", [JOIN_SOCKET] = "socket",
-    [JOIN_PROCESS] = "process", [JOIN_UNKNOWN] = "unknown",
-};
-
 /* xorshift128+: ids need to be unique, not secret. Never all zero. */
 static u64 rng_next(u64 s[2])
 {

@@ -1,0 +1,337 @@
+/* needs: base trace self stream protocol ingest */
+/* Whose activity is it: one test per rule of docs/architecture.md's «Parents», each with the case that must stay without
+ * a parent beside the case that has one. */
+#include "trace/internal.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <sys/socket.h>
+#include <cmocka.h>
+
+#define PID 100
+static struct span *got[256];
+static size_t n_got;
+static struct span_sink sink;
+static struct tracer *t;
+static u64 now = 1000;
+
+static void on_ended(struct span_sink *s, struct span *span) { got[n_got++] = span; }
+
+static int setup(void **state)
+{
+    sink.ended = on_ended;
+    n_got = 0;
+    now = 1000;
+    t = tracer_new(&(struct tracer_options){ .seed = { 1, 2 }, .wall_minus_boot = 0 }, &sink);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    t = tracer_free(t);
+    for (size_t i = 0; i < n_got; i++)
+        span_unref(got[i]);
+    return 0;
+}
+
+static struct event ev(enum event_type type, u32 tgid, u32 tid, u64 unit)
+{
+    now += 1000;
+    return (struct event){ .type = type, .time = now, .tgid = tgid, .tid = tid, .unit = unit };
+}
+
+static void feed(struct event e) { tracer_event(t, &e); }
+
+static void spawn(u32 pid, bool python, const char *seen)
+{
+    static char info[128];
+    int n = snprintf(info, sizeof(info), "exe=/bin/x%cseen=%s%c%s", 0, seen, 0, python ? "python=3.11" : "k=v");
+    struct event e = ev(EVENT_PROCINFO, pid, pid, 0);
+    e.procinfo.text = slice_of(info, (size_t)n + 1);
+    if (!strcmp(seen, "start")) {
+        struct event x = ev(EVENT_EXEC, pid, pid, 0);
+        x.exec.filename = slice_str("/bin/x");
+        feed(x);
+    }
+    feed(e);
+}
+
+static void edge(u32 tid, u64 parent, u64 child)
+{
+    struct event e = ev(EVENT_EDGE, PID, tid, parent);
+    e.edge.parent = parent;
+    e.edge.child = child;
+    feed(e);
+}
+
+static void hand(enum event_type type, u32 tid, u64 unit, u64 key)
+{
+    struct event e = ev(type, PID, tid, unit);
+    e.handover.key = key;
+    feed(e);
+}
+
+static const struct protocol fake = { .name = "fake" };
+struct call {
+    struct conn_info c;
+    struct exchange x;
+    struct message m;
+    void *handle;
+};
+
+static struct call *call_begin(bool server, u64 conn, u32 tid, u64 unit, const char *traceparent)
+{
+    struct call *k = calloc(1, sizeof(*k));
+    struct event data = ev(EVENT_DATA, PID, tid, unit);
+    feed(data);
+    k->c = (struct conn_info){ .id = conn, .family = AF_INET, .role = server ? CONN_SERVER : CONN_CLIENT, .tgid = PID, .was_open = true };
+    k->x = (struct exchange){ .protocol = &fake, .conn = &k->c, .start = now, .tid = tid, .unit = unit };
+    message_clear(&k->m);
+    snprintf(k->m.name, sizeof(k->m.name), "%s", server ? "server" : "client");
+    snprintf(k->m.traceparent, sizeof(k->m.traceparent), "%s", traceparent ? traceparent : "");
+    struct exchange_sink *s = tracer_exchanges(t);
+    k->handle = s->begin(s, &k->x, &k->m);
+    return k;
+}
+
+/* Ends the call; the span is the last in got[], unless it waits for its thread's answer. */
+static struct span *call_end(struct call *k, u32 tid)
+{
+    now += 1000;
+    struct exchange_answer a = { .how = EXCHANGE_ANSWERED, .first = now, .last = now, .tid = tid };
+    struct exchange_sink *s = tracer_exchanges(t);
+    struct activity *act = k->handle;
+    struct span *span = act->span;
+    s->end(s, k->handle, &k->x, NULL, &a);
+    free(k);
+    return span;
+}
+
+static void has_parent(const struct span *child, const struct span_context *parent, enum join join)
+{
+    assert_memory_equal(child->parent_id, parent->span_id, 8);
+    assert_memory_equal(child->id.trace_id, parent->trace_id, 16);
+    assert_int_equal(child->join, join);
+}
+
+static void has_none(const struct span *child)
+{
+    static const u8 zero[8];
+    assert_memory_equal(child->parent_id, zero, 8);
+    assert_int_equal(child->join, JOIN_UNKNOWN);
+}
+
+#define ID(k) (((struct activity *)(k)->handle)->span->id)
+
+static void same_thread(void **state)
+{
+    spawn(PID, false, "start");
+    struct call *a = call_begin(true, 1, 101, 0, NULL);
+    struct span_context id = ID(a);
+    has_parent(call_end(call_begin(false, 2, 101, 0, NULL), 101), &id, JOIN_UNIT);
+    call_end(a, 101);
+}
+
+/* One event loop, two requests open: nobody can tell. */
+static void two_requests_on_a_thread(void **state)
+{
+    spawn(PID, false, "start");
+    struct call *a = call_begin(true, 1, 101, 0, NULL), *b = call_begin(true, 3, 101, 0, NULL);
+    struct span_context second = ID(b);
+    has_none(call_end(call_begin(false, 2, 101, 0, NULL), 101));
+    call_end(a, 101);
+    has_parent(call_end(call_begin(false, 2, 101, 0, NULL), 101), &second, JOIN_UNIT);
+    call_end(b, 101);
+}
+
+static void asyncio_context(void **state)
+{
+    spawn(PID, true, "start");
+    edge(101, 0x10, 0x20); /* the loop makes the connection's reader context */
+    edge(101, 0x10, 0x21);
+    struct call *a = call_begin(true, 1, 101, 0x20, NULL), *b;
+    struct span_context ia = ID(a), ib;
+    edge(101, 0x20, 0x30); /* a's task */
+    b = call_begin(true, 2, 101, 0x21, NULL);
+    ib = ID(b);
+    edge(101, 0x21, 0x31);
+    edge(101, 0x30, 0x40); /* gather: a child of a's task */
+    has_parent(call_end(call_begin(false, 9, 101, 0x31, NULL), 101), &ib, JOIN_EDGE);
+    has_parent(call_end(call_begin(false, 9, 101, 0x40, NULL), 101), &ia, JOIN_EDGE);
+    has_parent(call_end(call_begin(false, 9, 105, 0x30, NULL), 105), &ia, JOIN_EDGE); /* to_thread */
+    call_end(a, 101);
+    has_none(call_end(call_begin(false, 9, 101, 0x40, NULL), 101)); /* the label died with its request */
+    call_end(b, 101);
+}
+
+/* uvloop reads outside any context: the first edges on the thread tie the connection's context to its request. */
+static void uvloop_reads_in_the_base_context(void **state)
+{
+    spawn(PID, true, "start");
+    edge(101, 0x5, 0x20);
+    edge(101, 0x5, 0x21);
+    struct call *a = call_begin(true, 1, 101, 0x5, NULL);
+    struct span_context ia = ID(a);
+    edge(101, 0x20, 0x30);
+    struct call *b = call_begin(true, 2, 101, 0x5, NULL);
+    struct span_context ib = ID(b);
+    edge(101, 0x21, 0x31);
+    has_parent(call_end(call_begin(false, 9, 101, 0x30, NULL), 101), &ia, JOIN_EDGE);
+    has_parent(call_end(call_begin(false, 9, 101, 0x31, NULL), 101), &ib, JOIN_EDGE);
+    edge(101, 0x20, 0x50); /* not right after a read: 0x20 is a's connection, but says nothing now */
+    has_none(call_end(call_begin(false, 9, 101, 0x50, NULL), 101));
+    call_end(a, 101);
+    call_end(b, 101);
+}
+
+static void executor_hand_over(void **state)
+{
+    spawn(PID, true, "start");
+    struct call *a = call_begin(true, 1, 101, 0, NULL), *b = call_begin(true, 2, 102, 0, NULL);
+    struct span_context ia = ID(a), ib = ID(b);
+    hand(EVENT_TAKE, 110, 0, 0);
+    hand(EVENT_PUT, 101, 0, 0xaaa);
+    hand(EVENT_PUT, 102, 0, 0xbbb);
+    hand(EVENT_TAKE, 110, 0, 0xbbb);
+    hand(EVENT_TAKE, 111, 0, 0xaaa);
+    has_parent(call_end(call_begin(false, 9, 110, 0, NULL), 110), &ib, JOIN_EDGE);
+    has_parent(call_end(call_begin(false, 9, 111, 0, NULL), 111), &ia, JOIN_EDGE);
+    hand(EVENT_TAKE, 110, 0, 0); /* waits again: the label ends */
+    has_none(call_end(call_begin(false, 9, 110, 0, NULL), 110));
+    hand(EVENT_PUT, 101, 0, 0xccc);
+    hand(EVENT_PUT, 102, 0, 0xccc); /* one object queued twice: poison */
+    hand(EVENT_TAKE, 110, 0, 0xccc);
+    has_none(call_end(call_begin(false, 9, 110, 0, NULL), 110));
+    call_end(a, 101);
+    call_end(b, 102);
+}
+
+static void pool_closure_by_answer(void **state)
+{
+    spawn(PID, false, "start");
+    struct call *a = call_begin(true, 1, 101, 0, NULL), *b = call_begin(true, 2, 101, 0, NULL);
+    struct span_context ib = ID(b), ia = ID(a);
+    struct span *one = call_end(call_begin(false, 9, 110, 0, NULL), 110);
+    size_t before = n_got;
+    struct call *running = call_begin(false, 8, 111, 0, NULL);
+    call_end(b, 110);
+    assert_int_equal(n_got, before + 2);
+    has_parent(one, &ib, JOIN_ANSWER);
+    struct span *other = call_end(running, 111);
+    call_end(a, 111);
+    has_parent(other, &ia, JOIN_ANSWER);
+}
+
+/* A call that began before the request was read cannot be its work. */
+static void closure_needs_order(void **state)
+{
+    spawn(PID, false, "start");
+    struct call *a = call_begin(true, 1, 101, 0, NULL);
+    struct span *early = call_end(call_begin(false, 9, 110, 0, NULL), 110);
+    struct call *b = call_begin(true, 2, 101, 0, NULL);
+    call_end(b, 110);
+    has_none(early);
+    call_end(a, 101);
+}
+
+static void processes(void **state)
+{
+    spawn(PID, false, "start");
+    struct event f = ev(EVENT_FORK, PID, PID, 0);
+    f.fork.child_tgid = f.fork.child_tid = 200;
+    feed(f);
+    struct event x = ev(EVENT_EXEC, 200, 200, 0);
+    x.exec.filename = slice_str("/usr/bin/sleep");
+    x.exec.ppid = PID;
+    feed(x);
+    struct event end = ev(EVENT_EXIT, 200, 200, 0);
+    end.exit.status = 3 << 8;
+    feed(end);
+    assert_int_equal(n_got, 1);
+    struct span *child = got[0];
+    assert_string_equal(child->name, "sleep");
+    assert_int_equal(attr_get(&child->attrs, "process.exit.code")->i, 3);
+    assert_int_equal(child->status, STATUS_ERROR);
+    end = ev(EVENT_EXIT, PID, PID, 0);
+    end.exit.status = 9;
+    feed(end);
+    assert_int_equal(n_got, 2);
+    has_parent(child, &got[1]->id, JOIN_PROCESS);
+    assert_string_equal(attr_get(&got[1]->attrs, "wftrace.process.signal")->s, "SIGKILL");
+    assert_int_equal(got[1]->join, JOIN_ROOT);
+}
+
+static void subprocess_of_a_request(void **state)
+{
+    spawn(PID, false, "start");
+    struct call *a = call_begin(true, 1, 101, 0, NULL);
+    struct span_context ia = ID(a);
+    struct event f = ev(EVENT_FORK, PID, 101, 0);
+    f.fork.child_tgid = f.fork.child_tid = 200;
+    feed(f);
+    struct event x = ev(EVENT_EXEC, 200, 200, 0);
+    x.exec.filename = slice_str("/bin/ship");
+    feed(x);
+    struct event end = ev(EVENT_EXIT, 200, 200, 0);
+    feed(end);
+    has_parent(got[0], &ia, JOIN_EDGE);
+    call_end(a, 101);
+}
+
+static void context_on_the_wire(void **state)
+{
+    spawn(PID, false, "start");
+    struct span *s = call_end(call_begin(true, 1, 101, 0, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), 101);
+    char id[33];
+    hex_encode(s->id.trace_id, 16, id);
+    assert_string_equal(id, "0af7651916cd43dd8448eb211c80319c");
+    assert_true(s->remote_parent);
+    assert_int_equal(s->join, JOIN_WIRE);
+    s = call_end(call_begin(true, 1, 101, 0, "00-00000000000000000000000000000000-b7ad6b7169203331-01"), 101);
+    assert_int_equal(s->join, JOIN_ROOT);
+}
+
+/* Joined late: a context nobody saw made has only what it reads itself. */
+static void attached_late(void **state)
+{
+    spawn(PID, true, "attach");
+    struct call *a = call_begin(true, 1, 101, 0x20, NULL);
+    struct span_context ia = ID(a);
+    has_none(call_end(call_begin(false, 9, 101, 0x99, NULL), 101));
+    has_parent(call_end(call_begin(false, 9, 101, 0x20, NULL), 101), &ia, JOIN_UNIT);
+    call_end(a, 101);
+}
+
+static void traceparents(void **state)
+{
+    static const struct { const char *text; bool ok; } cases[] = {
+        { "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", true },
+        { "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x", false }, /* version 00 has no more */
+        { "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x", true },  /* a later one may */
+        { "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", false },
+        { "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", false }, /* lower case only */
+        { "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01", false },
+        { "00-0af7651916cd43dd8448eb211c80319c-b7ad6b716920333-01", false },
+        { "", false },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct span_context c;
+        assert_int_equal(traceparent_parse(slice_str(cases[i].text), &c) == 0, cases[i].ok);
+    }
+    struct span_context c;
+    char out[56];
+    assert_int_equal(traceparent_parse(slice_str(cases[0].text), &c), 0);
+    traceparent_format(&c, out);
+    assert_string_equal(out, cases[0].text);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(same_thread), T(two_requests_on_a_thread), T(asyncio_context), T(uvloop_reads_in_the_base_context),
+        T(executor_hand_over), T(pool_closure_by_answer), T(closure_needs_order), T(processes), T(subprocess_of_a_request),
+        T(context_on_the_wire), T(attached_late), T(traceparents),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
