@@ -55,12 +55,21 @@ UNIT     := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/te
 unit: $(UNIT) ## unit tests
 	@fail=0; for t in $(UNIT); do $$t >$$t.log 2>&1 || { fail=1; cat $$t.log; echo "FAILED $$t"; }; done; exit $$fail
 
+check: deps ## every test: unit, wire, replay, live BPF, end to end (CI_VM="suite …" adds guests)
+	$(MAKE) all $(UNIT)
+	python3 tests/support/check.py $(foreach v,$(CI_VM),--vm $(v))
+
+demo: deps ## a small order service, traced: the live tree in under a minute
+	$(MAKE) all
+	demo/run.sh
+
 clean: ## remove build/
 	rm -rf $(B)
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
+-include scripts/*.mk tests/*/*.mk
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
-.PHONY: all unit clean help
+.PHONY: all unit check demo clean help
 .SECONDARY:
