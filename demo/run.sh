@@ -1,0 +1,138 @@
+#!/usr/bin/env bash
+# make demo: an ordinary FastAPI service with PostgreSQL and Redis, run under wftrace. Ends by itself, leaves nothing running.
+# WFTRACE_ARGS adds options, e.g. WFTRACE_ARGS="--export otlp=http://localhost:4318" make demo
+set -euo pipefail
+if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || { echo "demo: needs root (or sudo): wftrace loads programs into the kernel" >&2; exit 3; }
+    exec sudo --preserve-env=WFTRACE,WFTRACE_ARGS "$0" "$@"
+fi
+cd "$(dirname "$0")/.."
+root=$PWD
+out=$root/build/demo
+wftrace=${WFTRACE:-$root/build/wftrace}
+spans=$out/spans.otlp.jsonl
+mkdir -p "$out"
+work=$(mktemp -d /tmp/wftrace-demo.XXXXXX)
+pids=()
+
+say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
+die() { printf 'demo: %s\n' "$*" >&2; exit 1; }
+
+children() { cat "/proc/$1/task/"*/children 2>/dev/null || true; }
+
+# Ends a process and what it started: politely, then by force.
+end() {
+    local kids
+    kids=$(children "$1")
+    kill -TERM "$1" 2>/dev/null || true
+    for _ in $(seq 50); do kill -0 "$1" 2>/dev/null || break; sleep 0.1; done
+    # shellcheck disable=SC2086
+    kill -KILL "$1" $kids 2>/dev/null || true
+}
+
+finish() {
+    local status=$?
+    trap - EXIT INT TERM
+    for ((i = ${#pids[@]} - 1; i >= 0; i--)); do end "${pids[i]}"; done
+    wait 2>/dev/null || true
+    rm -rf "$work"
+    [ -z "${SUDO_UID:-}" ] || chown -R "$SUDO_UID:${SUDO_GID:-$SUDO_UID}" "$out"
+    exit $status
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+pg_bindir() { for d in /usr/lib/postgresql/*/bin; do [ -x "$d/initdb" ] && echo "$d"; done | sort -V | tail -1; }
+
+install_missing() {
+    local missing=()
+    command -v redis-server >/dev/null || missing+=(redis-server)
+    [ -n "$(pg_bindir)" ] || missing+=(postgresql)
+    /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+    if [ ${#missing[@]} -gt 0 ]; then
+        say "Installing ${missing[*]}"
+        apt-get install -y -qq "${missing[@]}" >"$work/apt.log" 2>&1 || {
+            apt-get update -qq && apt-get install -y -qq "${missing[@]}"; } >>"$work/apt.log" 2>&1 || {
+            cat "$work/apt.log" >&2; die "apt-get could not install ${missing[*]}"; }
+    fi
+    if ! cmp -s demo/requirements.txt "$out/venv/.installed"; then
+        say "Making a Python environment for the service"
+        rm -rf "$out/venv"
+        /usr/bin/python3 -m venv "$out/venv"
+        "$out/venv/bin/pip" install -q --disable-pip-version-check -r demo/requirements.txt
+        cp demo/requirements.txt "$out/venv/.installed"
+    fi
+}
+
+free_port() { /usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+start_redis() {
+    REDIS_PORT=$(free_port)
+    redis-server --port "$REDIS_PORT" --bind 127.0.0.1 --save '' --dir "$work" >"$work/redis.log" 2>&1 &
+    pids+=($!)
+}
+
+# PostgreSQL refuses to run as root: there it runs as its own user.
+start_postgres() {
+    local bin
+    bin=$(pg_bindir)
+    PG_PORT=$(free_port)
+    mkdir "$work/pg"
+    chmod 755 "$work"
+    chown postgres: "$work/pg"
+    local user=(setpriv --reuid=postgres --regid=postgres --clear-groups)
+    (cd "$work/pg" && "${user[@]}" "$bin/initdb" -D "$work/pg/data" -U postgres -A trust -N --locale=C -E UTF8) >"$work/initdb.log" 2>&1 ||
+        { cat "$work/initdb.log" >&2; die "initdb failed"; }
+    (cd "$work/pg" && exec "${user[@]}" "$bin/postgres" -D "$work/pg/data" -p "$PG_PORT" -k "$work/pg" -h 127.0.0.1 -c fsync=off) \
+        >"$work/postgres.log" 2>&1 &
+    pids+=($!)
+    for _ in $(seq 100); do "$bin/pg_isready" -q -h 127.0.0.1 -p "$PG_PORT" && break; sleep 0.1; done
+    DATABASE_URL=postgresql://postgres@127.0.0.1:$PG_PORT/postgres
+    psql -qAtX -v ON_ERROR_STOP=1 "$DATABASE_URL" >"$work/schema.log" 2>&1 <<'SQL' || { cat "$work/schema.log" "$work/postgres.log" >&2; die "no database"; }
+CREATE TABLE orders (id serial PRIMARY KEY, customer text NOT NULL, item text NOT NULL,
+                     quantity integer NOT NULL CONSTRAINT quantity_is_positive CHECK (quantity > 0));
+SQL
+}
+
+run_traced() {
+    local port traced
+    port=$(free_port)
+    rm -f "$spans"
+    say "wftrace run -- uvicorn service:app     (the service knows nothing of it)"
+    export REDIS_PORT DATABASE_URL
+    # shellcheck disable=SC2086
+    "$wftrace" run --export console --export "otlp-json:$spans" ${WFTRACE_ARGS:-} -- \
+        "$out/venv/bin/python" -m uvicorn --app-dir "$root/demo" --port "$port" --log-level warning --no-access-log service:app &
+    traced=$!
+    pids+=("$traced")
+    /usr/bin/python3 demo/orders.py "$port" 30
+    end_service "$traced"
+}
+
+# Ends the service itself; wftrace then ends with its exit status.
+end_service() {
+    local kids kid status=0
+    kids=$(children "$1")
+    for kid in $kids; do kill -TERM "$kid" 2>/dev/null || true; done
+    wait "$1" || status=$?
+    # uvicorn ends by the signal it was sent, after an orderly stop
+    [ $status = 0 ] || [ $status = 143 ] || die "wftrace ended with status $status"
+    unset 'pids[-1]'
+}
+
+[ -x "$wftrace" ] || die "$wftrace is not built: run make"
+install_missing
+say "Starting a private Redis and PostgreSQL"
+start_redis
+start_postgres
+run_traced
+cat >&2 <<EOF
+
+The spans are in build/demo/spans.otlp.jsonl (OTLP/JSON, one request a line).
+Try next:
+  build/wftrace run -- curl -s http://example.org         any command, and all its children
+  build/wftrace attach --pid PID                          something that runs already
+  WFTRACE_ARGS="--export otlp=http://localhost:4318" make demo    the same into your Collector
+  build/wftrace doctor                                    what this machine allows
+EOF
