@@ -10,7 +10,7 @@ WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno
 OPT      ?= -O2 -g
 CFLAGS   := -std=gnu17 $(OPT) $(WARN) -D_GNU_SOURCE -DWF_VERSION='"$(VERSION)"' -MMD -MP -Iuser -I. -I$(B)/gen $(shell pkg-config --cflags $(PKGS) 2>/dev/null) $(SAN)
 LDFLAGS  := $(SAN)
-LIBS      = $(shell pkg-config --libs $(PKGS)) -lm -lpthread
+LIBS      = $(shell pkg-config --libs $(PKGS)) -liberty -lm -lpthread
 
 FOLDERS  := base config probe ingest stream protocol workflow trace pipeline export store self cli
 SRC      := $(foreach d,$(FOLDERS),$(wildcard user/$(d)/*.c))

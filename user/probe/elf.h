@@ -45,6 +45,9 @@ const char *elf_needed(const struct elf_image *image, unsigned i);
 
 int elf_vaddr_to_offset(const struct elf_image *image, u64 vaddr, u64 *ret);  /* -ENOENT outside the file-backed part */
 int elf_offset_to_vaddr(const struct elf_image *image, u64 offset, u64 *ret); /* -ENOENT outside every PT_LOAD; an executable segment wins */
+/* vaddr - file offset of the PT_LOAD that a mapping of [offset, offset + size) with this executability comes from; mappings
+ * start at page borders, so a neighbour's bytes may be in them. -ENOENT. */
+int elf_load_delta(const struct elf_image *image, u64 offset, u64 size, bool exec, u64 *ret);
 bool elf_is_code(const struct elf_image *image, u64 vaddr);                   /* in an executable PT_LOAD */
 /* File bytes at `vaddr`: as many as the segment holds, at most `max`; empty when unmapped or bss. */
 struct slice elf_bytes(const struct elf_image *image, u64 vaddr, size_t max);
@@ -54,6 +57,11 @@ const char *elf_string(const struct elf_image *image, u64 vaddr); /* NULL unless
 /* A pointer slot: what the dynamic linker will put there (RELATIVE relocation, packed RELR too), else the stored value; a
  * vaddr. 0 and -ENOENT for slots that are symbolic or absent. */
 int elf_pointer(const struct elf_image *image, u64 vaddr, u64 *ret);
+
+/* Every pointer slot of the data segments with the vaddr it will hold: RELATIVE, RELR and relocations against symbols
+ * defined here; in a fixed-address program, every aligned word of the writable segments that points into the file's code or
+ * read-only data. Stops when `visit` returns false. */
+void elf_pointers_each(const struct elf_image *image, bool (*visit)(void *arg, u64 slot, u64 value), void *arg);
 
 struct elf_section {
     const char *name;

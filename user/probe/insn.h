@@ -51,7 +51,8 @@ struct insn {
     s32 rsp_delta;         /* what the instruction adds to rsp; a call counts as 0 (it comes back) */
     s32 target;            /* JMP, JCC, CALL: relative to the start of this instruction */
     bool rbp_is_rsp;       /* mov rbp, rsp */
-    bool rsp_from_rbp;     /* lea disp(rbp), rsp or mov rsp, rbp; rsp = rbp + rbp_offset. Also leave (then rsp_delta = +8 more) */
+    bool writes_rbp;       /* in any other way */
+    bool rsp_from_rbp;     /* rsp becomes rbp + rbp_offset: mov rsp, rbp; lea disp(rbp), rsp; leave (offset 8) */
     s32 rbp_offset;
 };
 

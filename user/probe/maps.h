@@ -47,8 +47,9 @@ void maps_done(struct maps *maps);
 
 /* The module that has `address` mapped, or NULL. */
 const struct map_module *maps_find(const struct maps *maps, u64 address);
-/* Opens the module's file as the process `pid` sees it: map_files (exactly this file even when deleted or replaced), else
- * /proc/PID/root/path with device and inode compared. -errno; -ESTALE when the file at the path is another one. */
+/* Opens the module's file as the process `pid` sees it: by its path when device and inode are still those of the mapping,
+ * else through map_files, which is exactly the mapped file even when deleted, replaced, or on an overlay (needs
+ * CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE). -errno. */
 int maps_open(int pid, const struct map_module *module, struct elf_image **ret);
 /* A path by which the kernel and libbpf can open the file of the module: "/proc/PID/root/path" or "/proc/PID/map_files/A-B". */
 int maps_module_path(int pid, const struct map_module *module, char *out, size_t size);

@@ -33,7 +33,8 @@ struct place {
     const char *why;     /* for doctor: "push", "jcc after 3 instructions", "fall back: rdi overwritten", … */
 };
 
-/* Chooses the place for `symbol`; falls back to +0. `want` is PLACE_*. -ENOENT when the symbol has no code in the file. */
+/* Chooses the place for `symbol`; falls back to +0. `want` is PLACE_*. -ENOENT when the symbol has no code in the file,
+ * -EOPNOTSUPP for an ifunc, whose address is its resolver. */
 int place_entry(const struct elf_image *image, const struct elf_symbol *symbol, u32 want, struct place *ret);
 
 /* The first direct call within the first `max_bytes` of the function, passing over conditional branches: how a thin public
