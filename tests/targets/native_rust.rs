@@ -1,0 +1,29 @@
+//! Activities of a Rust program: nested, recursive, on a thread, a negative result. See rules/native_rust.yaml.
+use std::hint::black_box;
+
+#[no_mangle]
+#[inline(never)]
+pub extern "C" fn rs_parse(depth: u32) -> u32 {
+    if depth == 0 { black_box(1) } else { black_box(rs_parse(black_box(depth - 1))) + 1 }
+}
+
+#[no_mangle]
+#[inline(never)]
+pub extern "C" fn rs_apply(amount: i64) -> i64 {
+    black_box(if amount > 100 { -22 } else { amount })
+}
+
+mod ledger {
+    #[inline(never)]
+    pub fn settle(account: u64, amount: i64) -> i64 {
+        let parsed = super::rs_parse(2) as i64;
+        std::hint::black_box(super::rs_apply(amount) + parsed * 0 + account as i64 * 0)
+    }
+}
+
+fn main() {
+    black_box(ledger::settle(black_box(1), black_box(10)));
+    black_box(ledger::settle(black_box(2), black_box(500)));
+    std::thread::spawn(|| black_box(ledger::settle(black_box(3), black_box(30)))).join().unwrap();
+    println!("done");
+}
