@@ -1,0 +1,135 @@
+"""S3: the spans reach a real Collector over gRPC and HTTP with TLS, bearer and gzip; schema and names are judged by others."""
+import collections
+import json
+import os
+import subprocess
+
+from support import collector, load, paths, procs, sink, spans, tls, tracer, truth
+from support.harness import Skip, test
+from support.venv import venv
+
+from targets import ALL
+
+
+
+def _collector(case):
+    try:
+        ca, cert, key = tls.make_certs(case.dir / "tls")
+        return ca, case.start(collector.Collector(case.dir, cert, key))
+    except procs.NotReady as e:
+        if str(e).startswith("no Collector"):
+            raise Skip(str(e)) from None
+        raise
+
+
+def _env(ca, token=collector.TOKEN):
+    return {**os.environ, "OTEL_EXPORTER_OTLP_CERTIFICATE": str(ca), "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
+            "OTEL_EXPORTER_OTLP_HEADERS": f"Authorization=Bearer%20{token}"}
+
+
+def _facts(span):
+    return (span.trace_id, span.parent_id, span.name, span.kind, span.start, span.end, span.status, span.message,
+            json.dumps(span.attrs, sort_keys=True), json.dumps(span.resource, sort_keys=True), str(span.events))
+
+
+@test("collector/grpc-and-http", limit=400)
+def both(case):
+    """file, gRPC and HTTP hold the same spans, to the attribute, and they are true"""
+    ca, col = _collector(case)
+    target = ALL["uvicorn-asyncio"](case)
+    opts = ["--export", f"otlp=grpcs://localhost:{col.grpc}", "--export", f"otlp=https://localhost:{col.http}"]
+    t = tracer.Tracer(case.dir, target.argv, opts=opts, env={**_env(ca), **target.env}, cwd=case.dir)
+    case.defer(procs.stop, t.proc)
+    procs.wait_port(target.port, t.proc, t.log, 40)
+    reqs = load.run(load.plan(target.endpoints, 1000), target.port)
+    t.finish()
+    want = {s.span_id: _facts(s) for s in t.spans()}
+    assert len(want) >= 1000, f"{len(want)} spans: {t.said()[-500:]}"
+    for way in ("grpc", "http"):
+        file = col.folder / f"{way}.jsonl"
+
+        def count():
+            return len(spans.load(file))
+        try:
+            procs.wait_for(way, lambda: count() >= len(want), 10)
+        except procs.NotReady:
+            pass
+        found = spans.load(file)
+        got = {s.span_id: _facts(s) for s in found}
+        case.note(f"{way}: {len(found)} spans of {len(want)}")
+        assert len(found) == len(got), f"{way}: {len(found) - len(got)} spans came twice"
+        assert got.keys() == want.keys(), f"{way}: {len(want.keys() - got.keys())} missing, {len(got.keys() - want.keys())} unknown: {t.said()[-600:]}"
+        differ = [k for k in want if got[k] != want[k]]
+        assert not differ, f"{way}: {len(differ)} spans differ: {want[differ[0]]} / {got[differ[0]]}"
+        v = truth.compare(reqs, found)
+        assert v.perfect, "\n    ".join([v.line()] + v.problems)
+
+
+@test("collector/wrong-token", limit=400)
+def wrong_token(case):
+    """a refused token is told, on both ways, and the command's status stands"""
+    ca, col = _collector(case)
+    for url in (f"grpcs://localhost:{col.grpc}", f"https://localhost:{col.http}"):
+        p = tracer.once("run", "--export", f"otlp={url}", "--", "sh", "-c", "exit 4", env=_env(ca, "wrong"), timeout=60)
+        assert p.returncode == 4, p.returncode
+        assert any(w in p.stderr.lower() for w in ("401", "unauthenticated", "unauthorized", "token", "16")), f"{url}: {p.stderr}"
+
+
+@test("collector/wrong-ca", limit=400)
+def wrong_ca(case):
+    """a certificate that cannot be verified is never accepted"""
+    _, col = _collector(case)
+    other, _, _ = tls.make_certs(case.dir / "other")
+    for url in (f"grpcs://localhost:{col.grpc}", f"https://localhost:{col.http}"):
+        p = tracer.once("run", "--export", f"otlp={url}", "--", "true", env=_env(other), timeout=60)
+        assert p.returncode == 0 and "certificate" in p.stderr.lower(), f"{url}: {p.returncode} {p.stderr}"
+    assert not spans.load(col.folder / "grpc.jsonl") and not spans.load(col.folder / "http.jsonl")
+
+
+@test("export/schema", limit=120)
+def schema(case):
+    """protobuf bodies decode by the published schema with no unknown field, and hold the file's spans"""
+    s = case.start(sink.Sink())
+    out = case.dir / "trace.jsonl"
+    p = tracer.once("run", "--export", f"otlp={s.url}", "--export", f"otlp-json:{out}", "--", "sh", "-c",
+                    f"redis-cli -p {case.redis().port} get a; redis-cli -p {case.redis().port} nonsense; false")
+    assert p.returncode == 1, p
+    files = []
+    for i, body in enumerate(s.bodies):
+        files.append(case.dir / f"body{i}")
+        files[-1].write_bytes(body)
+    p = subprocess.run([venv("otlp") / "bin" / "python", paths.SUPPORT / "otlp_check.py", "decode", *files], capture_output=True, text=True)
+    assert p.returncode == 0, p.stderr[-800:]
+    assert sorted(p.stdout.split()) == sorted(x.span_id for x in spans.load(out)) and p.stdout, p.stdout
+
+
+@test("export/conventions", limit=120)
+def conventions(case):
+    """every attribute name and enum value is published, or under wftrace."""
+    target = ALL["uvicorn-asyncio"](case)
+    t = tracer.Tracer(case.dir, target.argv, env={**os.environ, **target.env}, cwd=case.dir)
+    case.defer(procs.stop, t.proc)
+    procs.wait_port(target.port, t.proc, t.log, 40)
+    load.run(load.plan((*target.endpoints, "absent"), 50), target.port)
+    t.finish()
+    used = collections.defaultdict(set)
+    for s in t.spans():
+        for name, v in [*s.attrs.items(), *s.resource.items()]:
+            used[name].add(v if isinstance(v, (str, int)) else str(v))
+    assert len(used) > 15, sorted(used)
+    file = case.dir / "used.json"
+    file.write_text(json.dumps({k: sorted(v, key=str)[:300] for k, v in used.items()}))
+    p = subprocess.run([venv("otlp") / "bin" / "python", paths.SUPPORT / "otlp_check.py", "names", file], capture_output=True, text=True)
+    assert p.returncode == 0, p.stderr[-800:]
+    assert not p.stdout.strip(), p.stdout
+
+
+@test("export/retry-after", limit=60)
+def retry(case):
+    """503 with Retry-After is waited for and sent again; nothing is lost or doubled"""
+    s = case.start(sink.Sink([(503, {"Retry-After": "1"}, 0), (429, {}, 0), (200, {}, 0)]))
+    p = tracer.once("run", "--export", f"otlp={s.url}", "--", "sh", "-c", "sleep 0.05; exit 2", timeout=40)
+    assert p.returncode == 2, p
+    assert [status for _, status in s.asked[:3]] == [503, 429, 200], (s.asked, p.stderr)
+    assert s.asked[1][0] - s.asked[0][0] >= 0.9, "did not wait as asked"
+    case.note(f"{len(s.asked)} requests")
