@@ -11,6 +11,8 @@
 struct batch {
     struct span **spans; /* borrowed for the call, in order of end */
     size_t n;
+    const u64 *stop_at; /* boot clock, ns, read atomically; 0: none. It may appear while a send runs, which then ends soon
+                         * with EXPORT_RETRY. NULL: never */
 };
 
 enum export_result {
@@ -43,7 +45,8 @@ struct exporter {
     bool live;                          /* wants started() too and every span at once (console on a terminal) */
     int (*open)(const struct export_spec *spec, void **ret, char *err, size_t err_size); /* -errno, sentence in err */
     enum export_result (*send)(void *self, const struct batch *b, struct export_reply *ret);
-    void (*started)(void *self, struct span *s);      /* live exporters only; else NULL */
+    void (*started)(void *self, struct span *s);      /* live exporters only; else NULL. Called on the thread that started
+                                                         the span and may be filling it: copy at once what is needed */
     void (*tick)(void *self, u64 now_wall_ns);        /* live exporters only: redraw; else NULL */
     void (*close)(void *self);                        /* flushes what it holds itself */
 };
