@@ -163,24 +163,29 @@ static void asyncio_context(void **state)
     call_end(b, 101);
 }
 
-/* uvloop reads outside any context: the first edges on the thread tie the connection's context to its request. */
+/* uvloop reads in the base context; one server context makes every request's task right after. */
 static void uvloop_reads_in_the_base_context(void **state)
 {
     spawn(PID, true, "start");
-    edge(101, 0x5, 0x20);
-    edge(101, 0x5, 0x21);
-    struct call *a = call_begin(true, 1, 101, 0x5, NULL);
+    edge(101, 0x5, 0x20); /* the server's context */
+    edge(101, 0x5, 0x60); /* a background task's */
+    struct call *a = call_begin(true, 1, 101, 0x7, NULL);
     struct span_context ia = ID(a);
     edge(101, 0x20, 0x30);
-    struct call *b = call_begin(true, 2, 101, 0x5, NULL);
+    edge(101, 0x20, 0x32);
+    struct call *b = call_begin(true, 2, 101, 0x7, NULL);
     struct span_context ib = ID(b);
-    edge(101, 0x21, 0x31);
+    edge(101, 0x20, 0x31);
+    edge(101, 0x60, 0x70); /* the background task is not the first maker since the read */
     has_parent(call_end(call_begin(false, 9, 101, 0x30, NULL), 101), &ia, JOIN_EDGE);
     has_parent(call_end(call_begin(false, 9, 101, 0x31, NULL), 101), &ib, JOIN_EDGE);
-    edge(101, 0x20, 0x50); /* not right after a read: 0x20 is a's connection, but says nothing now */
-    has_none(call_end(call_begin(false, 9, 101, 0x50, NULL), 101));
+    has_none(call_end(call_begin(false, 9, 101, 0x70, NULL), 101));
+    struct call *c = call_begin(true, 3, 101, 0x7, NULL);
+    edge(101, 0x60, 0x71); /* … and has been seen to act by itself since */
+    has_none(call_end(call_begin(false, 9, 101, 0x71, NULL), 101));
     call_end(a, 101);
     call_end(b, 101);
+    call_end(c, 101);
 }
 
 static void executor_hand_over(void **state)

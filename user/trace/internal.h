@@ -29,12 +29,12 @@ struct unit {
     struct activity *top;     /* innermost open activity pushed here */
     struct weak inherited;    /* label from the unit that made this one, or from a hand-over */
     struct weak fresh;        /* threads: the request just read here, until anything else happens on the thread */
-    u64 bound_conn;           /* the one connection whose requests this unit's children serve; 0 none yet */
+    u64 fresh_maker;          /* threads: the first unit that made another since; 0 none yet */
     struct pending *pending;  /* threads of native pools: calls that wait for their thread's answer, newest first */
     u16 n_pending;
     u16 requests;             /* server requests among the open activities */
     bool edged;               /* made by an edge we saw: having no label means having no parent */
-    bool poisoned;            /* seen after requests of two connections: never takes `fresh` again */
+    bool acts;                /* moves bytes, or makes units at any time: never takes `fresh` */
     bool received;            /* has read a request itself: no closure by answer */
 };
 

@@ -150,6 +150,7 @@ void unit_push(struct tracer *t, struct activity *a)
     if (thread) {
         thread->received = true;
         thread->fresh = weak_to(a);
+        thread->fresh_maker = 0;
     }
 }
 
@@ -188,21 +189,32 @@ void unit_drop(void *tracer, const void *key, void *value, enum table_drop_cause
 
 /* ---- edges ---- */
 
-/* A request that was read on the thread a moment ago, when the maker is the context of that connection. */
+/* uvloop reads outside the context that then serves the request: all its connections share one context, which makes the
+ * request's task at once. So the first context that makes another after a request was read on the thread makes it for
+ * that request, provided that it never acts itself (no bytes, no hand-over, no child at any other time). */
 static struct activity *fresh_request(struct tracer *t, const struct event *e, struct unit *maker)
 {
     struct unit_key key = key_thread(e->tgid, e->tid);
     struct unit *thread = table_peek(t->units, &key);
     struct activity *request = thread ? weak_get(thread->fresh) : NULL;
-    if (!request || !maker || maker->poisoned)
-        return NULL;
-    u64 conn = slot_of(request)->conn;
-    if (maker->bound_conn && maker->bound_conn != conn) {
-        maker->poisoned = true;
+    bool first = request && (!thread->fresh_maker || thread->fresh_maker == e->edge.parent);
+    if (!maker || maker->acts || !first) {
+        if (maker)
+            maker->acts = true;
+        if (thread)
+            thread->fresh = (struct weak){ 0 };
         return NULL;
     }
-    maker->bound_conn = conn;
+    thread->fresh_maker = e->edge.parent;
     return request;
+}
+
+static void fresh_forget(struct tracer *t, const struct event *e)
+{
+    struct unit_key key = key_thread(e->tgid, e->tid);
+    struct unit *thread = table_peek(t->units, &key);
+    if (thread)
+        thread->fresh = (struct weak){ 0 };
 }
 
 static void on_edge(struct tracer *t, const struct event *e)
@@ -210,10 +222,10 @@ static void on_edge(struct tracer *t, const struct event *e)
     enum join join;
     bool two = false;
     struct activity *label = label_find(t, e->tgid, e->tid, e->edge.parent, &join, &two);
-    struct unit_key maker_key = key_runtime(e->tgid, e->edge.parent);
-    struct unit *maker = e->edge.parent ? unit_get(t, maker_key) : NULL;
     if (!label || two)
-        label = fresh_request(t, e, maker);
+        label = fresh_request(t, e, e->edge.parent ? unit_get(t, key_runtime(e->tgid, e->edge.parent)) : NULL);
+    else
+        fresh_forget(t, e);
     struct unit *child = unit_get(t, key_runtime(e->tgid, e->edge.child));
     if (!child)
         return;
@@ -270,10 +282,11 @@ static void on_fork(struct tracer *t, const struct event *e)
 void units_event(struct tracer *t, const struct event *e)
 {
     if (e->type != EVENT_EDGE) {
-        struct unit_key key = key_thread(e->tgid, e->tid);
-        struct unit *thread = table_peek(t->units, &key);
-        if (thread)
-            thread->fresh = (struct weak){ 0 };
+        struct unit_key key = key_runtime(e->tgid, e->unit);
+        struct unit *u = e->unit ? table_peek(t->units, &key) : NULL;
+        if (u)
+            u->acts = true;
+        fresh_forget(t, e);
     }
     switch (e->type) {
     case EVENT_EDGE:
