@@ -189,6 +189,16 @@ struct rec_mapped {
 
 /* ---- maps ---- */
 
+/* The one value of `control`, mapped by user space. */
+struct control {
+    __u32 lost;       /* records lost so far */
+    __u32 sleeping;   /* the reader sets it before it sleeps; the kernel clears it when it wakes the reader */
+    __u32 wake_bytes; /* wake when more than this waits in the ring */
+    __u32 generation; /* raised with each change of `verdicts`: cached verdicts are stale */
+    __u32 call_max;   /* most bytes captured of one call */
+    __u32 budget;     /* default verdict: HEAD with this budget */
+};
+
 #define TARGET_F_FOLLOW 1 /* children are targets too */
 #define TARGET_F_DATA 2   /* sockets and TLS */
 #define TARGET_F_PROC 4   /* fork, exec, exit, comm */
@@ -238,7 +248,9 @@ struct read_op {
 #define SITES_MAX 1024
 /* Value of `sites`, index = site number = attach cookie. */
 struct site {
-    __u8 n_ops, phase, pad[2];
+    __u8 n_ops, phase;
+    __u8 n_strings; /* READ_STR and READ_BYTES among the ops: decides how much room the hit reserves */
+    __u8 pad;
     __s32 stack_shift; /* bytes by which sp lies below its value at function entry where the probe sits */
     struct read_op ops[SITE_OPS];
 };

@@ -1,0 +1,239 @@
+/* Sockets: what moves on TCP and Unix streams of targets, and how connections begin and end.
+ *
+ * Forms, best first: the tracepoints sock_send_length / sock_recv_length (6.3; one for every family and call), function exit
+ * (fexit), and kprobe + kretprobe on the families' sendmsg / recvmsg. One body. The families' functions are
+ * taken rather than sock_sendmsg, which compilers inline into its callers. */
+#include "conn.bpf.h"
+#include "iov.bpf.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+#define MSG_PEEK 2
+#define TAIL_MAX 64
+
+static __always_inline void data_put(struct rec_data *r, const struct user_bytes *u, u64 skip, u32 want)
+{
+    r->h.len = sizeof(*r) + want;
+    r->cap_len = want;
+    if (u->kind == USER_BUF || want == 0) {
+        ring_put_bytes(*r, want, u->base + skip, bpf_probe_read_user, STAT_ring_full_data);
+        return;
+    }
+    u32 which = r->dir & 1;
+    struct gather *g = bpf_map_lookup_elem(&gathers, &which);
+    if (!g)
+        return;
+    u32 n = gather_iov(g, u, skip, want);
+    r->h.len = sizeof(*r) + n;
+    r->cap_len = n;
+    ring_put_bytes(*r, n, g->bytes, bpf_probe_read_kernel, STAT_ring_full_data);
+}
+
+/* How much of a call of `len` bytes the verdict lets through. */
+static __always_inline u32 data_allowed(struct conn *c, const struct control *ctl, u32 len, u32 dir)
+{
+    if (c->run_dir != dir) {
+        c->run_dir = dir;
+        c->run_bytes = 0;
+    }
+    u64 left = c->mode == VERDICT_ALL ? len : c->budget > c->run_bytes ? c->budget - c->run_bytes : 0;
+    c->run_bytes += len;
+    u32 n = left < len ? left : len;
+    u32 most = ctl->call_max < GATHER_MAX ? ctl->call_max : GATHER_MAX;
+    return n < most ? n : most;
+}
+
+static __always_inline int on_data(struct sock *sk, int ret, int flags, u32 dir)
+{
+    if (ret <= 0 || flags & MSG_PEEK)
+        return 0;
+    struct target *t = target_current();
+    struct control *ctl = control_get();
+    if (!t || !ctl || !(t->flags & TARGET_F_DATA) || !conn_is_stream(sk))
+        return 0;
+    struct conn *c = conn_get(sk, t);
+    if (!c)
+        return 0;
+    dir &= 1;
+    u64 pos = c->pos[dir];
+    c->pos[dir] = pos + ret;
+    conn_verdict(c, ctl);
+    if (c->mode == VERDICT_IGNORE)
+        return 0;
+    struct rec_data r = {};
+    struct user_bytes u = user_bytes_of_call();
+    u32 allowed = data_allowed(c, ctl, ret, dir);
+    hdr_fill(&r.h, t, REC_DATA, sizeof(r));
+    r.conn = c->id;
+    r.pos = pos;
+    r.orig_len = ret;
+    r.dir = dir;
+    if (u.kind == USER_NONE) {
+        r.h.flags |= REC_F_NODATA;
+        stat_add(STAT_nodata, 1);
+        data_put(&r, &u, 0, 0);
+        return 0;
+    }
+    if (allowed)
+        data_put(&r, &u, 0, allowed);
+    if (allowed == (u32)ret)
+        return 0;
+    u32 tail = (u32)ret - allowed < TAIL_MAX ? (u32)ret - allowed : TAIL_MAX;
+    stat_add(STAT_budget_bytes, (u32)ret - allowed - tail);
+    r.h.flags = REC_F_TAIL;
+    r.pos = pos + ret - tail;
+    data_put(&r, &u, (u32)ret - tail, tail);
+    return 0;
+}
+
+SEC("tp_btf/sock_send_length") int sock_send_length_tp_btf(u64 *ctx)
+{
+    return on_data((void *)ctx[0], (int)ctx[1], (int)ctx[2], DATA_SEND);
+}
+SEC("tp_btf/sock_recv_length") int sock_recv_length_tp_btf(u64 *ctx)
+{
+    return on_data((void *)ctx[0], (int)ctx[1], (int)ctx[2], DATA_RECV);
+}
+
+/* Function forms: (struct socket *, struct msghdr *, size_t[, int flags]). */
+static __always_inline struct sock *sock_of(void *socket)
+{
+    return BPF_CORE_READ((struct socket *)socket, sk);
+}
+
+#define SEND_FUNCTION(fn)                                                                                              \
+    SEC("fexit/" #fn) int fn##_fexit(u64 *ctx)                                                                         \
+    {                                                                                                                  \
+        return on_data(sock_of((void *)ctx[0]), (int)ctx[3], 0, DATA_SEND);                                            \
+    }                                                                                                                  \
+    SEC("kprobe/" #fn) int fn##_kprobe(struct pt_regs *ctx)                                                            \
+    {                                                                                                                  \
+        return call_begin((void *)PT_REGS_PARM1(ctx), 0);                                                              \
+    }                                                                                                                  \
+    SEC("kretprobe/" #fn) int fn##_kretprobe(struct pt_regs *ctx) { return call_end((int)PT_REGS_RC(ctx), DATA_SEND); }
+
+#define RECV_FUNCTION(fn)                                                                                              \
+    SEC("fexit/" #fn) int fn##_fexit(u64 *ctx)                                                                         \
+    {                                                                                                                  \
+        return on_data(sock_of((void *)ctx[0]), (int)ctx[4], (int)ctx[3], DATA_RECV);                                  \
+    }                                                                                                                  \
+    SEC("kprobe/" #fn) int fn##_kprobe(struct pt_regs *ctx)                                                            \
+    {                                                                                                                  \
+        return call_begin((void *)PT_REGS_PARM1(ctx), (int)PT_REGS_PARM4(ctx));                                        \
+    }                                                                                                                  \
+    SEC("kretprobe/" #fn) int fn##_kretprobe(struct pt_regs *ctx) { return call_end((int)PT_REGS_RC(ctx), DATA_RECV); }
+
+struct call {
+    u64 sk;
+    u64 flags;
+};
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, 4096);
+    __type(key, u64); /* pid_tgid */
+    __type(value, struct call);
+} calls SEC(".maps");
+
+static __always_inline int call_begin(void *socket, int flags)
+{
+    if (!target_current())
+        return 0;
+    u64 key = bpf_get_current_pid_tgid();
+    struct call c = { .sk = (u64)sock_of(socket), .flags = (u32)flags };
+    bpf_map_update_elem(&calls, &key, &c, BPF_ANY);
+    return 0;
+}
+
+static __always_inline int call_end(int ret, u32 dir)
+{
+    u64 key = bpf_get_current_pid_tgid();
+    struct call *p = bpf_map_lookup_elem(&calls, &key);
+    if (!p)
+        return 0;
+    struct call c = *p;
+    bpf_map_delete_elem(&calls, &key);
+    return on_data((void *)c.sk, ret, (int)c.flags, dir);
+}
+
+SEND_FUNCTION(inet_sendmsg)
+SEND_FUNCTION(inet6_sendmsg)
+SEND_FUNCTION(unix_stream_sendmsg)
+RECV_FUNCTION(inet_recvmsg)
+RECV_FUNCTION(inet6_recvmsg)
+RECV_FUNCTION(unix_stream_recvmsg)
+
+/* sendfile before 6.5: (struct socket *, struct page *, int offset, size_t, int flags). No user memory to read. */
+SEC("fexit/inet_sendpage") int inet_sendpage_fexit(u64 *ctx)
+{
+    return on_data(sock_of((void *)ctx[0]), (int)ctx[5], 0, DATA_SEND);
+}
+SEC("kprobe/inet_sendpage") int inet_sendpage_kprobe(struct pt_regs *ctx)
+{
+    return call_begin((void *)PT_REGS_PARM1(ctx), 0);
+}
+SEC("kretprobe/inet_sendpage") int inet_sendpage_kretprobe(struct pt_regs *ctx)
+{
+    return call_end((int)PT_REGS_RC(ctx), DATA_SEND);
+}
+
+/* ---- lifecycle ---- */
+
+static __always_inline void birth_note(u64 key, u32 role, u64 who)
+{
+    struct birth b = { .start = bpf_ktime_get_boot_ns(), .tgid = who >> 32, .tid = who, .role = role };
+    bpf_map_update_elem(&births, &key, &b, BPF_ANY);
+}
+
+/* An attempt to connect came to nothing. */
+static __always_inline void connect_failed(struct sock *sk, u64 key)
+{
+    struct birth *b = bpf_map_lookup_elem(&births, &key);
+    int err = BPF_CORE_READ(sk, sk_err);
+    if (!b || b->role != ROLE_CLIENT || !err)
+        return;
+    struct rec_conn r = {};
+    hdr_fill_as(&r.h, REC_CONN, sizeof(r), b->tgid, b->tid, 0, 0);
+    conn_describe(sk, &r);
+    r.conn = conn_id_new();
+    r.role = ROLE_CLIENT;
+    r.start = b->start;
+    r.err = err;
+    r.inode = sock_inode(sk);
+    ring_put(r, STAT_ring_full_conn);
+}
+
+static __always_inline void conn_closed(struct sock *sk, u64 key)
+{
+    struct conn *c = bpf_map_lookup_elem(&conns, &key);
+    if (!c)
+        return;
+    struct rec_close r = {};
+    hdr_fill_as(&r.h, REC_CLOSE, sizeof(r), c->tgid, c->tid, 0, 0);
+    r.conn = c->id;
+    r.sent = c->pos[DATA_SEND];
+    r.received = c->pos[DATA_RECV];
+    r.err = BPF_CORE_READ(sk, sk_err);
+    bpf_map_delete_elem(&conns, &key);
+    ring_put(r, STAT_ring_full_conn);
+}
+
+static __always_inline int on_state(u64 *ctx)
+{
+    struct sock *sk = (void *)ctx[0];
+    int old = ctx[1], now = ctx[2];
+    u64 key = (u64)sk;
+    if (now == TCP_SYN_SENT) {
+        if (target_current())
+            birth_note(key, ROLE_CLIENT, bpf_get_current_pid_tgid());
+    } else if (old == TCP_SYN_RECV && now == TCP_ESTABLISHED) {
+        birth_note(key, ROLE_SERVER, 0);
+    } else if (now == TCP_CLOSE) {
+        if (old == TCP_SYN_SENT)
+            connect_failed(sk, key);
+        conn_closed(sk, key);
+        bpf_map_delete_elem(&births, &key);
+    }
+    return 0;
+}
+SEC("tp_btf/inet_sock_set_state") int inet_sock_set_state_tp_btf(u64 *ctx) { return on_state(ctx); }
+SEC("raw_tp/inet_sock_set_state") int inet_sock_set_state_raw_tp(u64 *ctx) { return on_state(ctx); }

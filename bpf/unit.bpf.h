@@ -1,0 +1,49 @@
+/* Who is running: the target, and its current unit below the thread (design idea 3). */
+#ifndef WF_BPF_UNIT_H
+#define WF_BPF_UNIT_H
+
+#include "maps.bpf.h"
+
+/* The target that the current task belongs to, or NULL. The first thing that every program asks. */
+static __always_inline struct target *target_current(void)
+{
+    u32 tgid = bpf_get_current_pid_tgid() >> 32;
+    return bpf_map_lookup_elem(&targets, &tgid);
+}
+
+static __always_inline u64 thread_pointer(void)
+{
+    struct task_struct *t = (void *)bpf_get_current_task();
+#if defined(__TARGET_ARCH_x86)
+    return BPF_CORE_READ(t, thread.fsbase);
+#else
+    return BPF_CORE_READ(t, thread.uw.tp_value);
+#endif
+}
+
+static __always_inline u64 unit_by_path(const struct target *t)
+{
+    u64 p = thread_pointer() + (s64)t->path[0];
+    for (int i = 1; i <= 4; i++) {
+        if (bpf_probe_read_user(&p, sizeof(p), (void *)p) || !p)
+            return 0;
+        if (i >= t->steps || i >= 4)
+            return p;
+        p += (s64)t->path[i & 3];
+    }
+    return 0;
+}
+
+static __always_inline u64 unit_current(const struct target *t)
+{
+    if (t->unit_kind == UNIT_PATH)
+        return unit_by_path(t);
+    if (t->unit_kind == UNIT_SWITCHED) {
+        u32 tid = bpf_get_current_pid_tgid();
+        u64 *u = bpf_map_lookup_elem(&unit_of_tid, &tid);
+        return u ? *u : 0;
+    }
+    return 0;
+}
+
+#endif
