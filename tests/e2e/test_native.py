@@ -37,11 +37,21 @@ def forest(found, shown=("number", "customer", "cents", "result", "item", "count
 
 
 def same(got, want, sort_from=None):
-    want = [line for line in want.strip("\n").split("\n")]
-    if sort_from is not None:  # what follows ran on threads: any order
-        got = got[:sort_from] + sorted(got[sort_from:])
-        want = want[:sort_from] + sorted(want[sort_from:])
+    """Compares forests; trees from line sort_from on ran on threads and may come in any order."""
+    want = want.strip("\n").split("\n")
+    if sort_from is not None:
+        got, want = got[:sort_from] + _sorted_trees(got[sort_from:]), want[:sort_from] + _sorted_trees(want[sort_from:])
     assert got == want, "tree differs\n--- want\n" + "\n".join(want) + "\n--- got\n" + "\n".join(got)
+
+
+def _sorted_trees(lines):
+    trees = []
+    for line in lines:
+        if line.startswith(" ") and trees:
+            trees[-1].append(line)
+        else:
+            trees.append([line])
+    return [line for tree in sorted(trees) for line in tree]
 
 
 WANT_C = """
