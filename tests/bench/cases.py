@@ -54,39 +54,41 @@ class Attached:
     def end(self):
         procs.stop(self.tracer.proc, signal.SIGINT, 30)
 
-    def count(self):
-        """Server spans written, without reading them into memory."""
+    def count(self, what=r'"kind":\s*2\b'):
+        """Server spans (or what the pattern finds) written, without reading them into memory."""
         with open(self.tracer.file) as f:
-            n = sum(len(re.findall(r'"kind":\s*2\b', line)) for line in f)
+            n = sum(len(re.findall(what, line)) for line in f)
         self.tracer.file.unlink()
         return n
 
 
-def _measure(folder, o, pid, load, poke):
+def _measure(folder, o, pid, load, poke, what=r'"kind":\s*2\b'):
     """The server `pid` under load(): bare and attached in turn. Returns the rows to print."""
-    def bare():
-        before = cost.cpu_ns(pid)
+    def loaded():
+        before, began = cost.cpu_ns(pid), time.monotonic()
         n = load()
-        return {"cpu": (cost.cpu_ns(pid) - before) / n / 1e3, "rps": n / o.seconds}
+        return n, {"cpu": (cost.cpu_ns(pid) - before) / n / 1e3, "rps": n / (time.monotonic() - began)}
+
+    def bare():
+        return loaded()[1]
 
     def traced():
         a = Attached(folder, pid, poke)
         try:
-            before, own = cost.cpu_ns(pid), cost.cpu_ns(a.pid)
-            n = load()
-            cpu = cost.cpu_ns(pid) - before
+            own = cost.cpu_ns(a.pid)
+            n, figures = loaded()
             time.sleep(0.5)
             own, rss = cost.cpu_ns(a.pid) - own, cost.rss_mb(a.pid, "VmHWM")
         finally:
             a.end()
-        return {"cpu": cpu / n / 1e3, "rps": n / o.seconds, "own": own / n / 1e3, "rss": rss, "complete": 100 * a.count() / n}
+        return {**figures, "own": own / n / 1e3, "rss": rss, "complete": 100 * a.count(what) / n}
 
     poke()
     r = cost.alternate(o.rounds, {"bare": bare, "traced": traced})
     b, t = r["bare"], r["traced"]
     return {"CPU us a request, bare": b["cpu"], "CPU us a request, traced": t["cpu"], "change": cost.change(b["cpu"], t["cpu"]),
             "requests a second, bare": b["rps"], "requests a second, traced": t["rps"],
-            "wftrace's CPU us a request": t["own"], "wftrace's peak memory, MB": t["rss"], "server spans of requests, %": t["complete"]}
+            "wftrace's CPU us a request": t["own"], "wftrace's peak memory, MB": t["rss"], "spans of requests, %": t["complete"]}
 
 
 def _get(port, path="/"):
@@ -118,7 +120,7 @@ def redis(folder, o):
             s.sendall(b"*1\r\n$4\r\nPING\r\n")
             s.recv(10)
     try:
-        return _measure(folder, o, r.proc.pid, lambda: redis_benchmark(r.port, o.seconds), poke)
+        return _measure(folder, o, r.proc.pid, lambda: redis_benchmark(r.port, o.seconds), poke, what=r'"name":\s*"GET')
     finally:
         r.stop()
 
