@@ -35,10 +35,18 @@ struct message {
 };
 void message_clear(struct message *m);
 
+/* What a parser is told when a connection begins to speak its protocol. */
+struct session {
+    bool server; /* our end is the server */
+    bool tls;    /* the bytes are a TLS session's plaintext */
+    bool joined; /* the connection was open before it was seen */
+    struct privacy privacy;
+};
+
 enum parse_status {
-    PARSE_MORE,    /* needs more bytes than given; *ret_used may still be > 0 */
-    PARSE_NEXT,    /* consumed *ret_used, nothing to tell: call again */
-    PARSE_SKIP,    /* consumed *ret_used; the next *ret_skip bytes don't matter, captured or not */
+    PARSE_MORE,    /* needs more bytes than given; `used` may still be > 0 */
+    PARSE_NEXT,    /* consumed `used` > 0 bytes that belong to the message told next: its time counts from them */
+    PARSE_SKIP,    /* consumed `used`; the next `skip` bytes don't matter, captured or not. Outside a message they are nobody's */
     PARSE_HEAD,    /* *ret_msg begins a message whose end will be told by PARSE_DONE */
     PARSE_DONE,    /* the begun message of this side ends here (after ret_used [+ ret_skip] bytes); *ret_msg may add facts */
     PARSE_MESSAGE, /* HEAD and DONE in one */
@@ -57,21 +65,36 @@ struct protocol {
     size_t state_size;       /* bytes, zeroed by stream/ before init */
     u32 want;                /* bytes per run that the kernel should capture; 0: all */
     enum sniff (*sniff)(struct slice head);
-    void (*init)(void *st, bool server /* our end is the server */, const struct privacy *p);
-    /* `msg` is clear on entry. May be called with nothing new to emit messages that need no bytes (used = 0). */
+    void (*init)(void *st, const struct session *session);
+    /* `msg` is clear on entry. Called again until it says MORE, also with no bytes at all, so that it can emit messages
+     * that need none (used = 0). */
     struct parse_result (*parse)(void *st, enum side side, struct slice in, struct message *msg);
-    /* After a gap or PARSE_BAD: offset in `in` at which a message surely begins, or -1. Also resets that side. NULL: only
-     * at a change of direction. `lost`: bytes missing (0 after BAD). */
-    ptrdiff_t (*resync)(void *st, enum side side, struct slice in, u64 lost);
+    /* Of the bytes after `in` (what parse() said MORE to) nothing was captured: tell what is known of the message that
+     * they begin: HEAD or MESSAGE, all of `in` used, `skip` = what is known to be missing of it. MORE: nothing to tell.
+     * NULL: never anything. */
+    struct parse_result (*cut)(void *st, enum side side, struct slice in, struct message *msg);
+    /* After a gap or PARSE_BAD: offset in `in` at which a message (or the rest of the running one that still can be told)
+     * surely begins, or -1: asked again with more. The side is reset when it answers >= 0. `lost`: bytes missing (0 after
+     * BAD). `run`: `in` begins a run, the first bytes after a change of direction. */
+    ptrdiff_t (*resync)(void *st, enum side side, struct slice in, u64 lost, bool run);
     /* The connection closed: a message that only ends with it (HTTP/1.0 body) is done. NULL: nothing ends that way. */
     enum parse_status (*eof)(void *st, enum side side, struct message *msg);
 };
 extern const struct protocol *const protocols[]; /* NULL-terminated, in order of sniffing, from protocol.def */
 const struct protocol *protocol_by_name(const char *name);
 
-/* sql.c: one statement → its summary («SELECT orders users», ≤ 255 bytes: operation and targets) and its text with every
- * literal replaced by `?`. Both truncated to fit, on a character boundary. Never fails: what isn't understood is left out. */
+/* sql.c: what a statement does, for names and attributes. `summary` as db.query.summary wants it: operations and targets
+ * in order («SELECT orders users», «INSERT shipping SELECT orders»); several statements are joined by «; ». `operation`
+ * is the first verb of the outermost level. `collection` is the target when there is just one, else "". Texts that don't
+ * fit are cut between words. Never fails: what isn't understood is left out. */
+struct sql_facts {
+    char summary[256], operation[32], collection[128];
+};
+void sql_facts_of(struct slice sql, struct sql_facts *ret);
 void sql_summarise(struct slice sql, char *ret_summary, size_t summary_size, char *ret_operation, size_t op_size);
+
+/* The statement with every literal replaced by `?`, comments removed, white space and IN-lists folded. A literal that the
+ * text breaks off in counts as one. NUL-terminated, cut on a character boundary to fit; the length is returned. */
 size_t sql_strip_literals(struct slice sql, char *out, size_t size);
 
 /* route.c: /orders/8231/items/8f14e45f → /orders/{id}/items/{id}: the stated rule of docs/configuration.md. */

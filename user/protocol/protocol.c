@@ -1,0 +1,33 @@
+/* The list of protocols, and what every parser needs of a message. */
+#include "protocol/protocol.h"
+
+#define PROTOCOL(name) extern const struct protocol protocol_##name;
+#include "protocol/protocol.def"
+#undef PROTOCOL
+
+const struct protocol *const protocols[] = {
+#define PROTOCOL(name) &protocol_##name,
+#include "protocol/protocol.def"
+#undef PROTOCOL
+    NULL,
+};
+
+const struct protocol *protocol_by_name(const char *name)
+{
+    for(size_t i = 0; protocols[i]; i++)
+        if(!strcmp(protocols[i]->name, name))
+            return protocols[i];
+    return NULL;
+}
+
+/* The arenas are not wiped: `used` and `n` say what counts. */
+void message_clear(struct message *m)
+{
+    m->name[0] = m->traceparent[0] = m->tracestate[0] = m->baggage[0] = 0;
+    m->error_type = m->error_message = NULL;
+    m->answers = 1;
+    m->interim = m->no_span = false;
+    m->attrs = (struct attr_set){
+        .v = m->attr_v, .text = m->text_v, .max = ARRAY_LEN(m->attr_v), .text_max = sizeof(m->text_v)
+    };
+}

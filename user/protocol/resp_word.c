@@ -1,0 +1,83 @@
+/* Two lists: commands that need care, and the plain ones that sniffing must recognise, since an array of bulk strings is
+ * what both a command and many an answer look like. */
+#include "protocol/resp_word.h"
+
+#include <strings.h>
+
+static const struct {
+    const char *name;
+    unsigned what;
+} special[] = {
+    { "AUTH", WORD_SECRET | WORD_HOUSE },
+    { "HELLO", WORD_SECRET | WORD_HOUSE },
+    { "ACL", WORD_SECRET | WORD_CONTAINER },
+    { "CONFIG", WORD_SECRET | WORD_CONTAINER },
+    { "MIGRATE", WORD_SECRET },
+    { "CLIENT", WORD_CONTAINER },
+    { "CLUSTER", WORD_CONTAINER },
+    { "COMMAND", WORD_CONTAINER },
+    { "DEBUG", WORD_CONTAINER },
+    { "FUNCTION", WORD_CONTAINER },
+    { "LATENCY", WORD_CONTAINER },
+    { "MEMORY", WORD_CONTAINER },
+    { "MODULE", WORD_CONTAINER },
+    { "OBJECT", WORD_CONTAINER },
+    { "PUBSUB", WORD_CONTAINER },
+    { "SCRIPT", WORD_CONTAINER },
+    { "SLOWLOG", WORD_CONTAINER },
+    { "XGROUP", WORD_CONTAINER },
+    { "XINFO", WORD_CONTAINER },
+    { "SUBSCRIBE", WORD_SUBSCRIBE },
+    { "PSUBSCRIBE", WORD_SUBSCRIBE },
+    { "SSUBSCRIBE", WORD_SUBSCRIBE },
+    { "UNSUBSCRIBE", WORD_UNSUBSCRIBE },
+    { "PUNSUBSCRIBE", WORD_UNSUBSCRIBE },
+    { "SUNSUBSCRIBE", WORD_UNSUBSCRIBE },
+    { "MONITOR", WORD_SWITCH },
+    { "PSYNC", WORD_SWITCH },
+    { "SYNC", WORD_SWITCH },
+    { "EVALSHA", WORD_SCRIPT },
+    { "EVALSHA_RO", WORD_SCRIPT },
+    { "FCALL", WORD_SCRIPT },
+    { "FCALL_RO", WORD_SCRIPT },
+};
+
+static const char plain[] =
+    " APPEND ASKING BGREWRITEAOF BGSAVE BITCOUNT BITFIELD BITOP BITPOS BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN"
+    " COPY DBSIZE DECR DECRBY DEL DISCARD DUMP ECHO EVAL EVAL_RO EXEC EXISTS EXPIRE EXPIREAT EXPIRETIME FAILOVER FLUSHALL FLUSHDB"
+    " GEOADD GEODIST GEOHASH GEOPOS GEORADIUS GEOSEARCH GEOSEARCHSTORE GET GETBIT GETDEL GETEX GETRANGE GETSET HDEL HEXISTS HEXPIRE"
+    " HGET HGETALL HINCRBY HINCRBYFLOAT HKEYS HLEN HMGET HMSET HRANDFIELD HSCAN HSET HSETNX HSTRLEN HVALS INCR INCRBY INCRBYFLOAT"
+    " INFO KEYS LASTSAVE LCS LINDEX LINSERT LLEN LMOVE LMPOP LPOP LPOS LPUSH LPUSHX LRANGE LREM LSET LTRIM MGET MOVE MSET MSETNX"
+    " MULTI PERSIST PEXPIRE PEXPIREAT PEXPIRETIME PFADD PFCOUNT PFMERGE PING PSETEX PTTL PUBLISH QUIT RANDOMKEY READONLY READWRITE"
+    " RENAME RENAMENX REPLCONF REPLICAOF RESET RESTORE ROLE RPOP RPOPLPUSH RPUSH RPUSHX SADD SAVE SCAN SCARD SDIFF SDIFFSTORE SELECT"
+    " SET SETBIT SETEX SETNX SETRANGE SHUTDOWN SINTER SINTERCARD SINTERSTORE SISMEMBER SLAVEOF SMEMBERS SMISMEMBER SMOVE SORT SORT_RO"
+    " SPOP SPUBLISH SRANDMEMBER SREM SSCAN STRLEN SUBSTR SUNION SUNIONSTORE SWAPDB TIME TOUCH TTL TYPE UNLINK UNWATCH WAIT WAITAOF"
+    " WATCH XACK XADD XAUTOCLAIM XCLAIM XDEL XLEN XPENDING XRANGE XREAD XREADGROUP XREVRANGE XSETID XTRIM ZADD ZCARD ZCOUNT ZDIFF"
+    " ZDIFFSTORE ZINCRBY ZINTER ZINTERCARD ZINTERSTORE ZLEXCOUNT ZMPOP ZMSCORE ZPOPMAX ZPOPMIN ZRANDMEMBER ZRANGE ZRANGEBYLEX"
+    " ZRANGEBYSCORE ZRANGESTORE ZRANK ZREM ZREMRANGEBYLEX ZREMRANGEBYRANK ZREMRANGEBYSCORE ZREVRANGE ZREVRANGEBYLEX"
+    " ZREVRANGEBYSCORE ZREVRANK ZSCAN ZSCORE ZUNION ZUNIONSTORE ";
+
+static bool plain_has(struct slice command)
+{
+    char word[24] = " ";
+    if(!command.n || command.n > sizeof(word) - 3)
+        return false;
+    for(size_t i = 0; i < command.n; i++)
+        word[1 + i] = (char)(command.p[i] >= 'a' && command.p[i] <= 'z' ? command.p[i] - 32 : command.p[i]);
+    word[1 + command.n] = ' ';
+    word[2 + command.n] = 0;
+    return !memchr(command.p, ' ', command.n) && !memchr(command.p, 0, command.n) && strstr(plain, word);
+}
+
+unsigned resp_word_of(struct slice command, bool *ret_known)
+{
+    for(size_t i = 0; i < ARRAY_LEN(special); i++)
+        if(slice_ieq(command, special[i].name)) {
+            if(ret_known)
+                *ret_known = true;
+            return special[i].what;
+        }
+    if(ret_known)
+        *ret_known = plain_has(command) || (slice_find(command, '.') > 0);
+    return 0;
+}
