@@ -1,5 +1,7 @@
 # wftrace: see `make help`. Every product goes to build/.
 B        := build
+Q        := $(if $(V),,@)
+say       = $(if $(V),,@printf '  %-6s %s\n' $(1) $(2))
 CC       ?= gcc
 CLANG    ?= $(firstword $(shell command -v clang-14 clang-19 clang 2>/dev/null) clang)
 BPFTOOL  ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
@@ -26,30 +28,34 @@ PACKS    := $(wildcard user/workflow/packs/*.yaml)
 all: $(B)/wftrace ## build build/wftrace
 
 $(B)/wftrace: $(OBJ) $(PROTO_O) $(B)/obj/main.o
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(B)/obj/%.o: user/%.c | $(PROTO_C) $(SKEL)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CFLAGS) -c -o $@ $<
 $(B)/obj/gen/%.o: $(B)/gen/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -Wno-error -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS) -Wno-error -c -o $@ $<
 $(B)/gen/%.pb-c.c: proto/%.proto
 	@mkdir -p $(@D)
-	protoc-c --proto_path=proto --c_out=$(B)/gen $<
+	$(Q)protoc-c --proto_path=proto --c_out=$(B)/gen $<
 $(B)/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h) $(wildcard vmlinux/*.h)
 	@mkdir -p $(@D)
-	$(CLANG) -g -O2 -mcpu=v2 -target bpf -D__TARGET_ARCH_$(ARCH) -Wall -Wno-unused-function -Ivmlinux -Ibpf -I. -c -o $@ $<
+	$(call say,BPF,$<)
+	$(Q)$(CLANG) -g -O2 -mcpu=v2 -target bpf -D__TARGET_ARCH_$(ARCH) -Wall -Wno-unused-function -Ivmlinux -Ibpf -I. -c -o $@ $<
 $(B)/gen/%.skel.h: $(B)/bpf/%.bpf.o
 	@mkdir -p $(@D)
-	$(BPFTOOL) gen skeleton $< name $*_bpf > $@.tmp && mv $@.tmp $@
+	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf > $@.tmp && mv $@.tmp $@
 
 # A unit test names the folders it links in its first lines: «/* needs: base trace */» (also: gen, for the protobuf code).
 $(B)/tests/unit/%: tests/unit/%.c
 	@mkdir -p $(@D)
 	$(eval NEED := $(shell sed -n 's/.*needs:\([a-z ]*\).*/\1/p' $< | head -1))
 	+@$(MAKE) --no-print-directory $(foreach d,$(filter-out gen,$(NEED)),$(patsubst user/%.c,$(B)/obj/%.o,$(wildcard user/$(d)/*.c))) $(if $(filter gen,$(NEED)),$(PROTO_O))
-	$(CC) $(CFLAGS) -o $@ $< $(foreach d,$(filter-out gen,$(NEED)),$(patsubst user/%.c,$(B)/obj/%.o,$(wildcard user/$(d)/*.c))) $(if $(filter gen,$(NEED)),$(PROTO_O)) $(LDFLAGS) -lcmocka $(LIBS)
+	$(call say,TEST,$@)
+	$(Q)$(CC) $(CFLAGS) -o $@ $< $(foreach d,$(filter-out gen,$(NEED)),$(patsubst user/%.c,$(B)/obj/%.o,$(wildcard user/$(d)/*.c))) $(if $(filter gen,$(NEED)),$(PROTO_O)) $(LDFLAGS) -lcmocka $(LIBS)
 
 UNIT     := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 unit: $(UNIT) ## unit tests
