@@ -1,0 +1,23 @@
+/* Probe hits become activities. One per shard; fed with every event after the tracer has seen it. */
+#ifndef WF_WORKFLOW_WORKFLOW_H
+#define WF_WORKFLOW_WORKFLOW_H
+
+#include "config/rules.h"
+#include "trace/tracer.h"
+
+struct workflow;
+/* `rules` and `tracer` are borrowed. NULL on no memory. */
+struct workflow *workflow_new(const struct rules *rules, struct tracer *tracer);
+void workflow_event(struct workflow *w, const struct event *e);
+void workflow_tick(struct workflow *w, u64 now_boot);
+struct workflow *workflow_free(struct workflow *w); /* leaves what is open to the tracer; returns NULL */
+
+/* exec: rules, for the process spans that trace/ makes. `exe`: path of the image; `args`: NUL between arguments. The
+ * first rule that matches the path or its last part, and whose `when` holds, or NULL. */
+const struct rule *workflow_exec_rule(const struct rules *r, struct slice exe, struct slice args);
+/* Names the span and sets what is known at the start; `procinfo` may be empty (then env.NAME is not known). */
+void workflow_exec_begin(const struct rule *rule, struct slice args, struct slice procinfo, struct span *s);
+/* `status` as wait(2) gives it. With `error:` in the rule it decides alone whether the span is an error. */
+void workflow_exec_end(const struct rule *rule, u32 status, struct span *s);
+
+#endif
