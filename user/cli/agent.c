@@ -1,0 +1,455 @@
+/* One shard's line and its life. Time comes in two ways: live, boot time is read here and the distance to wall time is
+ * measured at every tick; in a replay both come from the capture's tick frames, and so do the ids' seed, so that a
+ * replay makes the same spans with the same ids. */
+#include "cli/agent.h"
+#include "base/log.h"
+#include "ingest/event.h"
+#include "ingest/wfcap.h"
+#include "self/ledger.h"
+#include "stream/stream.h"
+#include "trace/tracer.h"
+#include "workflow/workflow.h"
+
+#include <sys/random.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#define TICK_NS (100 * NSEC_PER_MSEC)
+
+struct agent {
+    struct agent_options o;
+    struct probes *probes; /* NULL in a replay */
+    struct wfcap_writer *capture;
+    struct wfcap_reader *replay;
+    struct rules rules;
+    struct export_queues *queues;
+    struct tracer *tracer;
+    struct stream *stream;
+    struct workflow *workflow;
+    struct span_sink counted; /* counts on the way to the queues */
+    struct verdict_sink verdicts;
+    u32 lost_seen;
+    u64 lost, next_tick;
+    u64 seed[2];
+    s64 wall_minus_boot;
+    struct agent_summary sum;
+};
+
+/* --- the line --- */
+
+static void counted_started(struct span_sink *sink, struct span *s)
+{
+    struct agent *a = container_of(sink, struct agent, counted);
+    struct span_sink *next = export_queues_sink(a->queues);
+    if(next->started)
+        next->started(next, s);
+}
+
+static void counted_ended(struct span_sink *sink, struct span *s)
+{
+    struct agent *a = container_of(sink, struct agent, counted);
+    struct span_sink *next = export_queues_sink(a->queues);
+    a->sum.spans++;
+    a->sum.errors += s->status == STATUS_ERROR;
+    next->ended(next, s);
+}
+
+static void verdict_set(struct verdict_sink *v, u64 conn, bool ignore, u32 budget)
+{
+    struct agent *a = container_of(v, struct agent, verdicts);
+    enum probe_verdict verdict = ignore ? PROBE_IGNORE : budget ? PROBE_HEAD : PROBE_ALL;
+    (void)probes_verdict(a->probes, conn, verdict, budget); /* the connection may be gone: then nothing is to be done */
+}
+
+static void record_dispatch(struct agent *a, const void *record, size_t len)
+{
+    struct event e;
+    if(event_decode(record, len, &a->lost_seen, &e)) /* counted there */
+        return;
+    a->lost += e.lost;
+    tracer_event(a->tracer, &e);
+    stream_event(a->stream, &e);
+    workflow_event(a->workflow, &e);
+    if(e.type == EVENT_CLOSE && a->probes)
+        probes_forget(a->probes, e.close.conn);
+}
+
+static void capture_fail(struct agent *a, int err)
+{
+    if(err)
+        log_error("capture", "writing %s: %s (capture stopped there; tracing goes on)", a->o.capture, errno_name(err));
+}
+
+static void record_take(void *arg, const void *record, size_t len)
+{
+    struct agent *a = arg;
+    if(a->capture)
+        capture_fail(a, wfcap_write_record(a->capture, record, len));
+    record_dispatch(a, record, len);
+}
+
+static void line_tick(struct agent *a, u64 now_boot, s64 wall_minus_boot)
+{
+    a->wall_minus_boot = wall_minus_boot;
+    tracer_tick(a->tracer, now_boot, wall_minus_boot);
+    stream_tick(a->stream, now_boot);
+    workflow_tick(a->workflow, now_boot);
+}
+
+/* Wall minus boot time. Boot time is read on both sides of the wall clock; the narrowest of a few tries wins, so that a
+ * preemption in between does not shift every span. */
+static s64 clock_offset(void)
+{
+    s64 best = 0;
+    u64 narrowest = UINT64_MAX;
+    for(int i = 0; i < 5; i++) {
+        u64 before = clock_boot_ns(), wall = clock_wall_ns(), after = clock_boot_ns();
+        if(after - before < narrowest) {
+            narrowest = after - before;
+            best = (s64)(wall - (before + (after - before) / 2));
+        }
+    }
+    return best;
+}
+
+static void tick_if_due(struct agent *a)
+{
+    u64 now = clock_boot_ns();
+    if(now < a->next_tick)
+        return;
+    a->next_tick = now + TICK_NS;
+    struct wfcap_tick tick = { now, clock_offset() };
+    if(a->capture)
+        capture_fail(a, wfcap_write_tick(a->capture, &tick));
+    line_tick(a, tick.now_boot, tick.wall_minus_boot);
+}
+
+/* --- making it --- */
+
+static int exporters_open(struct agent *a, char *err, size_t err_size)
+{
+    int code = export_queues_new(&(struct export_queue_options){ 0 }, &a->queues);
+    for(size_t i = 0; !code && i < a->o.n_exports; i++)
+        code = export_queues_add(a->queues, &a->o.exports[i], err, err_size);
+    return code;
+}
+
+static int rules_open(struct agent *a, char *err, size_t err_size)
+{
+    for(size_t i = 0; i < a->o.n_rule_files; i++) {
+        int code = rules_load(&a->rules, a->o.rule_files[i], err, err_size);
+        if(code)
+            return code;
+    }
+    return 0;
+}
+
+static int line_open(struct agent *a, char *err, size_t err_size)
+{
+    a->counted = (struct span_sink){ .started = counted_started, .ended = counted_ended };
+    a->verdicts = (struct verdict_sink){ .set = verdict_set };
+    struct tracer_options t = { .service = a->o.service,
+                                .root = a->o.root,
+                                .root_state = a->o.root_state,
+                                .keep_values = a->o.keep_values,
+                                .wall_minus_boot = a->wall_minus_boot,
+                                .seed = { a->seed[0], a->seed[1] } };
+    a->tracer = tracer_new(&t, &a->counted);
+    struct stream_options s = { .privacy = { .keep_values = a->o.keep_values } };
+    if(a->tracer)
+        a->stream = stream_new(&s, tracer_exchanges(a->tracer), a->probes ? &a->verdicts : NULL);
+    if(a->stream)
+        a->workflow = workflow_new(&a->rules, a->tracer);
+    if(a->workflow)
+        return 0;
+    snprintf(err, err_size, "not enough memory for the tables");
+    return -ENOMEM;
+}
+
+static void header_number(struct wfcap_header *h, const char *key, const char *fmt, u64 v)
+{
+    char text[32];
+    snprintf(text, sizeof(text), fmt, (unsigned long long)v);
+    (void)wfcap_header_add(h, key, slice_str(text));
+}
+
+static void header_root(struct agent *a, struct wfcap_header *h)
+{
+    char text[56];
+    if(!span_context_valid(&a->o.root))
+        return;
+    traceparent_format(&a->o.root, text);
+    (void)wfcap_header_add(h, "root", slice_str(text));
+    if(a->o.root_state)
+        (void)wfcap_header_add(h, "root_state", slice_str(a->o.root_state));
+}
+
+static int header_rules(struct agent *a, struct wfcap_header *h)
+{
+    for(size_t i = 0; i < a->o.n_rule_files; i++) {
+        cleanup(freep) char *text = NULL;
+        size_t len = 0;
+        char key[512];
+        int err = read_small_file(a->o.rule_files[i], WFCAP_HEADER_MAX, &text, &len);
+        if(err)
+            return err;
+        snprintf(key, sizeof(key), "rules:%s", a->o.rule_files[i]);
+        for(char *eq = key; (eq = strchr(eq, '='));) /* '=' ends a key */
+            *eq = '-';
+        err = wfcap_header_add(h, key, slice_of(text, len));
+        if(err)
+            return err;
+    }
+    return 0;
+}
+
+static int header_fill(struct agent *a, struct wfcap_header *h)
+{
+    struct utsname u = { 0 };
+    (void)uname(&u);
+    (void)wfcap_header_add(h, "wftrace", slice_str(WF_VERSION));
+    (void)wfcap_header_add(h, "host", slice_str(u.nodename));
+    (void)wfcap_header_add(h, "kernel", slice_str(u.release));
+    (void)wfcap_header_add(h, "arch", slice_str(u.machine));
+    header_number(h, "seed0", "%llu", a->seed[0]);
+    header_number(h, "seed1", "%llu", a->seed[1]);
+    header_number(h, "wall_minus_boot", "%llu", (u64)a->wall_minus_boot);
+    (void)wfcap_header_add(h, "privacy", slice_str(a->o.keep_values ? "off" : "strict"));
+    if(a->o.service)
+        (void)wfcap_header_add(h, "service", slice_str(a->o.service));
+    header_root(a, h);
+    return header_rules(a, h);
+}
+
+static int capture_open(struct agent *a, char *err, size_t err_size)
+{
+    if(!a->o.capture)
+        return 0;
+    struct wfcap_header h = { 0 };
+    int code = header_fill(a, &h);
+    if(!code)
+        code = wfcap_create(a->o.capture, wfcap_abi, &h, &a->capture);
+    wfcap_header_done(&h);
+    if(code)
+        snprintf(err, err_size, "cannot write the capture file %s: %s", a->o.capture, errno_name(code));
+    return code;
+}
+
+static int open_probes(struct agent *a, enum agent_failure *about, char *err, size_t err_size)
+{
+    int code = probes_open(&a->o.probe, &a->probes, err, err_size);
+    if(code)
+        *about = code == -EPERM || code == -EACCES || code == -EOPNOTSUPP ? AGENT_PRIVILEGE : AGENT_RUNTIME;
+    return code;
+}
+
+static int live_steps(struct agent *a, enum agent_failure *about, char *err, size_t err_size)
+{
+    *about = AGENT_CONFIG;
+    int code = rules_open(a, err, err_size);
+    if(!code)
+        code = open_probes(a, about, err, err_size);
+    if(code)
+        return code;
+    *about = AGENT_CONFIG;
+    code = a->rules.n ? probes_rules(a->probes, &a->rules, err, err_size) : 0;
+    if(!code)
+        code = exporters_open(a, err, err_size);
+    if(code)
+        return code;
+    *about = AGENT_RUNTIME;
+    code = line_open(a, err, err_size);
+    return code ? code : capture_open(a, err, err_size);
+}
+
+int agent_open(const struct agent_options *o, struct agent **ret, enum agent_failure *ret_about, char *err, size_t err_size)
+{
+    struct agent *a = calloc(1, sizeof(*a));
+    if(!a) {
+        *ret_about = AGENT_RUNTIME;
+        snprintf(err, err_size, "no memory");
+        return -ENOMEM;
+    }
+    a->o = *o;
+    if(getrandom(a->seed, sizeof(a->seed), 0) != sizeof(a->seed))
+        a->seed[0] = clock_wall_ns(), a->seed[1] = (u64)getpid();
+    a->wall_minus_boot = clock_offset();
+    snprintf(err, err_size, "failed");
+    int code = live_steps(a, ret_about, err, err_size);
+    if(code) {
+        agent_close(a, NULL);
+        return code;
+    }
+    *ret = a;
+    return 0;
+}
+
+/* --- living --- */
+
+int agent_target(struct agent *a, pid_t tgid) { return probes_target(a->probes, tgid, true); }
+int agent_untarget(struct agent *a, pid_t tgid) { return probes_untarget(a->probes, tgid); }
+
+int agent_turn(struct agent *a, int timeout_ms)
+{
+    u64 now = clock_boot_ns();
+    u64 until_tick = now >= a->next_tick ? 0 : (a->next_tick - now + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC;
+    int n = probes_poll(a->probes, (int)min_u64((u64)timeout_ms, until_tick), record_take, a);
+    tick_if_due(a);
+    return n == -EINTR ? 0 : n;
+}
+
+void agent_drain(struct agent *a, u64 quiet_ms, u64 most_ms)
+{
+    u64 start = clock_boot_ns(), last = start;
+    for(u64 now = start; now - last < quiet_ms * NSEC_PER_MSEC && now - start < most_ms * NSEC_PER_MSEC;) {
+        int n = agent_turn(a, 10);
+        now = clock_boot_ns();
+        if(n < 0)
+            break;
+        if(n > 0)
+            last = now;
+    }
+}
+
+u64 agent_kernel_stat(struct agent *a, size_t i, const char **ret_name)
+{
+    u64 values[64] = { 0 };
+    const char *const *names = NULL;
+    *ret_name = NULL;
+    if(i >= ARRAY_LEN(values))
+        return 0;
+    probes_stats(a->probes, values, ARRAY_LEN(values), &names);
+    *ret_name = names ? names[i] : NULL;
+    return *ret_name ? values[i] : 0;
+}
+
+/* --- replay --- */
+
+static char *header_string(struct slice text, const char *key)
+{
+    struct slice v = wfcap_header_get(text, key);
+    return v.n ? strndup((const char *)v.p, v.n) : NULL;
+}
+
+static u64 header_u64(struct slice text, const char *key)
+{
+    u64 v = 0;
+    (void)slice_u64(wfcap_header_get(text, key), &v);
+    return v;
+}
+
+static int replay_rules(struct agent *a, struct slice text, char *err, size_t err_size)
+{
+    size_t at = 0;
+    struct slice name, rules;
+    while(wfcap_header_each(text, "rules:", &at, &name, &rules)) {
+        char file[512];
+        snprintf(file, sizeof(file), "%.*s", (int)min_u64(name.n, 500), (const char *)name.p);
+        int code = rules_parse(&a->rules, file, (const char *)rules.p, rules.n, err, err_size);
+        if(code)
+            return code;
+    }
+    return 0;
+}
+
+/* The text lives as long as the reader; service and root_state are duplicated because they must end in NUL. They are as
+ * long-lived as the process: a replay happens once in it. */
+static int replay_header(struct agent *a, char *err, size_t err_size)
+{
+    struct slice text = wfcap_header_text(a->replay);
+    a->seed[0] = header_u64(text, "seed0");
+    a->seed[1] = header_u64(text, "seed1");
+    a->wall_minus_boot = (s64)header_u64(text, "wall_minus_boot");
+    if(!a->o.service)
+        a->o.service = header_string(text, "service");
+    struct slice root = wfcap_header_get(text, "root");
+    if(root.n && !traceparent_parse(root, &a->o.root))
+        a->o.root_state = header_string(text, "root_state");
+    return replay_rules(a, text, err, err_size);
+}
+
+static void replay_frames(struct agent *a)
+{
+    struct wfcap_frame frame;
+    enum wfcap_status status;
+    while((status = wfcap_next(a->replay, &frame)) == WFCAP_OK)
+        if(frame.kind == WFCAP_TICK)
+            line_tick(a, frame.tick.now_boot, frame.tick.wall_minus_boot);
+        else
+            record_dispatch(a, frame.record.p, frame.record.n);
+    a->sum.truncated = status == WFCAP_TRUNCATED;
+    a->sum.corrupt = status == WFCAP_CORRUPT;
+}
+
+static int replay_steps(struct agent *a, const char *path, enum agent_failure *about, char *err, size_t err_size)
+{
+    *about = AGENT_RUNTIME;
+    FILE *f = strcmp(path, "-") ? fopen(path, "rbe") : stdin;
+    if(!f) {
+        snprintf(err, err_size, "cannot read %s: %s", path, errno_name(errno));
+        return -errno;
+    }
+    int code = wfcap_open(f, wfcap_abi, &a->replay, err, err_size);
+    if(!code)
+        code = replay_header(a, err, err_size);
+    if(code)
+        return code;
+    *about = AGENT_CONFIG;
+    code = exporters_open(a, err, err_size);
+    if(code)
+        return code;
+    *about = AGENT_RUNTIME;
+    return line_open(a, err, err_size);
+}
+
+int agent_replay(const struct agent_options *o, const char *path, struct agent **ret, enum agent_failure *ret_about,
+                 char *err, size_t err_size)
+{
+    struct agent *a = calloc(1, sizeof(*a));
+    if(!a) {
+        *ret_about = AGENT_RUNTIME;
+        snprintf(err, err_size, "no memory");
+        return -ENOMEM;
+    }
+    a->o = *o;
+    int code = replay_steps(a, path, ret_about, err, err_size);
+    if(code) {
+        agent_close(a, NULL);
+        return code;
+    }
+    replay_frames(a);
+    *ret = a;
+    return 0;
+}
+
+/* --- the end --- */
+
+void agent_summary_of(const struct agent *a, struct agent_summary *ret) { *ret = a->sum; }
+
+/* Upstream first: nothing new comes in; what is in the line is ended from its head to its tail (an open exchange ends an
+ * activity, an activity ends a span, a span waits in a queue); the queues are flushed last. */
+void agent_close(struct agent *a, struct agent_summary *ret)
+{
+    if(!a)
+        return;
+    a->probes = probes_close(a->probes);
+    a->sum.lost_records = a->lost;
+    if(a->capture) {
+        struct wfcap_totals totals = { 0 };
+        a->sum.capture_err = wfcap_finish(take_ptr(a->capture), &totals);
+        a->sum.captured = totals.records;
+    }
+    if(a->stream)
+        a->stream = stream_free(a->stream);
+    if(a->workflow)
+        workflow_free(a->workflow);
+    if(a->tracer)
+        a->tracer = tracer_free(a->tracer);
+    if(a->queues)
+        a->sum.undelivered = export_queues_close(a->queues, a->o.flush_ms);
+    a->replay = wfcap_close(a->replay);
+    rules_done(&a->rules);
+    if(ret)
+        *ret = a->sum;
+    free(a);
+}

@@ -1,0 +1,66 @@
+/* The assembly: probes → capture file → events → tracer, stream, workflow → exporters, in the caller's thread, and the one
+ * place where the order of shutting down stands. A replay is the same line with a capture file at its head.
+ *
+ * It lives beside the commands and not in self/, because it links every stage and self/ is linked by single stages. */
+#ifndef WF_CLI_AGENT_H
+#define WF_CLI_AGENT_H
+
+#include "config/rules.h"
+#include "export/exporter.h"
+#include "probe/probe.h"
+#include "trace/span.h"
+
+#define AGENT_RULE_FILES 16
+#define AGENT_EXPORTS 8
+
+struct agent_options {
+    struct probe_options probe;
+    const char *rule_files[AGENT_RULE_FILES];
+    size_t n_rule_files;
+    struct export_spec exports[AGENT_EXPORTS];
+    size_t n_exports;
+    const char *service;
+    struct span_context root; /* of TRACEPARENT in wftrace's own environment */
+    const char *root_state;
+    bool keep_values;         /* --privacy off */
+    const char *capture;      /* file to write, or NULL */
+    u64 flush_ms;             /* how long the exporters may take at the end */
+};
+
+enum agent_failure { AGENT_RUNTIME, AGENT_CONFIG, AGENT_PRIVILEGE }; /* what an error is about: the exit status */
+
+struct agent_summary {
+    u64 spans, errors;      /* handed to the exporters; with status ERROR */
+    u64 undelivered;        /* spans that some exporter could not deliver */
+    u64 lost_records;       /* that the kernel side had no room for */
+    u64 captured;           /* records in the capture file */
+    int capture_err;        /* -errno when the capture file is not whole */
+    bool truncated, corrupt; /* replay: how the file ended */
+};
+
+struct agent;
+
+/* Live. -EINVAL: rules or exporters (AGENT_CONFIG); -EPERM, -EOPNOTSUPP (AGENT_PRIVILEGE); others. `err` says what and what
+ * to do. */
+int agent_open(const struct agent_options *o, struct agent **ret, enum agent_failure *ret_about, char *err, size_t err_size);
+/* tgid becomes a target with its children. -ESRCH when it is gone. */
+int agent_target(struct agent *a, pid_t tgid);
+int agent_untarget(struct agent *a, pid_t tgid);
+/* One turn: everything that waits, a tick when one is due. Sleeps at most timeout_ms, signals wake it. Records handled, or
+ * -errno of the reader (-EINTR is 0). */
+int agent_turn(struct agent *a, int timeout_ms);
+/* Turns until nothing came for `quiet_ms`, at most `most_ms`. */
+void agent_drain(struct agent *a, u64 quiet_ms, u64 most_ms);
+u64 agent_kernel_stat(struct agent *a, size_t i, const char **ret_name); /* NULL name past the end */
+
+/* A capture file through the same line, at once, to its end. Service, root, privacy and rules are the capture's own
+ * unless `o` sets them. Then agent_close(). */
+int agent_replay(const struct agent_options *o, const char *path, struct agent **ret, enum agent_failure *ret_about,
+                 char *err, size_t err_size);
+
+void agent_summary_of(const struct agent *a, struct agent_summary *ret); /* so far */
+
+/* Detach, drain, end what is open, flush the exporters, free: in this order. NULL is fine. */
+void agent_close(struct agent *a, struct agent_summary *ret);
+
+#endif

@@ -1,0 +1,210 @@
+/* wftrace attach: running processes become targets, with the children they make from now on. A number is not a process:
+ * the start time is read before and after a target is made, and a pidfd says when it has ended. With --name, --port,
+ * --cgroup, --unit or --container, processes that come later are taken in too (looked for once a second). */
+#include "cli/session.h"
+#include "cli/target.h"
+
+#include <poll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define TARGETS_MAX 4096
+#define LOOK_NS NSEC_PER_SEC
+
+extern const struct command command_attach;
+
+struct target {
+    pid_t pid;
+    u64 start;
+    int pidfd; /* -1: ended, or none to be had */
+    bool ended;
+};
+
+struct attach {
+    struct options *o;
+    struct agent *agent;
+    struct target *targets;
+    size_t n, alive;
+    u64 next_look;
+};
+
+static const char *selector_name(enum selector_kind kind)
+{
+    static const char *const names[] = { "pid", "name", "port", "cgroup", "unit", "container" };
+    return names[kind];
+}
+
+static bool is_known(const struct attach *t, const struct proc *p)
+{
+    for(size_t i = 0; i < t->n; i++)
+        if(t->targets[i].pid == p->pid && t->targets[i].start == p->start)
+            return true;
+    return false;
+}
+
+/* A child of a target is followed by the kernel side already. */
+static int target_add(struct attach *t, const struct proc *p)
+{
+    u64 start_now = 0;
+    if(t->n == TARGETS_MAX || is_known(t, p))
+        return 0;
+    int pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0);
+    int err = agent_target(t->agent, p->pid);
+    if(err || proc_start(p->pid, &start_now) || start_now != p->start) {
+        if(!err)
+            agent_untarget(t->agent, p->pid); /* another process by now */
+        closep(&pidfd);
+        return err ? err : -ESRCH;
+    }
+    t->targets[t->n++] = (struct target){ .pid = p->pid, .start = p->start, .pidfd = pidfd };
+    t->alive++;
+    return 0;
+}
+
+static bool any_matches(const struct options *o, const struct proc *p, bool later)
+{
+    for(size_t i = 0; i < o->n_select; i++)
+        if(!(later && o->select[i].kind == SELECT_PID) && selector_matches(&o->select[i], p))
+            return true;
+    return false;
+}
+
+static int look(struct attach *t, bool later)
+{
+    cleanup(freep) struct proc *v = NULL;
+    size_t n = 0;
+    int err = proc_all(&v, &n);
+    if(err)
+        return err;
+    if(selectors_need_ports(t->o))
+        proc_ports(v, n);
+    for(size_t i = 0; i < n; i++) {
+        if(!any_matches(t->o, &v[i], later))
+            continue;
+        err = target_add(t, &v[i]);
+        if(err && err != -ESRCH)
+            complain("attach: process %d: %s (left out)", v[i].pid, errno_name(err));
+    }
+    return 0;
+}
+
+/* A named pid must be there before anything is loaded; the other selectors may match nothing yet only when another
+ * process may still come, and then that is said. */
+static int check_selectors(struct options *o, struct proc *v, size_t n)
+{
+    for(size_t i = 0; i < o->n_select; i++) {
+        const struct selector *s = &o->select[i];
+        bool hit = false;
+        for(size_t k = 0; k < n && !hit; k++)
+            hit = selector_matches(s, &v[k]);
+        if(hit)
+            continue;
+        if(s->kind == SELECT_PID) {
+            bool self = (pid_t)s->number == getpid();
+            complain(self ? "process %u is this wftrace itself" : "no process %u to trace here", s->number);
+            return EXIT_RUNTIME;
+        }
+        if(!o->quiet)
+            complain("nothing matches --%s %s yet; waiting for it", selector_name(s->kind), s->text);
+    }
+    return EXIT_FINE;
+}
+
+static int check_first(struct options *o)
+{
+    cleanup(freep) struct proc *v = NULL;
+    size_t n = 0;
+    int err = proc_all(&v, &n);
+    if(err) {
+        complain("cannot read /proc: %s", errno_name(err));
+        return EXIT_RUNTIME;
+    }
+    if(selectors_need_ports(o))
+        proc_ports(v, n);
+    return check_selectors(o, v, n);
+}
+
+static void note_ends(struct attach *t)
+{
+    for(size_t i = 0; i < t->n; i++) {
+        struct target *g = &t->targets[i];
+        struct pollfd p = { .fd = g->pidfd, .events = POLLIN };
+        u64 start;
+        if(g->ended)
+            continue;
+        bool over = g->pidfd >= 0 ? poll(&p, 1, 0) > 0 : proc_start(g->pid, &start) || start != g->start;
+        if(!over)
+            continue;
+        g->ended = true;
+        t->alive--;
+        closep(&g->pidfd);
+        g->pidfd = -1;
+    }
+}
+
+static int attach_loop(struct attach *t)
+{
+    bool watch = selectors_watch(t->o);
+    u64 until = t->o->for_ns ? clock_boot_ns() + t->o->for_ns : UINT64_MAX;
+    int n = 0;
+    t->next_look = clock_boot_ns() + LOOK_NS;
+    while(!session_signal.stop && clock_boot_ns() < until && (watch || t->alive) && n >= 0) {
+        n = agent_turn(t->agent, SESSION_TURN_MS);
+        note_ends(t);
+        if(watch && clock_boot_ns() >= t->next_look) {
+            (void)look(t, true);
+            t->next_look = clock_boot_ns() + LOOK_NS;
+        }
+    }
+    if(n < 0)
+        complain("attach: reading records: %s", errno_name(n));
+    agent_drain(t->agent, 20, 300);
+    return n < 0 ? EXIT_RUNTIME : EXIT_FINE;
+}
+
+static int attach_traced(struct attach *t)
+{
+    int code = session_open(t->o, &t->agent);
+    if(code)
+        return code;
+    int err = look(t, false);
+    if(err)
+        complain("attach: %s", errno_name(err));
+    else if(!t->n && !selectors_watch(t->o))
+        complain("attach: every process named has ended");
+    else
+        code = attach_loop(t);
+    int closed = session_close(t->o, t->agent);
+    return err ? EXIT_RUNTIME : code ? code : closed;
+}
+
+static int attach_main(struct options *o)
+{
+    if(!o->n_select)
+        return usage_error(&command_attach, "attach to what? --pid N, --name GLOB, --port N, …; wftrace list shows what there is");
+    int code = check_first(o);
+    if(code)
+        return code;
+    struct attach t = { .o = o, .targets = calloc(TARGETS_MAX, sizeof(struct target)) };
+    if(!t.targets)
+        return EXIT_RUNTIME;
+    session_signals_catch();
+    code = attach_traced(&t);
+    for(size_t i = 0; i < t.n; i++)
+        closep(&t.targets[i].pidfd);
+    free(t.targets);
+    return code;
+}
+
+const struct command command_attach = {
+    .name = "attach",
+    .usage = "[options] --pid N | --name GLOB | --port N | --cgroup PATH | --unit NAME | --container ID",
+    .summary = "trace running processes and the children they make",
+    .more = "Targets may be named several times and in several ways. --name compares with the program's and the script's own\n"
+            "name, or with the whole command line when it holds a space or a slash. With anything but --pid, processes\n"
+            "that come later are taken in too.\n\n"
+            "Ends on Ctrl-C, after --for, or when all processes named by --pid have ended. The processes go on untouched.",
+    .takes = TAKES_RULES | TAKES_EXPORT | TAKES_LIVE | TAKES_TARGET | TAKES_JSON,
+    .max_rest = 0,
+    .run = attach_main,
+};

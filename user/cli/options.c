@@ -1,0 +1,346 @@
+/* Options: `--name value`, `--name=value`, `-x value`, `-xvalue`, flags together (`-qv`), `--` ends them. */
+#include "cli/cli.h"
+#include "base/log.h"
+
+
+#define SENTENCE(...) (snprintf(err, err_size, __VA_ARGS__), -1)
+
+/* --- one function per option --- */
+
+static int set_rules(struct options *o, const char *value, char *err, size_t err_size)
+{
+    if(o->agent.n_rule_files == AGENT_RULE_FILES)
+        return SENTENCE("more than %d rule files", AGENT_RULE_FILES);
+    o->agent.rule_files[o->agent.n_rule_files++] = value;
+    return 0;
+}
+
+static int set_export(struct options *o, const char *value, char *err, size_t err_size)
+{
+    if(o->agent.n_exports == AGENT_EXPORTS)
+        return SENTENCE("more than %d exporters", AGENT_EXPORTS);
+    char why[512] = "";
+    if(export_spec_parse(value, &o->agent.exports[o->agent.n_exports], why, sizeof(why)))
+        return SENTENCE("--export %s: %s", value, why);
+    o->agent.n_exports++;
+    return 0;
+}
+
+static int set_service(struct options *o, const char *value, char *err, size_t err_size)
+{
+    if(!*value)
+        return SENTENCE("--service wants a name");
+    o->agent.service = value;
+    return 0;
+}
+
+static int set_for(struct options *o, const char *value, char *err, size_t err_size)
+{
+    if(duration_parse(value, &o->for_ns))
+        return SENTENCE("--for %s: not a duration; write 500ms, 10s, 2m or 1h", value);
+    return 0;
+}
+
+static int set_capture(struct options *o, const char *value, char *err, size_t err_size)
+{
+    if(!*value)
+        return SENTENCE("--capture wants a file");
+    o->agent.capture = value;
+    return 0;
+}
+
+static int set_privacy(struct options *o, const char *value, char *err, size_t err_size)
+{
+    bool off = !strcmp(value, "off");
+    if(!off && strcmp(value, "strict"))
+        return SENTENCE("--privacy %s: strict or off", value);
+    o->agent.keep_values = off;
+    o->privacy_set = true;
+    return 0;
+}
+
+static int only_value(const char *name, const char *value, const char *only, char *err, size_t err_size)
+{
+    if(!strcmp(value, only))
+        return 0;
+    return SENTENCE("--%s %s is not in this version; it is always %s", name, value, only);
+}
+
+static int set_sample(struct options *o, const char *value, char *err, size_t err_size)
+{
+    return !strcmp(value, "1.0") ? 0 : only_value("sample", value, "1", err, err_size);
+}
+
+static int set_bridge(struct options *o, const char *value, char *err, size_t err_size)
+{
+    return !strcmp(value, "auto") ? 0 : only_value("bridge", value, "off", err, err_size);
+}
+
+static int set_propagate(struct options *o, const char *value, char *err, size_t err_size)
+{
+    return only_value("propagate", value, "off", err, err_size);
+}
+
+static int set_config(struct options *o, const char *value, char *err, size_t err_size)
+{
+    return SENTENCE("--config is not in this version; use options, and --rules for activities");
+}
+
+static int set_json(struct options *o, const char *value, char *err, size_t err_size)
+{
+    o->json = true;
+    return 0;
+}
+
+static int set_no_color(struct options *o, const char *value, char *err, size_t err_size)
+{
+    o->no_color = true;
+    return 0;
+}
+
+static int set_quiet(struct options *o, const char *value, char *err, size_t err_size)
+{
+    o->quiet = true;
+    log_level = LOG_ERROR;
+    return 0;
+}
+
+static int set_verbose(struct options *o, const char *value, char *err, size_t err_size)
+{
+    log_level = log_level < LOG_INFO ? LOG_INFO : LOG_DEBUG;
+    return 0;
+}
+
+static int set_help(struct options *o, const char *value, char *err, size_t err_size)
+{
+    o->help = true;
+    return 0;
+}
+
+static int add_selector(struct options *o, enum selector_kind kind, const char *value, char *err, size_t err_size)
+{
+    if(o->n_select == CLI_SELECTORS)
+        return SENTENCE("more than %d targets", CLI_SELECTORS);
+    if(!*value)
+        return SENTENCE("an empty name selects nothing");
+    o->select[o->n_select++] = (struct selector){ .kind = kind, .text = value };
+    return 0;
+}
+
+static int add_number(struct options *o, enum selector_kind kind, const char *value, u64 max, const char *what, char *err,
+                      size_t err_size)
+{
+    u64 n;
+    if(slice_u64(slice_str(value), &n) || !n || n > max)
+        return SENTENCE("'%s' is not a %s (1 to %llu)", value, what, (unsigned long long)max);
+    int code = add_selector(o, kind, value, err, err_size);
+    if(!code)
+        o->select[o->n_select - 1].number = (u32)n;
+    return code;
+}
+
+static int add_pid(struct options *o, const char *value, char *err, size_t err_size)
+{
+    return add_number(o, SELECT_PID, value, 4194304, "process id", err, err_size);
+}
+
+static int add_port(struct options *o, const char *value, char *err, size_t err_size)
+{
+    return add_number(o, SELECT_PORT, value, 65535, "port", err, err_size);
+}
+
+static int add_name(struct options *o, const char *value, char *err, size_t err_size)
+{
+    return add_selector(o, SELECT_NAME, value, err, err_size);
+}
+
+static int add_cgroup(struct options *o, const char *value, char *err, size_t err_size)
+{
+    return add_selector(o, SELECT_CGROUP, value, err, err_size);
+}
+
+static int add_unit(struct options *o, const char *value, char *err, size_t err_size)
+{
+    return add_selector(o, SELECT_UNIT, value, err, err_size);
+}
+
+static int add_container(struct options *o, const char *value, char *err, size_t err_size)
+{
+    if(strlen(value) < 4)
+        return SENTENCE("--container %s: at least the first 4 digits of the id", value);
+    return add_selector(o, SELECT_CONTAINER, value, err, err_size);
+}
+
+const struct option option_table[] = {
+    { "pid", 'p', "N", TAKES_TARGET, "this process and the children it makes", add_pid },
+    { "name", 'n', "GLOB", TAKES_TARGET, "processes whose program or script is called so", add_name },
+    { "port", 0, "N", TAKES_TARGET, "the processes that listen on this TCP port", add_port },
+    { "cgroup", 0, "PATH", TAKES_TARGET, "all processes in this control group", add_cgroup },
+    { "unit", 'u', "NAME", TAKES_TARGET, "all processes of this systemd unit", add_unit },
+    { "container", 0, "ID", TAKES_TARGET, "all processes of this container (beginning of its id)", add_container },
+    { "rules", 'r', "FILE", TAKES_RULES, "activities to watch, in YAML (repeatable)", set_rules },
+    { "export", 'e', "SPEC", TAKES_EXPORT, "where spans go (repeatable); see below", set_export },
+    { "service", 0, "NAME", TAKES_EXPORT, "service.name of everything that is traced", set_service },
+    { "for", 0, "DURATION", TAKES_LIVE, "stop tracing after 10s, 2m, 1h, 500ms", set_for },
+    { "capture", 0, "FILE", TAKES_LIVE, "keep what was seen, for wftrace replay (holds payload bytes)", set_capture },
+    { "privacy", 0, "strict|off", TAKES_EXPORT, "off: statements and values as they are (default: strict)", set_privacy },
+    { "json", 'j', NULL, TAKES_JSON, "JSON instead of text", set_json },
+    { "no-color", 0, NULL, TAKES_COMMON, "no colours", set_no_color },
+    { "quiet", 'q', NULL, TAKES_COMMON, "errors only", set_quiet },
+    { "verbose", 'v', NULL, TAKES_COMMON, "more about what happens; twice: everything", set_verbose },
+    { "help", 'h', NULL, TAKES_COMMON, "this text", set_help },
+    { "config", 'c', "FILE", TAKES_EXPORT, NULL, set_config },
+    { "sample", 0, "RATIO", TAKES_EXPORT, NULL, set_sample },
+    { "bridge", 0, "auto|on|off", TAKES_LIVE, NULL, set_bridge },
+    { "propagate", 0, "off|http|all", TAKES_LIVE, NULL, set_propagate },
+    { NULL },
+};
+
+/* --- the parser --- */
+
+struct words {
+    int argc;
+    char **argv;
+    int at;
+};
+
+static bool option_is_for(const struct option *opt, const struct command *c)
+{
+    return (opt->group & (c->takes | TAKES_COMMON)) != 0;
+}
+
+static const struct option *option_named(const struct command *c, const char *name, size_t len)
+{
+    for(const struct option *opt = option_table; opt->name; opt++)
+        if(option_is_for(opt, c) && strlen(opt->name) == len && !memcmp(opt->name, name, len))
+            return opt;
+    return NULL;
+}
+
+static const struct option *option_lettered(const struct command *c, char letter)
+{
+    for(const struct option *opt = option_table; opt->name; opt++)
+        if(option_is_for(opt, c) && opt->letter == letter)
+            return opt;
+    return NULL;
+}
+
+static int option_unknown(const struct command *c, const char *word, char *err, size_t err_size)
+{
+    const char *names[64];
+    char bare[128];
+    size_t n = 0;
+    snprintf(bare, sizeof(bare), "%s", word);
+    bare[strcspn(bare, "=")] = 0;
+    for(const struct option *opt = option_table; opt->name && n < ARRAY_LEN(names); opt++)
+        if(option_is_for(opt, c) && opt->help)
+            names[n++] = opt->name;
+    const char *near = nearest_word(bare, names, n);
+    for(const struct option *opt = option_table; opt->name; opt++)
+        if(!strcmp(opt->name, bare))
+            return SENTENCE("%s takes no --%s", c->name, bare);
+    if(near)
+        return SENTENCE("%s: no option --%s; did you mean --%s?", c->name, bare, near);
+    return SENTENCE("%s: no option --%s", c->name, bare);
+}
+
+static int value_missing(const struct option *opt, char *err, size_t err_size)
+{
+    return SENTENCE("--%s wants a value: --%s %s", opt->name, opt->name, opt->value);
+}
+
+static int parse_long(const struct command *c, struct words *w, struct options *o, char *err, size_t err_size)
+{
+    const char *word = w->argv[w->at++] + 2;
+    size_t len = strcspn(word, "=");
+    const struct option *opt = option_named(c, word, len);
+    if(!opt)
+        return option_unknown(c, word, err, err_size);
+    if(!opt->value)
+        return word[len] ? SENTENCE("--%s takes no value", opt->name) : opt->set(o, NULL, err, err_size);
+    if(word[len])
+        return opt->set(o, word + len + 1, err, err_size);
+    if(w->at == w->argc)
+        return value_missing(opt, err, err_size);
+    return opt->set(o, w->argv[w->at++], err, err_size);
+}
+
+static int parse_letters(const struct command *c, struct words *w, struct options *o, char *err, size_t err_size)
+{
+    for(const char *p = w->argv[w->at++] + 1; *p; p++) {
+        const struct option *opt = option_lettered(c, *p);
+        if(!opt)
+            return SENTENCE("%s: no option -%c; wftrace help %s lists them", c->name, *p, c->name);
+        int code = 0;
+        if(!opt->value)
+            code = opt->set(o, NULL, err, err_size);
+        else if(p[1])
+            return opt->set(o, p + 1, err, err_size);
+        else
+            return w->at == w->argc ? value_missing(opt, err, err_size)
+                                    : opt->set(o, w->argv[w->at++], err, err_size);
+        if(code)
+            return code;
+    }
+    return 0;
+}
+
+/* Words that are no options are moved to the front, in order, unless the first one ends the options. */
+static int parse_words(const struct command *c, struct words *w, struct options *o, char *err, size_t err_size)
+{
+    while(w->at < w->argc) {
+        char *word = w->argv[w->at];
+        int code = 0;
+        if(!strcmp(word, "--")) {
+            w->at++;
+            break;
+        }
+        if(word[0] == '-' && word[1] == '-')
+            code = parse_long(c, w, o, err, err_size);
+        else if(word[0] == '-' && word[1])
+            code = parse_letters(c, w, o, err, err_size);
+        else if(c->rest_is_command)
+            break;
+        else
+            o->rest[o->n_rest++] = w->argv[w->at++];
+        if(code)
+            return -EINVAL;
+    }
+    while(w->at < w->argc)
+        o->rest[o->n_rest++] = w->argv[w->at++];
+    o->rest[o->n_rest] = NULL; /* argv ends with NULL: there is room */
+    return 0;
+}
+
+int options_parse(const struct command *c, int argc, char **argv, struct options *ret, char *err, size_t err_size)
+{
+    struct words w = { argc, argv, 0 };
+    ret->rest = argv;
+    ret->n_rest = 0;
+    return parse_words(c, &w, ret, err, err_size);
+}
+
+static const struct {
+    const char *name;
+    u64 ns;
+} units[] = {
+    { "ms", NSEC_PER_MSEC }, { "s", NSEC_PER_SEC }, { "", NSEC_PER_SEC }, { "m", 60 * NSEC_PER_SEC }, { "h", 3600 * NSEC_PER_SEC },
+};
+
+int duration_parse(const char *text, u64 *ret_ns)
+{
+    size_t digits = strspn(text, "0123456789");
+    u64 n;
+    int err = slice_u64(slice_of(text, digits), &n);
+    if(err)
+        return err;
+    for(size_t i = 0; i < ARRAY_LEN(units); i++) {
+        if(strcmp(units[i].name, text + digits))
+            continue;
+        if(!n || n > 366ull * 86400 * NSEC_PER_SEC / units[i].ns)
+            return -ERANGE;
+        *ret_ns = n * units[i].ns;
+        return 0;
+    }
+    return -EINVAL;
+}

@@ -1,0 +1,66 @@
+/* wftrace rules check|list: rule files read as `run` would read them. */
+#include "cli/cli.h"
+
+static const char *place_name(enum rule_place at)
+{
+    static const char *const names[] = { "native", "usdt", "exec", "python", "go", "http" };
+    return at < ARRAY_LEN(names) ? names[at] : "?";
+}
+
+static int compile_all(const struct rules *r, char *err, size_t err_size)
+{
+    struct rule_plan plan;
+    char why[400];
+    for(size_t i = 0; i < r->n; i++) {
+        if(!rule_plan_make(&r->v[i], &plan, why, sizeof(why)))
+            continue;
+        snprintf(err, err_size, "%s:%d: %s", r->v[i].file, r->v[i].line, why);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static void print_rule(const struct rule *r)
+{
+    printf("%-28s %-11s %s:%s%s%s%s%s\n", r->name, r->type, place_name(r->at), r->object, r->provider[0] ? ":" : "",
+           r->provider, r->symbol[0] ? ":" : "", r->symbol);
+    for(size_t i = 0; i < r->n_attrs; i++)
+        printf("    %s\n", r->attrs[i].key);
+}
+
+static int rules_main(struct options *o)
+{
+    struct rules r = { 0 };
+    char err[1024] = "";
+    bool list = !strcmp(o->rest[0], "list");
+    if(!list && strcmp(o->rest[0], "check"))
+        return usage_error(NULL, "rules: '%s'? It is: wftrace rules check FILE…, wftrace rules list FILE…", o->rest[0]);
+    if(o->n_rest < 2)
+        return usage_error(NULL, "rules %s: which file?", o->rest[0]);
+    int code = 0;
+    for(int i = 1; i < o->n_rest && !code; i++)
+        code = rules_load(&r, o->rest[i], err, sizeof(err));
+    if(!code)
+        code = compile_all(&r, err, sizeof(err));
+    if(code)
+        complain("%s", err);
+    else if(!list && !o->quiet)
+        printf("%zu rule%s, all fine\n", r.n, r.n == 1 ? "" : "s");
+    for(size_t i = 0; list && !code && i < r.n; i++)
+        print_rule(&r.v[i]);
+    rules_done(&r);
+    return code ? EXIT_USAGE : EXIT_FINE;
+}
+
+const struct command command_rules = {
+    .name = "rules",
+    .usage = "check|list FILE…",
+    .summary = "read rule files and say what is wrong, or what they watch",
+    .more = "An error names file, line, column and, for a mistyped word, the nearest right one. Symbols are looked up when a\n"
+            "trace starts, not here.",
+    .takes = 0,
+    .min_rest = 1,
+    .max_rest = -1,
+    .rest_name = "check or list",
+    .run = rules_main,
+};

@@ -1,0 +1,26 @@
+/* What run, attach and replay share: options → agent, signals, the closing line. */
+#ifndef WF_CLI_SESSION_H
+#define WF_CLI_SESSION_H
+
+#include "cli/cli.h"
+
+/* Signals as flags. A signal that the terminal sent (Ctrl-C) reached the whole foreground group; any other sender meant
+ * wftrace alone. */
+struct session_signals {
+    volatile int stop;    /* last of INT TERM HUP QUIT, 0 none */
+    volatile int from_terminal;
+};
+extern struct session_signals session_signal;
+void session_signals_catch(void);   /* INT TERM HUP QUIT set the flags; PIPE is ignored */
+void session_signals_default(void); /* from here on a signal ends wftrace at once: used while flushing */
+
+/* Fills what the options leave open: the console exporter when no -e was given, colour, TRACEPARENT, flush time. */
+int session_prepare(struct options *o, char *err, size_t err_size);
+/* agent_open with the sentence printed; exit status, EXIT_FINE with *ret set. */
+int session_open(struct options *o, struct agent **ret);
+/* agent_close and the closing line. EXIT_RUNTIME when the capture is not whole, else EXIT_FINE. */
+int session_close(const struct options *o, struct agent *a);
+/* One turn of a live session that is not watched more often than this. */
+#define SESSION_TURN_MS 100
+
+#endif

@@ -1,0 +1,4 @@
+/* wftrace: see cli/. */
+#include "cli/cli.h"
+
+int main(int argc, char **argv) { return cli_main(argc, argv); }
