@@ -50,19 +50,19 @@ static __always_inline u64 extend(u64 v, u8 size, u8 is_signed)
     return is_signed ? (u64)((s64)v >> (bits & 63)) : v >> (bits & 63);
 }
 
-/* The state of one run: what the operations work on. */
+/* The state of one run: what the operations work on. It lies in the reservation, behind the strings: what the verifier
+ * reads back from there is unknown to it, so the runs of one operation converge instead of multiplying. */
 struct run {
     u64 v, saved;
     u32 slot;  /* next free string slot */
-    u32 slots; /* how many the reservation has */
     u32 bad;   /* the present v could not be read */
 };
 
-static __always_inline void op_string(struct run *s, struct rec_hit *hit, u8 *strings, struct read_op op)
+static __always_inline void op_string(struct run *s, struct rec_hit *hit, u8 *strings, u32 slots, struct read_op op)
 {
     u32 i = op.arg & 7, slot = s->slot;
     long n = 0;
-    if (slot >= s->slots || slot >= HIT_VALUES) {
+    if (slot >= slots) {
         hit->failed |= 1 << i;
         return;
     }
@@ -110,7 +110,7 @@ static __always_inline void op_source(struct run *s, u64 v)
     s->bad = 0;
 }
 
-static __always_inline bool op_run(struct run *s, struct pt_regs *ctx, struct rec_hit *hit, u8 *strings, struct read_op op)
+static __always_inline bool op_run(struct run *s, struct pt_regs *ctx, struct rec_hit *hit, u8 *strings, u32 slots, struct read_op op)
 {
     s64 off = op.off;
     switch (op.kind) {
@@ -140,7 +140,7 @@ static __always_inline bool op_run(struct run *s, struct pt_regs *ctx, struct re
         return true;
     case READ_STR:
     case READ_BYTES:
-        op_string(s, hit, strings, op);
+        op_string(s, hit, strings, slots, op);
         if (hit->n_values <= (op.arg & 7))
             hit->n_values = (op.arg & 7) + 1;
         return true;
@@ -157,21 +157,23 @@ static __always_inline bool op_run(struct run *s, struct pt_regs *ctx, struct re
 /* A function of its own so that the three sizes share it; `slots` is a constant at each call, which the verifier follows. */
 static __noinline int ops_run(struct pt_regs *ctx, struct site *site, struct rec_hit *hit, u32 slots)
 {
-    struct run s = { .slots = slots };
     if (!site || !hit)
         return 0;
     u8 *strings = (u8 *)(hit + 1);
+    struct run *s = (void *)(strings + slots * HIT_STR);
+    s->v = s->saved = 0;
+    s->slot = s->bad = 0;
     for (u32 i = 0; i < SITE_OPS; i++) {
-        if (i >= site->n_ops || !op_run(&s, ctx, hit, strings, site->ops[i]))
+        if (i >= site->n_ops || !op_run(s, ctx, hit, strings, slots, site->ops[i]))
             break;
     }
-    hit->h.len = sizeof(*hit) + (s.slot & 15) * HIT_STR;
+    hit->h.len = sizeof(*hit) + (s->slot & 15) * HIT_STR;
     return 0;
 }
 
 #define HIT_PUT(SLOTS)                                                                                                 \
     do {                                                                                                               \
-        struct rec_hit *hit = bpf_ringbuf_reserve(&ring, sizeof(*hit) + (SLOTS)*HIT_STR, 0);                           \
+        struct rec_hit *hit = bpf_ringbuf_reserve(&ring, sizeof(*hit) + (SLOTS)*HIT_STR + sizeof(struct run), 0);                           \
         if (!hit) {                                                                                                    \
             ring_lost(STAT_ring_full_hit);                                                                             \
             return 0;                                                                                                  \

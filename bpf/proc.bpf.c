@@ -166,9 +166,11 @@ TWO_FORMS(task_rename, on_rename)
 /* Runs in whichever task met the end of memory; the victim is the tracepoint's argument. */
 static __always_inline int on_victim(u64 *ctx)
 {
-    u32 victim = ctx[0];
+    u32 victim;
     if (bpf_core_field_exists(((struct trace_event_raw_mark_victim *)0)->__data_loc_comm))
         victim = BPF_CORE_READ((struct task_struct *)ctx[0], tgid);
+    else
+        victim = ctx[0];
     struct target *t = bpf_map_lookup_elem(&targets, &victim);
     if (!t)
         return 0;

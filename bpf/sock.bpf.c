@@ -106,22 +106,22 @@ static __always_inline struct sock *sock_of(void *socket)
     {                                                                                                                  \
         return on_data(sock_of((void *)ctx[0]), (int)ctx[3], 0, DATA_SEND);                                            \
     }                                                                                                                  \
-    SEC("kprobe/" #fn) int fn##_kprobe(struct pt_regs *ctx)                                                            \
+    SEC("kprobe/" #fn) int fn##_k(struct pt_regs *ctx)                                                            \
     {                                                                                                                  \
         return call_begin((void *)PT_REGS_PARM1(ctx), 0);                                                              \
     }                                                                                                                  \
-    SEC("kretprobe/" #fn) int fn##_kretprobe(struct pt_regs *ctx) { return call_end((int)PT_REGS_RC(ctx), DATA_SEND); }
+    SEC("kretprobe/" #fn) int fn##_kr(struct pt_regs *ctx) { return call_end((int)PT_REGS_RC(ctx), DATA_SEND); }
 
 #define RECV_FUNCTION(fn)                                                                                              \
     SEC("fexit/" #fn) int fn##_fexit(u64 *ctx)                                                                         \
     {                                                                                                                  \
         return on_data(sock_of((void *)ctx[0]), (int)ctx[4], (int)ctx[3], DATA_RECV);                                  \
     }                                                                                                                  \
-    SEC("kprobe/" #fn) int fn##_kprobe(struct pt_regs *ctx)                                                            \
+    SEC("kprobe/" #fn) int fn##_k(struct pt_regs *ctx)                                                            \
     {                                                                                                                  \
         return call_begin((void *)PT_REGS_PARM1(ctx), (int)PT_REGS_PARM4(ctx));                                        \
     }                                                                                                                  \
-    SEC("kretprobe/" #fn) int fn##_kretprobe(struct pt_regs *ctx) { return call_end((int)PT_REGS_RC(ctx), DATA_RECV); }
+    SEC("kretprobe/" #fn) int fn##_kr(struct pt_regs *ctx) { return call_end((int)PT_REGS_RC(ctx), DATA_RECV); }
 
 struct call {
     u64 sk;
@@ -167,11 +167,11 @@ SEC("fexit/inet_sendpage") int inet_sendpage_fexit(u64 *ctx)
 {
     return on_data(sock_of((void *)ctx[0]), (int)ctx[5], 0, DATA_SEND);
 }
-SEC("kprobe/inet_sendpage") int inet_sendpage_kprobe(struct pt_regs *ctx)
+SEC("kprobe/inet_sendpage") int inet_sendpage_k(struct pt_regs *ctx)
 {
     return call_begin((void *)PT_REGS_PARM1(ctx), 0);
 }
-SEC("kretprobe/inet_sendpage") int inet_sendpage_kretprobe(struct pt_regs *ctx)
+SEC("kretprobe/inet_sendpage") int inet_sendpage_kr(struct pt_regs *ctx)
 {
     return call_end((int)PT_REGS_RC(ctx), DATA_SEND);
 }

@@ -1,0 +1,152 @@
+/* Files that targets have mapped: what each offers to probe, looked at once per file (device, inode, time and size, so a
+ * replaced file is a new one) and attached for all processes at once. */
+#include "probe/internal.h"
+#include "probe/maps.h"
+#include "probe/py_sites.h"
+#include "probe/tls_sites.h"
+#include <sys/stat.h>
+
+enum { IMAGES_MAX = 16384 };
+
+static void image_drop(void *arg, const void *key, void *value, enum table_drop_cause cause)
+{
+    UNUSED(arg), UNUSED(key), UNUSED(cause);
+    free(((struct image *)value)->py);
+}
+
+int images_open(struct probes *p)
+{
+    elf_guard();
+    p->images = table_new(&(struct table_spec){
+        .key_size = sizeof(struct image_key), .value_size = sizeof(struct image), .max = IMAGES_MAX, .drop = image_drop });
+    return p->images ? 0 : -ENOMEM;
+}
+
+/* Attaches one program and says what came of it: a place that cannot be probed is worth a line, not a failure. */
+static void attach_at(struct probes *p, enum object o, const char *program, const char *path, const struct place *at, bool is_return,
+                      const char *function)
+{
+    struct link_spec s = { .path = path, .offset = at->file_offset, .is_return = is_return };
+    int err = link_user(p, loader_program(p, o, program), &s);
+    if (err)
+        log_warn("probe", "cannot probe %s in %s: %s (goes on without it)", function, path, errno_name(err));
+    else
+        log_debug("probe", "%s on %s+%u in %s (%s)", program, function, at->delta, path, at->why ? at->why : "");
+}
+
+static u32 place_features(void) { return feature_has(FEATURE_OPTIMISED_NOP) ? PLACE_NEW_NOPS : 0; }
+
+static void attach_tls(struct probes *p, const struct elf_image *elf, const char *path)
+{
+    struct tls_plan plan = { 0 };
+    if (p->options.no_tls || !tls_sites(elf, place_features(), &plan))
+        return;
+    for (u32 i = 0; i < plan.count; i++) {
+        const struct tls_site *s = &plan.sites[i];
+        const char *done = s->role == TLS_READ ? "tls_read_done" : "tls_read_ex_done";
+        if (s->role == TLS_WRITE || s->role == TLS_FREE) {
+            attach_at(p, OBJ_TLS, s->role == TLS_WRITE ? "tls_write" : "tls_free", path, &s->place, false, s->function);
+            continue;
+        }
+        /* The return first: an entry without its return would leave calls behind. */
+        attach_at(p, OBJ_TLS, done, path, &s->place, true, s->function);
+        attach_at(p, OBJ_TLS, "tls_read", path, &s->place, false, s->function);
+    }
+}
+
+static const char *runtime_entry(const struct py_site *s)
+{
+    switch (s->role) {
+    case PY_QUEUE_PUT:
+        return s->item_direct ? "py_put_direct" : "py_put_vector";
+    case PY_QUEUE_GET:
+        return "py_get";
+    case PY_GREENLET_SWITCH:
+        return s->object_arg == 1 ? "greenlet_switch_arg1" : "greenlet_switch_arg0";
+    case PY_GREENLET_NEW:
+        return "greenlet_new";
+    default:
+        return NULL;
+    }
+}
+
+static void attach_runtime(struct probes *p, const struct py_plan *plan, const char *path)
+{
+    for (u32 i = 0; i < plan->count; i++) {
+        const struct py_site *s = &plan->sites[i];
+        const char *entry = s->wants_entry ? runtime_entry(s) : NULL;
+        if (s->wants_return && s->role != PY_GREENLET_SWITCH)
+            attach_at(p, OBJ_RUNTIME, s->role == PY_QUEUE_GET ? "py_get_done" : "py_copy_context", path, &s->place, true, s->function);
+        if (entry)
+            attach_at(p, OBJ_RUNTIME, entry, path, &s->place, false, s->function);
+    }
+}
+
+static void attach_python(struct probes *p, const struct elf_image *elf, const char *path, struct image *image)
+{
+    struct py_plan plan = { 0 };
+    if (p->options.no_runtime || !py_sites(elf, place_features(), &plan))
+        return;
+    image->py = malloc(sizeof(plan));
+    if (!image->py)
+        return;
+    *image->py = plan;
+    attach_runtime(p, &plan, path);
+    if (plan.runtime && !plan.units_ok)
+        log_warn("probe", "%s: asyncio contexts are not readable: %s (threads are the units)", path, plan.why_not ? plan.why_not : "unknown version");
+}
+
+/* glibc's linker calls an empty function whenever its list of objects has changed, for debuggers to stop in. */
+static void attach_linker(struct probes *p, const struct elf_image *elf, const char *path)
+{
+    struct elf_symbol hook, list;
+    struct place at;
+    if (elf_symbol(elf, "_dl_debug_state", &hook) || elf_symbol(elf, "_r_debug", &list) || elf_needed(elf, 0))
+        return;
+    if (!place_entry(elf, &hook, 0, &at))
+        attach_at(p, OBJ_RUNTIME, "mapped", path, &at, false, "_dl_debug_state");
+}
+
+static int image_key(const char *path, struct image_key *ret)
+{
+    struct stat st;
+    if (stat(path, &st))
+        return -errno;
+    *ret = (struct image_key){ (u64)st.st_dev, (u64)st.st_ino,
+                               (u64)st.st_mtim.tv_sec * NSEC_PER_SEC + (u64)st.st_mtim.tv_nsec, (u64)st.st_size };
+    return 0;
+}
+
+static void image_look(struct probes *p, struct image *image, const char *path, const char *seen_as)
+{
+    cleanup(elf_closep) struct elf_image *elf = NULL;
+    image->looked = true;
+    if (elf_open(path, &elf))
+        return;
+    attach_linker(p, elf, path);
+    attach_tls(p, elf, path);
+    attach_python(p, elf, path, image);
+    sites_attach(p, elf, seen_as, path);
+}
+
+const struct image *image_visit(struct probes *p, pid_t pid, const struct map_module *m)
+{
+    char path[4200];
+    struct image_key key;
+    if (maps_module_path(pid, m, path, sizeof(path)) || image_key(path, &key))
+        return NULL;
+    struct image *image = table_put(p->images, &key, NULL);
+    if (image && !image->looked)
+        image_look(p, image, path, m->path);
+    return image;
+}
+
+int image_visit_path(struct probes *p, const char *path)
+{
+    struct image_key key;
+    int err = image_key(path, &key);
+    struct image *image = err ? NULL : table_put(p->images, &key, NULL);
+    if (image && !image->looked)
+        image_look(p, image, path, path);
+    return image ? 0 : err ? err : -ENOMEM;
+}

@@ -1,0 +1,150 @@
+/* The inside of struct probes, for the files of this folder that speak to libbpf. */
+#ifndef WF_PROBE_INTERNAL_H
+#define WF_PROBE_INTERNAL_H
+
+#include "probe/probe.h"
+#include "base/table.h"
+#include "base/log.h"
+#include "bpf/abi.h"
+#include "ingest/ring.h"
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+/* What this kernel can do, found once by trying (features.c). */
+enum feature {
+    FEATURE_BPF,          /* bpf(2) answers at all: privileges */
+    FEATURE_BTF,          /* the kernel describes its types */
+    FEATURE_RINGBUF,      /* 5.8 */
+    FEATURE_TP_BTF,       /* typed tracepoints */
+    FEATURE_RAW_TP,
+    FEATURE_FENTRY,       /* function hooks allowed by policy */
+    FEATURE_KPROBE,
+    FEATURE_UPROBE,
+    FEATURE_UPROBE_MULTI, /* 6.6 */
+    FEATURE_COOKIE,       /* attach cookies, 5.15 */
+    FEATURE_SOCK_LENGTH,  /* tracepoints sock_send_length and sock_recv_length, 6.3 */
+    FEATURE_OPTIMISED_NOP, /* uprobes emulate multi-byte nops, 6.16 */
+    FEATURE_MAX
+};
+struct feature_row {
+    const char *words; /* for a human */
+    const char *lacks; /* what its absence means and what to do */
+    bool (*probe)(void);
+};
+extern const struct feature_row feature_table[FEATURE_MAX];
+bool feature_has(enum feature f);
+/* Whether the kernel has this tracepoint as a typed one, this function in its BTF. */
+bool feature_tracepoint(const char *name);
+bool feature_function(const char *name);
+u32 feature_kernel(void); /* version: major << 16 | minor */
+/* The sentence for the user when bpf(2) is refused or the kernel lacks BTF; 0 when neither. */
+int feature_verdict(char *err, size_t err_size);
+
+enum form { FORM_TP_BTF, FORM_RAW_TP, FORM_FENTRY, FORM_KPROBE, FORM_MAX };
+extern const char *const form_name[FORM_MAX];
+
+enum object { OBJ_PROC, OBJ_SOCK, OBJ_TLS, OBJ_PROBE, OBJ_RUNTIME, OBJ_MAX };
+
+/* A hook: something in the kernel that we want to hear of, and the forms in which it can be had, best first. */
+enum { HOOK_PROGS = 8 };
+struct hook_form {
+    enum form form;
+    const char *progs[HOOK_PROGS];     /* program names; the target is in the section name */
+    const char *functions[HOOK_PROGS]; /* tracepoint or function behind each */
+};
+struct hook {
+    const char *what;
+    enum object object;
+    struct hook_form forms[3]; /* best first */
+    const char *absent;        /* what is lost without it */
+};
+enum { HOOKS_MAX = 8 };
+extern const struct hook hook_table[HOOKS_MAX];
+extern const size_t hook_count;
+/* The best form of a hook here, FORM_MAX when none; `force` as in probe_options. `ret_form` is the row taken. */
+enum form hook_pick(const struct hook *h, const char *force, const struct hook_form **ret_row);
+
+struct image;
+struct proc;
+
+struct probes {
+    struct probe_options options;
+    struct bpf_object *objects[OBJ_MAX];
+    struct bpf_object **site_objects; /* without cookies: one object per rule site */
+    u32 site_objects_count;
+    struct bpf_link **links;
+    u32 link_count, link_room;
+    struct control *control;
+    int targets_fd, verdicts_fd, sites_fd, stats_fd, unit_fd;
+    struct ring_reader *ring;
+    struct table *images; /* files already looked at */
+    struct table *procs;  /* processes seen */
+    const struct rules *rules;
+    struct site_plan *site_plans;
+    u32 site_count;
+    u32 pending;          /* processes whose runtime is not initialised yet */
+    u64 pending_at;
+    void (*take)(void *arg, const void *record, size_t len);
+    void *take_arg;
+};
+
+/* loader.c */
+int loader_open(struct probes *p, char *err, size_t err_size);
+void loader_close(struct probes *p);
+/* A further copy of the probe object with a constant site number. */
+int loader_site_object(struct probes *p, u32 site, struct bpf_object **ret);
+struct bpf_program *loader_program(struct probes *p, enum object o, const char *name);
+
+/* links.c: user functions. `path` as this process can open it. cookie 0 is fine. -errno. */
+struct link_spec {
+    const char *path;
+    u64 offset;
+    u64 cookie;
+    u64 semaphore; /* file offset of a USDT semaphore or 0 */
+    bool is_return;
+};
+int link_user(struct probes *p, struct bpf_program *prog, const struct link_spec *spec);
+int link_keep(struct probes *p, struct bpf_link *link);
+
+/* images.c: what a file offers to probe. */
+struct image_key {
+    u64 dev, inode, mtime, size;
+};
+struct map_module;
+struct py_plan;
+struct image {
+    bool looked;
+    struct py_plan *py; /* owned; NULL when it is no part of a Python */
+};
+int images_open(struct probes *p);
+/* Attaches to a file of a process if that was not done before. NULL when it cannot be opened or remembered. */
+const struct image *image_visit(struct probes *p, pid_t pid, const struct map_module *m);
+int image_visit_path(struct probes *p, const char *path);
+
+/* sites.c: the places of the user's rules in one image. */
+struct elf_image;
+void sites_attach(struct probes *p, const struct elf_image *image, const char *seen_path, const char *open_path);
+
+/* targets.c */
+struct proc {
+    u32 tgid;
+    bool informed;  /* its PROCINFO went out */
+    bool started;   /* seen from its first instruction */
+    bool unit_wait; /* waits for its runtime to be initialised */
+    u8 tries;
+    u64 unit_key_address; /* of the thread-specific key in the process */
+    struct target unit;   /* what to write once the key is known */
+};
+int targets_open(struct probes *p);
+struct proc *targets_proc(struct probes *p, u32 tgid);
+void targets_scan(struct probes *p, u32 tgid);
+void targets_retry(struct probes *p); /* runtimes that were not ready */
+
+/* procinfo.c: one PROCINFO record into `out`; its length. */
+enum { PROCINFO_MAX = 16384 };
+struct exec_facts {
+    struct slice filename, args;
+};
+size_t procinfo_make(u32 tgid, u64 time, bool started, const struct exec_facts *exec, u8 *out);
+
+#endif

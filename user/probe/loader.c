@@ -1,0 +1,248 @@
+/* Loading: five objects that share their maps. The first one makes a map, the later ones reuse it by name. Of each hook
+ * only the programs of the chosen form are loaded, so a form that this kernel refuses is never shown to its verifier. */
+#include "probe/internal.h"
+#include "proc.skel.h"
+#include "sock.skel.h"
+#include "tls.skel.h"
+#include "probe.skel.h"
+#include "runtime.skel.h"
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static const struct {
+    const char *name;
+    const void *(*bytes)(size_t *size);
+} object_table[OBJ_MAX] = {
+    [OBJ_PROC] = { "wf_proc", proc_bpf__elf_bytes },
+    [OBJ_SOCK] = { "wf_sock", sock_bpf__elf_bytes },
+    [OBJ_TLS] = { "wf_tls", tls_bpf__elf_bytes },
+    [OBJ_PROBE] = { "wf_probe", probe_bpf__elf_bytes },
+    [OBJ_RUNTIME] = { "wf_runtime", runtime_bpf__elf_bytes },
+};
+
+/* libbpf's own words go to the debug log; the last of them explains a failure. */
+static char libbpf_last[256];
+static int libbpf_say(enum libbpf_print_level level, const char *fmt, va_list args)
+{
+    char line[1024];
+    if (level == LIBBPF_DEBUG)
+        return 0;
+    vsnprintf(line, sizeof(line), fmt, args);
+    line[strcspn(line, "\n")] = 0;
+    snprintf(libbpf_last, sizeof(libbpf_last), "%.255s", line);
+    log_debug("libbpf", "%s", line);
+    return 0;
+}
+
+static int object_sizes(struct probes *p, struct bpf_object *o)
+{
+    const struct {
+        const char *map;
+        u32 size;
+    } sizes[] = {
+        { "ring", p->options.ring_bytes },
+        { "targets", p->options.max_targets },
+        { "conns", p->options.max_conns },
+        { "verdicts", p->options.max_conns },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        struct bpf_map *m = bpf_object__find_map_by_name(o, sizes[i].map);
+        int err = m ? bpf_map__set_max_entries(m, sizes[i].size) : 0;
+        if (err)
+            return err;
+    }
+    return 0;
+}
+
+static bool map_is_own(const char *name) { return strchr(name, '.') != NULL; } /* .rodata and the like */
+
+static int object_reuse_maps(struct probes *p, struct bpf_object *o)
+{
+    struct bpf_map *m;
+    bpf_object__for_each_map(m, o) {
+        const char *name = bpf_map__name(m);
+        for (int i = 0; i < OBJ_MAX && !map_is_own(name); i++) {
+            struct bpf_map *first = p->objects[i] && p->objects[i] != o ? bpf_object__find_map_by_name(p->objects[i], name) : NULL;
+            int err = first ? bpf_map__reuse_fd(m, bpf_map__fd(first)) : 0;
+            if (err)
+                return err;
+            if (first)
+                break;
+        }
+    }
+    return 0;
+}
+
+static bool hook_wants(const struct hook_form *row, const char *program)
+{
+    for (size_t i = 0; row && i < HOOK_PROGS && row->progs[i]; i++) {
+        size_t n = strlen(row->progs[i]);
+        if (strncmp(program, row->progs[i], n) || !feature_has(FEATURE_BTF))
+            continue;
+        bool same = !program[n] || (row->form == FORM_KPROBE && !strcmp(program + n, "r")); /* fn_k and fn_kr */
+        bool there = row->form == FORM_TP_BTF || row->form == FORM_RAW_TP || feature_function(row->functions[i]);
+        if (same && there)
+            return true;
+    }
+    return false;
+}
+
+/* Kernel hooks: what the chosen form needs. User-space programs: all. */
+static void object_choose(struct probes *p, enum object which, struct bpf_object *o)
+{
+    struct bpf_program *prog;
+    if (which != OBJ_PROC && which != OBJ_SOCK)
+        return;
+    bpf_object__for_each_program(prog, o) {
+        bool wanted = false;
+        for (size_t i = 0; i < hook_count && !wanted; i++) {
+            const struct hook_form *row = NULL;
+            if (hook_table[i].object == which && hook_pick(&hook_table[i], p->options.force, &row) < FORM_MAX)
+                wanted = hook_wants(row, bpf_program__name(prog));
+        }
+        bpf_program__set_autoload(prog, wanted);
+    }
+}
+
+static int object_load(struct probes *p, enum object which)
+{
+    size_t size;
+    const void *bytes = object_table[which].bytes(&size);
+    LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = object_table[which].name);
+    struct bpf_object *o = bpf_object__open_mem(bytes, size, &opts);
+    if (!o)
+        return -errno;
+    object_choose(p, which, o);
+    int err = object_sizes(p, o);
+    if (!err)
+        err = object_reuse_maps(p, o);
+    if (!err)
+        err = bpf_object__load(o);
+    if (err) {
+        bpf_object__close(o);
+        return err;
+    }
+    p->objects[which] = o;
+    return 0;
+}
+
+/* The place of `fixed_site` in .rodata, as the skeleton knows it. */
+static u32 *site_constant(void *rodata)
+{
+    struct probe_bpf *layout = NULL;
+    return (u32 *)&((__typeof__(layout->rodata))rodata)->fixed_site;
+}
+
+int loader_site_object(struct probes *p, u32 site, struct bpf_object **ret)
+{
+    size_t size;
+    const void *bytes = object_table[OBJ_PROBE].bytes(&size);
+    LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = "wf_site");
+    struct bpf_object *o = bpf_object__open_mem(bytes, size, &opts);
+    if (!o)
+        return -errno;
+    struct bpf_map *rodata = NULL, *m;
+    bpf_object__for_each_map(m, o) {
+        if (strstr(bpf_map__name(m), ".rodata"))
+            rodata = m;
+    }
+    size_t room = 0;
+    u32 *first = rodata ? bpf_map__initial_value(rodata, &room) : NULL;
+    int err = first && room >= sizeof(site) ? 0 : -EINVAL;
+    if (!err) {
+        *site_constant(first) = site;
+        err = object_reuse_maps(p, o);
+    }
+    if (!err)
+        err = bpf_object__load(o);
+    if (err) {
+        bpf_object__close(o);
+        return err;
+    }
+    *ret = o;
+    return 0;
+}
+
+struct bpf_program *loader_program(struct probes *p, enum object o, const char *name)
+{
+    return p->objects[o] ? bpf_object__find_program_by_name(p->objects[o], name) : NULL;
+}
+
+static int loader_attach(struct probes *p, enum object which)
+{
+    struct bpf_program *prog;
+    if (which != OBJ_PROC && which != OBJ_SOCK)
+        return 0;
+    bpf_object__for_each_program(prog, p->objects[which]) {
+        if (!bpf_program__autoload(prog))
+            continue;
+        struct bpf_link *l = bpf_program__attach(prog);
+        if (!l) {
+            log_warn("probe", "%s: cannot attach: %s (goes on without it)", bpf_program__name(prog), errno_name(errno));
+            continue;
+        }
+        int err = link_keep(p, l);
+        if (err)
+            return err;
+    }
+    return 0;
+}
+
+static int map_fd(struct probes *p, enum object o, const char *name)
+{
+    return bpf_object__find_map_fd_by_name(p->objects[o], name);
+}
+
+static int loader_control(struct probes *p)
+{
+    int fd = map_fd(p, OBJ_PROC, "control");
+    void *page = mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (page == MAP_FAILED)
+        return -errno;
+    p->control = page;
+    p->control->wake_bytes = p->options.ring_bytes / 8;
+    p->control->call_max = p->options.capture_call;
+    p->control->budget = p->options.capture_budget;
+    p->control->generation = 1;
+    return 0;
+}
+
+int loader_open(struct probes *p, char *err, size_t err_size)
+{
+    struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY };
+    setrlimit(RLIMIT_MEMLOCK, &all); /* maps count against it below 5.11; elsewhere it may fail and needn't work */
+    libbpf_set_print(libbpf_say);
+    for (int i = 0; i < OBJ_MAX; i++) {
+        int e = object_load(p, i);
+        if (e) {
+            snprintf(err, err_size, "cannot load %s: %s (%s)", object_table[i].name, errno_name(e), libbpf_last);
+            return e;
+        }
+    }
+    p->targets_fd = map_fd(p, OBJ_PROC, "targets");
+    p->stats_fd = map_fd(p, OBJ_PROC, "stats");
+    p->unit_fd = map_fd(p, OBJ_PROC, "unit_of_tid");
+    p->verdicts_fd = map_fd(p, OBJ_SOCK, "verdicts");
+    p->sites_fd = map_fd(p, OBJ_PROBE, "sites");
+    int e = loader_control(p);
+    for (int i = 0; !e && i < OBJ_MAX; i++)
+        e = loader_attach(p, i);
+    if (e)
+        snprintf(err, err_size, "cannot set up the kernel side: %s", errno_name(e));
+    return e;
+}
+
+void loader_close(struct probes *p)
+{
+    for (u32 i = 0; i < p->link_count; i++)
+        bpf_link__destroy(p->links[i]);
+    free(p->links);
+    for (u32 i = 0; i < p->site_objects_count; i++)
+        bpf_object__close(p->site_objects[i]);
+    free(p->site_objects);
+    if (p->control)
+        munmap(p->control, (size_t)sysconf(_SC_PAGESIZE));
+    for (int i = 0; i < OBJ_MAX; i++)
+        bpf_object__close(p->objects[i]);
+}

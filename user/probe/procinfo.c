@@ -1,0 +1,220 @@
+/* What /proc tells of a process, as one record that stands before its first other record, in captures too: so a replay needs no
+ * /proc. A process that is already gone gets what its exec record said. Only such environment variables are taken
+ * as name a service or carry a trace; never the whole environment. */
+#include "probe/internal.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+struct text {
+    u8 *p;
+    size_t n, max;
+};
+
+static void text_add(struct text *t, const char *key, struct slice value)
+{
+    size_t k = strlen(key);
+    if (!value.n || t->n + k + value.n + 2 > t->max)
+        return;
+    memcpy(t->p + t->n, key, k);
+    t->p[t->n + k] = '=';
+    memcpy(t->p + t->n + k + 1, value.p, value.n);
+    t->n += k + 1 + value.n;
+    t->p[t->n++] = 0;
+}
+static void text_u64(struct text *t, const char *key, u64 v)
+{
+    char digits[24];
+    snprintf(digits, sizeof(digits), "%llu", (unsigned long long)v);
+    text_add(t, key, slice_str(digits));
+}
+
+static int proc_path(char *out, size_t size, u32 tgid, const char *leaf)
+{
+    return snprintf(out, size, "/proc/%u/%s", tgid, leaf) < (int)size ? 0 : -ENAMETOOLONG;
+}
+static int proc_read(u32 tgid, const char *leaf, size_t max, char **ret, size_t *ret_n)
+{
+    char path[64];
+    proc_path(path, sizeof(path), tgid, leaf);
+    return read_small_file(path, max, ret, ret_n);
+}
+static bool proc_link(u32 tgid, const char *leaf, char *out, size_t size)
+{
+    char path[64];
+    proc_path(path, sizeof(path), tgid, leaf);
+    ssize_t n = readlink(path, out, size - 1);
+    out[n > 0 ? n : 0] = 0;
+    return n > 0;
+}
+
+/* Arguments with \x1f between them; the last NUL goes. */
+static void add_args(struct text *t, struct slice raw)
+{
+    u8 args[4096];
+    size_t n = min_u64(raw.n, sizeof(args));
+    memcpy(args, raw.p, n);
+    while (n && !args[n - 1])
+        n--;
+    for (size_t i = 0; i < n; i++) {
+        if (!args[i])
+            args[i] = 0x1f;
+    }
+    text_add(t, "args", slice_of(args, n));
+}
+
+static bool env_wanted(struct slice var)
+{
+    static const char *const names[] = { "OTEL_", "TRACEPARENT=", "TRACESTATE=", "BAGGAGE=", "HOSTNAME=", "VIRTUAL_ENV=",
+        "INVOCATION_ID=", "AIRFLOW_CTX_", "WFTRACE_", "POD_", "KUBERNETES_POD_", "CONTAINER_", "SERVICE_NAME=", "K_SERVICE=",
+        "CELERY_", "DAGSTER_RUN_", "PREFECT__FLOW_RUN_ID=" };
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (slice_starts(var, names[i]))
+            return true;
+    }
+    return false;
+}
+
+static void add_environment(struct text *t, u32 tgid)
+{
+    cleanup(freep) char *env = NULL;
+    size_t n = 0;
+    if (proc_read(tgid, "environ", 1 << 17, &env, &n))
+        return;
+    struct slice left = slice_of(env, n);
+    while (left.n) {
+        ptrdiff_t end = slice_find(left, 0), eq;
+        struct slice var = slice_head(left, end < 0 ? left.n : (size_t)end);
+        left = slice_from(left, var.n + 1);
+        if (!env_wanted(var) || (eq = slice_find(var, '=')) < 1 || eq > 80)
+            continue;
+        char key[96];
+        snprintf(key, sizeof(key), "env.%.*s", (int)eq, (const char *)var.p);
+        text_add(t, key, slice_from(var, (size_t)eq + 1));
+    }
+}
+
+static bool is_hex(u8 c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); }
+
+/* The container's id: the last run of 64 hexadecimal digits in a cgroup path (docker, containerd, cri-o, podman). */
+static struct slice find_container(struct slice path)
+{
+    for (size_t end = path.n; end >= 64; end--) {
+        size_t run = 0;
+        while (run < end && is_hex(path.p[end - 1 - run]))
+            run++;
+        if (run == 64)
+            return slice_of(path.p + end - 64, 64);
+    }
+    return slice_of(path.p, 0);
+}
+
+/* The innermost path component that ends in ".service" (or ".scope" for sessions is left alone). */
+static struct slice find_unit(struct slice path)
+{
+    static const char suffix[] = ".service";
+    struct slice found = { 0 };
+    for (size_t from = 0; from < path.n;) {
+        struct slice rest = slice_from(path, from);
+        ptrdiff_t at = slice_find(rest, '/');
+        struct slice part = slice_head(rest, at < 0 ? rest.n : (size_t)at);
+        size_t s = sizeof(suffix) - 1;
+        if (part.n > s && !memcmp(part.p + part.n - s, suffix, s))
+            found = part;
+        from += part.n + 1;
+    }
+    return found;
+}
+
+static void add_cgroup(struct text *t, u32 tgid)
+{
+    cleanup(freep) char *text = NULL;
+    size_t n = 0;
+    struct slice container = { 0 }, unit = { 0 };
+    if (proc_read(tgid, "cgroup", 16384, &text, &n))
+        return;
+    for (struct slice left = slice_of(text, n); left.n;) {
+        ptrdiff_t end = slice_find(left, '\n');
+        struct slice line = slice_head(left, end < 0 ? left.n : (size_t)end);
+        left = slice_from(left, line.n + 1);
+        if (!container.n)
+            container = find_container(line);
+        if (!unit.n)
+            unit = find_unit(line);
+    }
+    text_add(t, "container.id", container);
+    text_add(t, "unit", unit);
+}
+
+/* Numbers of /proc/PID/stat after the name: 4 ppid, 22 start in ticks. */
+static void add_stat(struct text *t, u32 tgid)
+{
+    cleanup(freep) char *stat = NULL;
+    size_t n = 0;
+    unsigned ppid = 0;
+    unsigned long long start = 0;
+    if (proc_read(tgid, "stat", 4096, &stat, &n))
+        return;
+    char *name = strchr(stat, '('), *after = strrchr(stat, ')');
+    if (!name || !after || after < name)
+        return;
+    text_add(t, "comm", slice_of(name + 1, (size_t)(after - name - 1)));
+    if (sscanf(after + 1, " %*c %u %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &ppid, &start) != 2)
+        return;
+    text_u64(t, "ppid", ppid);
+    text_u64(t, "start", start * (NSEC_PER_SEC / (u64)sysconf(_SC_CLK_TCK)));
+}
+
+static void add_uid(struct text *t, u32 tgid)
+{
+    cleanup(freep) char *status = NULL;
+    size_t n = 0;
+    unsigned uid;
+    char *line = proc_read(tgid, "status", 8192, &status, &n) ? NULL : strstr(status, "\nUid:");
+    if (line && sscanf(line, "\nUid: %u", &uid) == 1)
+        text_u64(t, "uid", uid);
+    line = status ? strstr(status, "\nNSpid:") : NULL;
+    if (line)
+        text_add(t, "nspid", slice_trim(slice_of(line + 7, strcspn(line + 7, "\n"))));
+}
+
+/* "3.11" when a module path names a Python library (…/python3.11/…, libpython3.11.so) or the executable does. */
+static void add_python(struct text *t, const char *exe)
+{
+    const char *base = strrchr(exe, '/');
+    unsigned major, minor;
+    char version[16];
+    if (base && sscanf(base, "/python%u.%u", &major, &minor) == 2) {
+        snprintf(version, sizeof(version), "%u.%u", major, minor);
+        text_add(t, "python", slice_str(version));
+    }
+}
+
+size_t procinfo_make(u32 tgid, u64 time, bool started, const struct exec_facts *exec, u8 *out)
+{
+    struct rec_hdr h = { .type = REC_PROCINFO, .time = time, .tgid = tgid, .tid = tgid };
+    struct text t = { .p = out + sizeof(h), .max = PROCINFO_MAX - sizeof(h) };
+    char link[4096];
+    if (proc_link(tgid, "exe", link, sizeof(link))) {
+        text_add(&t, "exe", slice_str(link));
+        add_python(&t, link);
+    } else if (exec && exec->filename.n) {
+        text_add(&t, "exe", exec->filename);
+    }
+    if (proc_link(tgid, "cwd", link, sizeof(link)))
+        text_add(&t, "cwd", slice_str(link));
+    cleanup(freep) char *args = NULL;
+    size_t n = 0;
+    if (exec && exec->args.n)
+        add_args(&t, exec->args);
+    else if (!proc_read(tgid, "cmdline", 4096, &args, &n))
+        add_args(&t, slice_of(args, n));
+    add_stat(&t, tgid);
+    add_uid(&t, tgid);
+    add_cgroup(&t, tgid);
+    add_environment(&t, tgid);
+    text_add(&t, "seen", slice_str(started ? "start" : "attach"));
+    h.len = (u32)(sizeof(h) + t.n);
+    memcpy(out, &h, sizeof(h));
+    return h.len;
+}
