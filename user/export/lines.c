@@ -10,12 +10,13 @@ int lines_open(struct lines *l, const char *target, char *err, size_t err_size)
 {
     struct stat st;
     *l = (struct lines){ .fd = -1, .json.max = LINES_MAX };
-    if(!*target || !strcmp(target, "-")) {
-        l->fd = *target ? STDOUT_FILENO : STDERR_FILENO;
-        snprintf(l->name, sizeof(l->name), "standard %s", *target ? "output" : "error");
+    bool standard_error = !*target, standard_output = !strcmp(target, "-");
+    if(standard_error || standard_output) {
+        l->fd = standard_output ? STDOUT_FILENO : STDERR_FILENO;
+        strcpy(l->name, standard_output ? "standard output" : "standard error");
         return 0;
     }
-    snprintf(l->name, sizeof(l->name), "%s", target);
+    snprintf(l->name, sizeof(l->name), "%.60s", target);
     l->fd = open(target, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if(l->fd < 0) {
         int e = -errno;

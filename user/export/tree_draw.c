@@ -58,12 +58,15 @@ static void right_text(const struct pen *p, const struct node *n, char *out, siz
 static void name_text(const struct pen *p, const struct node *n, bool with_service, char *out, size_t size)
 {
     const char *tone = n->failed ? RED : n->running ? CYAN : "";
-    snprintf(out, size, "%s%s%s%s%s%s%s%s%s%s%s", ink(p, tone), ink(p, n->parent ? "" : BOLD),
-             n->failed ? "\xe2\x9c\x97 " : "", n->name, ink(p, PLAIN), *n->detail ? "  " : "",
-             ink(p, n->failed ? RED : ""), n->detail, ink(p, PLAIN), ink(p, DIM), "");
-    size_t used = strlen(out);
+    size_t used;
+    snprintf(out, size, "%s%s%s%s%s", ink(p, tone), ink(p, n->parent ? "" : BOLD), n->failed ? "\xe2\x9c\x97 " : "",
+             n->name, ink(p, PLAIN));
+    used = strlen(out);
+    if(*n->detail)
+        snprintf(out + used, size - used, "  %s%s%s", ink(p, n->failed ? RED : ""), n->detail, ink(p, PLAIN));
+    used = strlen(out);
     if(with_service && *n->service)
-        snprintf(out + used, size - used, "  %s", n->service);
+        snprintf(out + used, size - used, "  %s%s%s", ink(p, DIM), n->service, ink(p, PLAIN));
 }
 
 static void draw_message(struct pen *p, const struct node *n, const char *indent)

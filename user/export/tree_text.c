@@ -134,7 +134,7 @@ void wall_text(u64 wall_ns, char *out, size_t size)
              (u32)(wall_ns % NSEC_PER_SEC / NSEC_PER_MSEC));
 }
 
-/* The telling attributes, in the order of the text. `always`: even when the name holds the value already. */
+/* The telling attributes, in the order of the text. */
 static const struct telling {
     const char *key, *before;
     bool only_failed, only_nonzero;
@@ -174,7 +174,9 @@ void span_detail(const struct span *s, char *out, size_t size)
         if(!a || (k->only_failed && s->status != STATUS_ERROR))
             continue;
         attr_text_of(a, value, sizeof(value));
-        if(!*value || (k->only_nonzero && !strcmp(value, "0")) || strstr(s->name, value) || strstr(out, value))
+        if(!*value || (k->only_nonzero && !strcmp(value, "0")))
+            continue;
+        if(a->type == ATTR_STR && (strstr(s->name, value) || strstr(out, value))) /* said already */
             continue;
         int more = snprintf(out + n, size - n, "%s%s%s", n ? "  " : "", k->before, value);
         if(more < 0 || (size_t)more >= size - n) { /* whole items only */
