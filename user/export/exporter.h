@@ -66,6 +66,9 @@ struct export_queue_options {
 };
 int export_queues_new(const struct export_queue_options *o, struct export_queues **ret);
 int export_queues_add(struct export_queues *q, const struct export_spec *spec, char *err, size_t err_size);
+/* The same with an exporter that need not be in exporter.def (tests, embedding). */
+int export_queues_add_exporter(struct export_queues *q, const struct exporter *x, const struct export_spec *spec,
+                               char *err, size_t err_size);
 struct span_sink *export_queues_sink(struct export_queues *q);
 /* Flushes everything within the deadline, closes the exporters, frees. Returns the number of spans not delivered. */
 u64 export_queues_close(struct export_queues *q, u64 deadline_ms);

@@ -345,7 +345,12 @@ static struct lane *lane_new(struct export_queues *q, const struct exporter *x, 
 
 int export_queues_add(struct export_queues *q, const struct export_spec *spec, char *err, size_t err_size)
 {
-    const struct exporter *x = exporter_find(spec->kind);
+    return export_queues_add_exporter(q, exporter_find(spec->kind), spec, err, err_size);
+}
+
+int export_queues_add_exporter(struct export_queues *q, const struct exporter *x, const struct export_spec *spec,
+                               char *err, size_t err_size)
+{
     if(!x || q->n == LANES_MAX) {
         snprintf(err, err_size, x ? "more than %d exporters" : "no such exporter", LANES_MAX);
         return -EINVAL;
