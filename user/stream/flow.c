@@ -3,7 +3,7 @@
 
 void flow_init(struct flow *f, struct stream *s, struct conn_info *conn, u64 verdict_id)
 {
-    *f = (struct flow){ .stream = s, .conn = conn, .verdict_id = verdict_id, .last_dir = -1, .joined = conn->was_open };
+    *f = (struct flow){ .stream = s, .conn = conn, .verdict_id = verdict_id, .last_dir = -1, .joined = conn->was_open, .unsure = conn->was_open };
 }
 
 static void verdict(struct flow *f, bool ignore, u32 budget)
@@ -83,7 +83,7 @@ static void run_begins(struct flow *f, enum dir d, u64 time)
         return;
     }
     f->fresh_run = true;
-    if(other->waiting_since && time > other->waiting_since + RACE_NS)
+    if(other->waiting_since && time > other->waiting_since + (f->unsure ? 0 : RACE_NS))
         half_flush(f, !d);
     if(other->told && other->lossy)
         pair_answer_partly(f, other);
@@ -194,17 +194,21 @@ static void chunk_take(struct flow *f, enum dir d, const struct chunk *c)
 
 static bool too_early(const struct flow *f, const struct half *h, const struct chunk *c)
 {
-    return f->mode == FLOW_KNOWN && c->pos > h->end && c->pos - h->end > h->skip && !h->hole;
+    return f->mode == FLOW_KNOWN && c->pos > h->end && c->pos - h->end > h->skip && !h->hole &&
+           (!f->stream->lost_at || c->stamp.time > f->stream->lost_at + PATIENCE_NS); /* what is lost is not waited for */
 }
 
 void flow_data(struct flow *f, enum dir d, const struct chunk *c)
 {
     struct half *h = &f->half[d];
     struct chunk piece = *c;
-    if(!h->seen) {
+    bool first = !h->seen;
+    if(first) {
         h->seen = true;
         h->end = f->joined || f->mode != FLOW_KNOWN ? c->pos : 0;
     }
+    if(c->pos > h->end ? c->pos - h->end > h->skip : first && c->pos > 0)
+        f->unsure = true;
     hole_close(f, !d, UINT64_MAX, &f->half[!d].last);
     if(f->half[!d].stash && c->stamp.time > f->half[!d].stash->since + PATIENCE_NS)
         stash_run(f, !d, true);

@@ -12,7 +12,7 @@
 #define SNIFF_BYTES 4096          /* undecided bytes of a run */
 #define SNIFF_RUNS 8              /* undecided runs until a connection is ignored */
 #define BAD_MAX 3                 /* bad messages in a row until a connection is given up */
-#define RACE_NS (5 * NSEC_PER_MSEC)      /* how much later than its answer's a request's record may be stamped */
+#define RACE_NS (5 * NSEC_PER_MSEC)       /* how much later than its answer's a request's record may be stamped */
 #define PATIENCE_NS (100 * NSEC_PER_MSEC) /* how long an answer waits for its request, or a piece for the one before */
 #define STASH_MAX 16              /* pieces of a half that wait for the one before */
 
@@ -108,6 +108,7 @@ struct flow {
     bool doubt;             /* requests were lost */
     bool fresh_run;         /* no request told yet in this run of requests */
     bool joined;            /* offsets count from an unknown place */
+    bool unsure;            /* an answer may be that of a request never seen */
     bool run_dead;          /* this run's bytes are of no known protocol */
     bool plaintext;         /* of a TLS session */
 };
@@ -134,7 +135,7 @@ struct stream {
     u32 n_spares;
     struct asked *free_asked;
     u32 n_free_asked;
-    u64 now;
+    u64 now, lost_at;            /* lost_at: when records were last lost */
 };
 
 /* flow.c */

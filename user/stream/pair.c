@@ -101,6 +101,7 @@ void pair_request(struct flow *f, struct half *h)
     struct stream *s = f->stream;
     struct message *m = s->scratch;
     bool doubtful = settle_doubt(f);
+    u64 waiting = f->half[f->client ? DIR_RECV : DIR_SEND].waiting_since;
     if(f->n_open >= s->o.max_open) {
         ledger_add(exchanges_dropped, f->n_open);
         pair_end_all(f, EXCHANGE_LOST, h->last.time, 0, false);
@@ -115,7 +116,7 @@ void pair_request(struct flow *f, struct half *h)
                               .conn = f->conn,
                               .number = f->number++,
                               .request_pos = h->begun_at,
-                              .start = h->first.time,
+                              .start = waiting ? min_u64(h->first.time, waiting) : h->first.time,
                               .tid = h->first.tid,
                               .unit = h->first.unit };
     a->left = m->answers;
@@ -195,6 +196,7 @@ void pair_answer(struct flow *f, struct half *h, u64 end, struct message *m)
         return;
     }
     asked_shift(f);
+    f->unsure = f->unsure && f->first;
     struct message *answer = a->early ? a->early : m;
     struct exchange_answer how = { .how = a->doubtful ? EXCHANGE_LOST : EXCHANGE_ANSWERED,
                                    .first = a->answer_first,

@@ -336,6 +336,7 @@ static void gap_doubts(struct flow *f, enum dir d)
 {
     struct half *h = &f->half[d];
     h->lossy = h->begun;
+    f->unsure = true;
     if(flow_side(f, d) == SIDE_REQUEST)
         f->doubt = true;
     else

@@ -100,7 +100,7 @@ static void on_conn(struct stream *s, const struct event *e)
                                   .tgid = e->tgid };
     memcpy(c->info.local, e->conn.local, 16);
     memcpy(c->info.remote, e->conn.remote, 16);
-    c->flow.joined = e->conn.was_open;
+    c->flow.joined = c->flow.unsure = e->conn.was_open;
     if(!c->announced && s->sink->connected)
         s->sink->connected(s->sink, &c->info, e->conn.start ? e->conn.start : e->time, e->time, e->conn.err, e->tid, e->unit);
     c->announced = true;
@@ -136,6 +136,8 @@ static void on_close(struct stream *s, const struct event *e)
 void stream_event(struct stream *s, const struct event *e)
 {
     s->now = max_u64(s->now, e->time);
+    if(e->lost)
+        s->lost_at = e->time;
     switch(e->type) {
     case EVENT_CONN:
         on_conn(s, e);
