@@ -15,6 +15,8 @@
 #include <unistd.h>
 
 #define TICK_NS (100 * NSEC_PER_MSEC)
+#define REPLAY_WAITING 8000 /* spans waiting in the exporters' queues: below their default ceiling */
+#define REPLAY_IDLE_MS 3000
 
 struct agent {
     struct agent_options o;
@@ -253,12 +255,12 @@ static int live_steps(struct agent *a, enum agent_failure *about, char *err, siz
         return code;
     *about = AGENT_CONFIG;
     code = a->rules.n ? probes_rules(a->probes, &a->rules, err, err_size) : 0;
-    if(!code)
-        code = exporters_open(a, err, err_size);
     if(code)
         return code;
-    *about = AGENT_RUNTIME;
-    code = line_open(a, err, err_size);
+    *about = AGENT_RUNTIME; /* what an exporter's text may say was checked before */
+    code = exporters_open(a, err, err_size);
+    if(!code)
+        code = line_open(a, err, err_size);
     return code ? code : capture_open(a, err, err_size);
 }
 
@@ -368,15 +370,33 @@ static int replay_header(struct agent *a, char *err, size_t err_size)
     return replay_rules(a, text, err, err_size);
 }
 
+/* A live trace can only drop what its exporters cannot take; a replay can wait for them. Gives up waiting when nothing
+ * moves for a while: the receiver is away, and then the queues count what they drop. */
+static void replay_wait(struct agent *a)
+{
+    u64 gone_before = 0;
+    for(int idle_ms = 0; idle_ms < REPLAY_IDLE_MS;) {
+        u64 gone = ledger_get(spans_exported) + ledger_get(spans_dropped_queue) + ledger_get(spans_dropped_refused) +
+                   ledger_get(spans_dropped_unreachable);
+        if(a->sum.spans * a->o.n_exports < gone + REPLAY_WAITING)
+            return;
+        idle_ms = gone == gone_before ? idle_ms + 1 : 0;
+        gone_before = gone;
+        usleep(1000);
+    }
+}
+
 static void replay_frames(struct agent *a)
 {
     struct wfcap_frame frame;
     enum wfcap_status status;
-    while((status = wfcap_next(a->replay, &frame)) == WFCAP_OK)
+    while((status = wfcap_next(a->replay, &frame)) == WFCAP_OK) {
         if(frame.kind == WFCAP_TICK)
             line_tick(a, frame.tick.now_boot, frame.tick.wall_minus_boot);
         else
             record_dispatch(a, frame.record.p, frame.record.n);
+        replay_wait(a);
+    }
     a->sum.truncated = status == WFCAP_TRUNCATED;
     a->sum.corrupt = status == WFCAP_CORRUPT;
 }
@@ -394,12 +414,8 @@ static int replay_steps(struct agent *a, const char *path, enum agent_failure *a
         code = replay_header(a, err, err_size);
     if(code)
         return code;
-    *about = AGENT_CONFIG;
     code = exporters_open(a, err, err_size);
-    if(code)
-        return code;
-    *about = AGENT_RUNTIME;
-    return line_open(a, err, err_size);
+    return code ? code : line_open(a, err, err_size);
 }
 
 int agent_replay(const struct agent_options *o, const char *path, struct agent **ret, enum agent_failure *ret_about,

@@ -35,6 +35,10 @@ static int rules_main(struct options *o)
     bool list = !strcmp(o->rest[0], "list");
     if(!list && strcmp(o->rest[0], "check"))
         return usage_error(NULL, "rules: '%s'? It is: wftrace rules check FILE…, wftrace rules list FILE…", o->rest[0]);
+    if(list && o->n_rest < 2) {
+        puts("no rule files given, and this version has none built in");
+        return EXIT_FINE;
+    }
     if(o->n_rest < 2)
         return usage_error(NULL, "rules %s: which file?", o->rest[0]);
     int code = 0;
@@ -54,7 +58,7 @@ static int rules_main(struct options *o)
 
 const struct command command_rules = {
     .name = "rules",
-    .usage = "check|list FILE…",
+    .usage = "check FILE… | list [FILE…]",
     .summary = "read rule files and say what is wrong, or what they watch",
     .more = "An error names file, line, column and, for a mistyped word, the nearest right one. Symbols are looked up when a\n"
             "trace starts, not here.",

@@ -1,5 +1,6 @@
 #include "cli/session.h"
 #include "base/log.h"
+#include "self/ledger.h"
 #include "trace/tracer.h"
 
 #include <signal.h>
@@ -103,6 +104,15 @@ static void print_summary(const struct options *o, const struct agent_summary *s
     fputc('\n', stderr);
 }
 
+/* -v: the ledger, every count that is not zero. */
+static void print_ledger(void)
+{
+    for(size_t i = 0; i < LEDGER_MAX; i++)
+        if(ledger_count_[i])
+            log_info(ledger_rows[i].stage, "%s=%llu (%s)", ledger_rows[i].name, (unsigned long long)ledger_count_[i],
+                     ledger_rows[i].help);
+}
+
 int session_close(const struct options *o, struct agent *a)
 {
     struct agent_summary s = { 0 };
@@ -110,6 +120,7 @@ int session_close(const struct options *o, struct agent *a)
     agent_close(a, &s);
     if(s.capture_err)
         complain("%s is not whole: %s", o->agent.capture, errno_name(s.capture_err));
+    print_ledger();
     if(!o->quiet)
         print_summary(o, &s);
     return s.capture_err ? EXIT_RUNTIME : EXIT_FINE;

@@ -1,0 +1,255 @@
+/* needs: base config probe ingest stream protocol workflow trace export self cli gen */
+#include "cli/cli.h"
+#include "cli/proc.h"
+#include "cli/target.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#define WORDS(...) ((char *[]){ __VA_ARGS__, NULL })
+
+static struct options o;
+static char err[1024];
+
+static int parse(const char *command, char **words)
+{
+    int n = 0;
+    while(words[n])
+        n++;
+    o = (struct options){ 0 };
+    err[0] = 0;
+    return options_parse(command_by_name(command), n, words, &o, err, sizeof(err));
+}
+
+static void forms_of_an_option(void **state)
+{
+    UNUSED(state);
+    assert_int_equal(parse("attach", WORDS("--pid", "12", "--pid=13", "-p", "14", "-p15", "-q", "--service=a=b")), 0);
+    assert_int_equal(o.n_select, 4);
+    for(u32 i = 0; i < 4; i++)
+        assert_int_equal(o.select[i].number, 12 + i);
+    assert_true(o.quiet);
+    assert_string_equal(o.agent.service, "a=b");
+}
+
+static void the_command_keeps_its_own_options(void **state)
+{
+    UNUSED(state);
+    assert_int_equal(parse("run", WORDS("-q", "make", "-j4", "--quiet", "--", "x")), 0);
+    assert_int_equal(o.n_rest, 5);
+    assert_string_equal(o.rest[0], "make");
+    assert_string_equal(o.rest[1], "-j4");
+    assert_string_equal(o.rest[3], "--");
+    assert_null(o.rest[5]);
+    assert_int_equal(parse("run", WORDS("--", "--odd-name", "-x")), 0);
+    assert_string_equal(o.rest[0], "--odd-name");
+    assert_int_equal(o.n_rest, 2);
+}
+
+static void words_may_stand_between_options(void **state)
+{
+    UNUSED(state);
+    assert_int_equal(parse("replay", WORDS("a.wfcap", "--service", "s", "-q")), 0);
+    assert_int_equal(o.n_rest, 1);
+    assert_string_equal(o.rest[0], "a.wfcap");
+    assert_string_equal(o.agent.service, "s");
+}
+
+static void what_is_wrong_is_named(void **state)
+{
+    static const struct {
+        const char *command, *word, *says;
+    } cases[] = {
+        { "run", "--exprot=console", "--export" },  { "run", "--servce=x", "did you mean --service" },
+        { "run", "--service", "wants a value" },    { "run", "--quiet=1", "takes no value" },
+        { "run", "--pid=1", "run takes no --pid" }, { "run", "-Z", "no option -Z" },
+        { "run", "--for=soon", "not a duration" },  { "run", "--privacy=on", "strict or off" },
+        { "run", "--export=consle", "console" },    { "run", "--config=x", "not in this version" },
+        { "run", "--sample=0.5", "not in this version" },
+        { "run", "--bridge=on", "not in this version" },
+        { "run", "--propagate=http", "not in this version" },
+        { "attach", "--pid=banana", "banana" },     { "attach", "--pid=0", "process id" },
+        { "attach", "--port=65536", "port" },       { "attach", "--container=ab", "4 digits" },
+        { "attach", "--pid=-1", "-1" },             { "list", "--capture=x", "list takes no --capture" },
+    };
+    UNUSED(state);
+    for(size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        assert_int_equal(parse(cases[i].command, WORDS((char *)(uintptr_t)cases[i].word)), -EINVAL);
+        if(!strstr(err, cases[i].says))
+            fail_msg("%s %s says: %s", cases[i].command, cases[i].word, err);
+    }
+}
+
+static void defaults_of_later_options_are_taken(void **state)
+{
+    UNUSED(state);
+    assert_int_equal(parse("run", WORDS("--sample", "1", "--bridge=off", "--propagate=off", "true")), 0);
+    assert_int_equal(o.n_rest, 1);
+}
+
+static void lists_have_ceilings(void **state)
+{
+    char *words[2 * CLI_SELECTORS + 4];
+    int n = 0;
+    UNUSED(state);
+    for(int i = 0; i <= CLI_SELECTORS; i++)
+        words[n++] = (char *)(uintptr_t) "--pid=7";
+    words[n] = NULL;
+    assert_int_equal(parse("attach", words), -EINVAL);
+    assert_int_equal(o.n_select, CLI_SELECTORS);
+}
+
+static void durations(void **state)
+{
+    static const struct {
+        const char *text;
+        int code;
+        u64 ns;
+    } cases[] = {
+        { "10", 0, 10000000000ull }, { "10s", 0, 10000000000ull }, { "500ms", 0, 500000000ull }, { "2m", 0, 120000000000ull },
+        { "1h", 0, 3600000000000ull }, { "0", -ERANGE, 0 }, { "", -EINVAL, 0 }, { "s", -EINVAL, 0 }, { "1d", -EINVAL, 0 },
+        { "-1s", -EINVAL, 0 }, { "1.5s", -EINVAL, 0 }, { "99999999h", -ERANGE, 0 }, { "99999999999999999999s", -ERANGE, 0 },
+    };
+    UNUSED(state);
+    for(size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        u64 ns = 0;
+        assert_int_equal(duration_parse(cases[i].text, &ns), cases[i].code);
+        assert_int_equal(ns, cases[i].ns);
+    }
+}
+
+static void names_of_groups(void **state)
+{
+    static const struct {
+        const char *path, *unit, *container;
+    } cases[] = {
+        { "/system.slice/nginx.service", "nginx.service", "" },
+        { "/user.slice/user-1000.slice/session-3.scope", "session-3.scope", "" },
+        { "/docker/0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "",
+          "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" },
+        { "/system.slice/docker-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.scope", "",
+          "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" },
+        { "/kubepods.slice/kubepods-pod1.slice/cri-containerd-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.scope",
+          "", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" },
+        { "/system.slice/containerd.service/kubepods:cri-containerd:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+          "containerd.service", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" },
+        { "/init.scope", "", "" }, { "/", "", "" }, { "", "", "" }, { "//deadbeef//", "", "" },
+    };
+    UNUSED(state);
+    for(size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char unit[128], container[80];
+        cgroup_read_names(cases[i].path, unit, sizeof(unit), container, sizeof(container));
+        assert_string_equal(unit, cases[i].unit);
+        assert_string_equal(container, cases[i].container);
+    }
+}
+
+static void stat_lines(void **state)
+{
+    char comm[32];
+    pid_t ppid = 0;
+    u64 start = 0;
+    UNUSED(state);
+    assert_int_equal(stat_parse("7 (a) b (c)) S 3 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 1 1", comm, &ppid, &start), 0);
+    assert_string_equal(comm, "a) b (c)");
+    assert_int_equal(ppid, 3);
+    assert_int_equal(start, 4711);
+    assert_int_equal(stat_parse("7 (short) S 3", comm, &ppid, &start), -EINVAL);
+    assert_int_equal(stat_parse(")(", comm, &ppid, &start), -EINVAL);
+    assert_int_equal(stat_parse("", comm, &ppid, &start), -EINVAL);
+}
+
+static void selectors(void **state)
+{
+    struct proc p = { .pid = 42, .comm = "gunicorn: maste", .exe = "/usr/bin/python3.11", .script = "/srv/shop/app.py",
+                      .args = "python3 /srv/shop/app.py --port 80", .cgroup = "/system.slice/shop.service", .unit = "shop.service",
+                      .container = "0123456789abcdef0123456789abcdef", .ports = { 80, 443 }, .n_ports = 2 };
+    static const struct {
+        struct selector s;
+        bool hit;
+    } cases[] = {
+        { { SELECT_PID, "42", 42 }, true },       { { SELECT_PID, "43", 43 }, false },
+        { { SELECT_NAME, "python*", 0 }, true },  { { SELECT_NAME, "app.py", 0 }, true },
+        { { SELECT_NAME, "app", 0 }, false },     { { SELECT_NAME, "*--port 80", 0 }, true },
+        { { SELECT_NAME, "/srv/*", 0 }, true },   { { SELECT_PORT, "443", 443 }, true },
+        { { SELECT_PORT, "44", 44 }, false },     { { SELECT_CGROUP, "/system.slice", 0 }, true },
+        { { SELECT_CGROUP, "/sys/fs/cgroup/system.slice/shop.service/", 0 }, true },
+        { { SELECT_CGROUP, "/system.sli", 0 }, false },
+        { { SELECT_UNIT, "shop", 0 }, true },     { { SELECT_UNIT, "shop.service", 0 }, true },
+        { { SELECT_UNIT, "sho", 0 }, false },     { { SELECT_UNIT, "sh*.service", 0 }, true },
+        { { SELECT_CONTAINER, "0123", 0 }, true }, { { SELECT_CONTAINER, "1234", 0 }, false },
+    };
+    UNUSED(state);
+    for(size_t i = 0; i < ARRAY_LEN(cases); i++)
+        if(selector_matches(&cases[i].s, &p) != cases[i].hit)
+            fail_msg("selector %s", cases[i].s.text);
+}
+
+static void this_process_is_read(void **state)
+{
+    struct proc p;
+    u64 start = 0;
+    UNUSED(state);
+    assert_int_equal(proc_read(getpid(), &p), 0);
+    assert_int_equal(p.ppid, getppid());
+    assert_string_equal(p.runtime, "test_cli");
+    assert_int_equal(proc_start(getpid(), &start), 0);
+    assert_int_equal(start, p.start);
+    assert_int_equal(proc_read(4194303, &p), -ESRCH);
+}
+
+static void printed(void (*print)(FILE *, const char *), const char *in, const char *want)
+{
+    char text[256] = "";
+    FILE *f = fmemopen(text, sizeof(text), "w");
+    print(f, in);
+    fclose(f);
+    assert_string_equal(text, want);
+}
+
+static void cell5(FILE *f, const char *text) { print_cell(f, text, 5); }
+
+static void hostile_text_is_printable(void **state)
+{
+    UNUSED(state);
+    printed(print_json_text, "a\"b\\c\n\x1b", "\"a\\\"b\\\\c\\u000a\\u001b\"");
+    printed(print_json_text, "\xc3\xa9\xff\xc0\x80", "\"\xc3\xa9\\ufffd\\ufffd\\ufffd\"");
+    printed(print_json_text, "\xed\xa0\x80", "\"\\ufffd\\ufffd\\ufffd\"");
+    printed(cell5, "ab", "ab   ");
+    printed(cell5, "abcdef", "abcd…");
+    printed(cell5, "\x1b[2J", "?[2J ");
+    printed(cell5, "h\xc3\xa9h\xc3\xa9h\xc3\xa9", "h\xc3\xa9h\xc3\xa9…");
+}
+
+static void every_command_is_complete(void **state)
+{
+    UNUSED(state);
+    for(const struct command *const *c = commands; *c; c++) {
+        assert_non_null((*c)->run);
+        assert_true((*c)->summary[0] && strlen((*c)->summary) <= 66);
+        assert_ptr_equal(command_by_name((*c)->name), *c);
+    }
+    for(const char *const *l = later_commands; *l; l++)
+        assert_null(command_by_name(*l));
+    for(const struct option *a = option_table; a->name; a++)
+        for(const struct option *b = a + 1; b->name; b++) {
+            assert_string_not_equal(a->name, b->name);
+            assert_false(a->letter && a->letter == b->letter);
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(forms_of_an_option),      cmocka_unit_test(the_command_keeps_its_own_options),
+        cmocka_unit_test(words_may_stand_between_options), cmocka_unit_test(what_is_wrong_is_named),
+        cmocka_unit_test(defaults_of_later_options_are_taken), cmocka_unit_test(lists_have_ceilings),
+        cmocka_unit_test(durations),               cmocka_unit_test(names_of_groups),
+        cmocka_unit_test(stat_lines),              cmocka_unit_test(selectors),
+        cmocka_unit_test(this_process_is_read),    cmocka_unit_test(hostile_text_is_printable),
+        cmocka_unit_test(every_command_is_complete),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
