@@ -56,10 +56,10 @@ static const char *draw(const struct node *n, u32 width)
 static void arrival_order_does_not_matter(void **state)
 {
     static const char expected[] =
-        " POST /orders  201  orders                     14.0 ms\n"
+        " POST /orders  201  orders               14.0 ms\n"
         "  \xe2\x94\x9c\xe2\x94\x80 SELECT orders                                    2.0 ms\n"
         "  \xe2\x95\xb0\xe2\x94\x80 \xe2\x9c\x97 POST /charge                                   8.0 ms\n"
-        "       it broke\n"
+        "     \xe2\x94\x82 it broke\n"
         "     \xe2\x95\xb0\xe2\x94\x80 INSERT                                        1.0 ms\n";
     for(u32 order = 0; order < 24; order++) {
         struct tree *t = tree_new(100);

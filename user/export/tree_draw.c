@@ -74,8 +74,8 @@ static void draw_message(struct pen *p, const struct node *n, const char *indent
     char line[LINE_BYTES];
     if(!n->failed || !*n->message)
         return;
-    snprintf(line, sizeof(line), "%s%s%s  %s%s%s", ink(p, DIM), indent, ink(p, PLAIN), ink(p, RED), n->message,
-             ink(p, PLAIN));
+    snprintf(line, sizeof(line), "%s%s%s %s%s%s%s", ink(p, DIM), indent, n->first ? "\xe2\x94\x82" : " ", ink(p, PLAIN),
+             ink(p, RED), n->message, ink(p, PLAIN));
     text_fit(line, p->style->width < 40 ? 40 : p->style->width);
     pen_line(p, line);
 }
@@ -148,7 +148,7 @@ static void draw_top(struct pen *p, const struct node *n)
     right_text(p, n, right, sizeof(right));
     snprintf(left, sizeof(left), "%s%s%s %s", ink(p, DIM), at, ink(p, PLAIN), name);
     pen_two_sided(p, left, right);
-    draw_message(p, n, "             ");
+    draw_message(p, n, p->prefix);
 }
 
 void tree_draw(const struct node *top, const struct tree_style *style, line_fn emit, void *arg)
