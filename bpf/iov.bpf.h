@@ -84,10 +84,14 @@ static __always_inline struct user_bytes user_bytes_of_call(void)
 }
 
 /* Room to gather a scattered call: twice what one call may give, so that (offset < half) + (length ≤ half) is in bounds. The
- * programs that use it do not nest and are not preempted by themselves; one value per direction. */
+ * programs that use it do not nest and are not preempted by themselves; one value per direction. The loop's state
+ * lives here too: what the verifier reads back from a map is unknown to it, so the turns of the loop converge. */
 #define GATHER_MAX 16384
+#define GATHER_HALF (GATHER_MAX - 16)
 struct gather {
-    u8 bytes[2 * GATHER_MAX - 8];
+    u32 off, want;
+    u64 skip;
+    u8 bytes[2 * GATHER_HALF];
 };
 struct {
     __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -96,34 +100,43 @@ struct {
     __type(value, struct gather);
 } gathers SEC(".maps");
 
+/* One segment; false when there is nothing more to do. */
+static __always_inline bool gather_segment(struct gather *g, u64 iov)
+{
+    struct user_iovec v;
+    u64 off = g->off, skip = g->skip;
+    if (off >= g->want || off >= GATHER_HALF || bpf_probe_read_user(&v, sizeof(v), (void *)iov))
+        return false;
+    if (skip >= v.len) {
+        g->skip = skip - v.len;
+        return true;
+    }
+    g->skip = 0;
+    u64 n = v.len - skip, left = g->want - off;
+    if (n > left)
+        n = left;
+    asm volatile("" : "+r"(n), "+r"(off));
+    if (n > GATHER_HALF || off >= GATHER_HALF)
+        return false;
+    if (bpf_probe_read_user(g->bytes + off, n, (void *)(v.base + skip))) {
+        stat_add(STAT_read_fault, 1);
+        return false;
+    }
+    g->off = off + n;
+    return true;
+}
+
 /* Copies bytes [skip, skip + want) of the call into the gather; how many came. */
 static __always_inline u32 gather_iov(struct gather *g, const struct user_bytes *u, u64 skip, u32 want)
 {
-    u32 off = 0;
+    g->off = 0;
+    g->skip = skip;
+    g->want = want;
     for (u32 i = 0; i < IOV_MAX; i++) {
-        struct user_iovec v;
-        if (i >= u->count || off >= want || off >= GATHER_MAX - 8)
+        if (i >= u->count || !gather_segment(g, u->base + i * sizeof(struct user_iovec)))
             break;
-        if (bpf_probe_read_user(&v, sizeof(v), (void *)(u->base + i * sizeof(v))))
-            break;
-        if (skip >= v.len) {
-            skip -= v.len;
-            continue;
-        }
-        v.base += skip;
-        v.len -= skip;
-        skip = 0;
-        u64 n = v.len > want - off ? want - off : v.len;
-        asm volatile("" : "+r"(n), "+r"(off));
-        if (n > GATHER_MAX || off >= GATHER_MAX - 8)
-            break;
-        if (bpf_probe_read_user(g->bytes + off, n, (void *)v.base)) {
-            stat_add(STAT_read_fault, 1);
-            break;
-        }
-        off += n;
     }
-    return off;
+    return g->off;
 }
 
 #endif

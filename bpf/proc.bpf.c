@@ -153,6 +153,8 @@ static __always_inline int on_rename(u64 *ctx)
     if (!t || !(t->flags & TARGET_F_PROC))
         return 0;
     struct task_struct *task = (void *)ctx[0];
+    if (bpf_core_field_exists(task->in_execve) && BPF_CORE_READ_BITFIELD_PROBED(task, in_execve))
+        return 0; /* part of an exec, which tells the name itself */
     struct rec_comm r = {};
     hdr_fill(&r.h, t, REC_COMM, sizeof(r));
     r.h.tgid = BPF_CORE_READ(task, tgid);

@@ -127,6 +127,7 @@ struct task_struct {
     void *stack;
     int pid, tgid;
     int exit_code;
+    unsigned int in_execve : 1;
     struct task_struct *real_parent, *group_leader;
     u64 utime, stime;
     u64 start_boottime; /* real_start_time before 5.5 */

@@ -24,6 +24,25 @@ static bool loads(enum bpf_prog_type type, enum bpf_attach_type attach, int btf_
     return fd >= 0;
 }
 
+/* The kernel's types, parsed once. */
+static int kernel_type(const char *name, u32 kind)
+{
+    static struct btf *btf;
+    if (!btf)
+        btf = btf__load_vmlinux_btf();
+    return btf ? btf__find_by_name_kind(btf, name, kind) : -ENOENT;
+}
+
+static int tracepoint_id(const char *name)
+{
+    char type[128];
+    snprintf(type, sizeof(type), "btf_trace_%s", name);
+    return kernel_type(type, BTF_KIND_TYPEDEF);
+}
+
+bool feature_tracepoint(const char *name) { return tracepoint_id(name) > 0; }
+bool feature_function(const char *name) { return kernel_type(name, BTF_KIND_FUNC) > 0; }
+
 static bool probe_bpf(void)
 {
     int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "wf_try", 4, 4, 1, NULL);
@@ -34,7 +53,7 @@ static bool probe_btf(void) { return !access("/sys/kernel/btf/vmlinux", R_OK); }
 static bool probe_ringbuf(void) { return libbpf_probe_bpf_map_type(BPF_MAP_TYPE_RINGBUF, NULL) == 1; }
 static bool probe_tp_btf(void)
 {
-    int id = libbpf_find_vmlinux_btf_id("sched_process_exec", BPF_TRACE_RAW_TP);
+    int id = tracepoint_id("sched_process_exec");
     return id > 0 && loads(BPF_PROG_TYPE_TRACING, BPF_TRACE_RAW_TP, id);
 }
 static bool probe_raw_tp(void)
@@ -48,7 +67,7 @@ static bool probe_raw_tp(void)
 }
 static bool probe_fentry(void)
 {
-    int id = libbpf_find_vmlinux_btf_id("inet_sendmsg", BPF_TRACE_FEXIT);
+    int id = kernel_type("inet_sendmsg", BTF_KIND_FUNC);
     int fd = id > 0 ? try_load(BPF_PROG_TYPE_TRACING, BPF_TRACE_FEXIT, id) : -1;
     int link = fd >= 0 ? bpf_raw_tracepoint_open(NULL, fd) : -1;
     bool ok = link >= 0;
@@ -105,9 +124,6 @@ bool feature_has(enum feature f)
         known[f] = feature_table[f].probe() ? 1 : -1;
     return known[f] > 0;
 }
-
-bool feature_tracepoint(const char *name) { return libbpf_find_vmlinux_btf_id(name, BPF_TRACE_RAW_TP) > 0; }
-bool feature_function(const char *name) { return libbpf_find_vmlinux_btf_id(name, BPF_TRACE_FEXIT) > 0; }
 
 u32 feature_kernel(void)
 {

@@ -80,8 +80,6 @@ struct probes {
     struct table *images; /* files already looked at */
     struct table *procs;  /* processes seen */
     const struct rules *rules;
-    struct site_plan *site_plans;
-    u32 site_count;
     u32 pending;          /* processes whose runtime is not initialised yet */
     u64 pending_at;
     void (*take)(void *arg, const void *record, size_t len);

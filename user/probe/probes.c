@@ -51,7 +51,6 @@ struct probes *probes_close(struct probes *p)
     loader_close(p);
     p->images = table_free(p->images);
     p->procs = table_free(p->procs);
-    free(p->site_plans);
     free(p);
     return NULL;
 }
