@@ -21,18 +21,21 @@ struct builder {
     int err;
 };
 
-static void note(struct builder *b, const struct rule *r, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-static void note(struct builder *b, const struct rule *r, const char *fmt, ...)
+typedef void teller(void *arg, const struct rule *r, const char *sentence);
+static void tell(struct builder *b, teller *to, const struct rule *r, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+static void tell(struct builder *b, teller *to, const struct rule *r, const char *fmt, ...)
 {
     char text[400];
-    if(!b->env->note)
+    if(!to)
         return;
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    b->env->note(b->env->arg, r, text);
+    to(b->env->arg, r, text);
 }
+#define note(b, r, ...) tell(b, (b)->env->note, r, __VA_ARGS__)
+#define placed(b, r, ...) tell(b, (b)->env->placed, r, __VA_ARGS__)
 
 static struct rule_site *site_new(struct builder *b, u32 rule, enum site_role role, const char *function)
 {
@@ -143,7 +146,7 @@ static void add_function(struct builder *b, const struct rule *r, const struct r
         add_exits(b, r, plan, f, name);
     else
         add_uretprobe(b, r, plan, &at, name);
-    note(b, r, "%s at 0x%llx, +%u %s, returns by %s", name, (unsigned long long)f->value, at.delta,
+    placed(b, r, "%s at 0x%llx, +%u %s, returns by %s", name, (unsigned long long)f->value, at.delta,
          at.emulated ? "emulated" : "single-stepped", by_exits ? "exits" : "uretprobe");
     if(plan->err_no >= 0) {
         errno_find(b->image, b->env->root, &p);
@@ -181,7 +184,7 @@ static void add_usdt_probe(struct builder *b, const struct rule *r, const struct
         s->program.phase = HIT_POINT;
         struct ops_place p = { .machine = elf_machine(b->image), .usdt = &found[i], .vaddr = found[i].vaddr };
         site_ops(b, r, values, &p, s);
-        note(b, r, "%s at 0x%llx, %u arguments%s", name, (unsigned long long)found[i].vaddr, found[i].arg_count,
+        placed(b, r, "%s at 0x%llx, %u arguments%s", name, (unsigned long long)found[i].vaddr, found[i].arg_count,
              found[i].semaphore_offset ? ", with a semaphore" : "");
     }
     free(found);

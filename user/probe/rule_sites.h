@@ -30,7 +30,8 @@ struct rule_env {
     u32 kernel;          /* feature_kernel(): major << 16 | minor */
     bool new_nops;       /* the kernel emulates multi-byte nops */
     const char *root;    /* prefix under which the process's files are, "" or "/proc/PID/root": where libc is looked for */
-    void (*note)(void *arg, const struct rule *r, const char *sentence); /* may be NULL: what cannot be had, for the log or `rules check` */
+    void (*note)(void *arg, const struct rule *r, const char *sentence);   /* may be NULL: what cannot be had, for the log */
+    void (*placed)(void *arg, const struct rule *r, const char *sentence); /* may be NULL: where a probe goes, for `rules check` */
     void *arg;
 };
 /* What the rules want in this image. `path` as the process sees it. Adds rows to r->sites. Gives the sites in an array
@@ -56,7 +57,7 @@ u32 rule_ops_registers(const struct value_plan *v);
 void errno_find(const struct elf_image *image, const char *root, struct ops_place *p);
 
 /* Prints for each rule where it would attach, or the nearest names when it is not there; what `rules check` shows. The
- * number of rules that would attach nowhere. */
+ * number of rules that name a place which is not there. Uses the rules' book of sites: check a set, or trace with it. */
 int rules_check(const struct rules *r, u32 kernel, bool new_nops, FILE *out);
 
 #endif
