@@ -56,21 +56,46 @@ static bool cuts_ok(const char *path, const struct wire_case *c, const char *wan
     return ok;
 }
 
-/* Each block that was answered, up to its line of times, must be in `want`. */
+static bool has_line(const char *block, size_t n, const char *line, size_t len)
+{
+    for(const char *p = block, *end = block + n; p < end; p += strcspn(p, "\n") + 1)
+        if((size_t)(end - p) >= len && !strncmp(p, line, len) && (p[len] == '\n' || !p[len]))
+            return true;
+    return false;
+}
+
+/* Is every line of `block` in `of`? What depends on a message that was lost may be missing, and said to be unknown. */
+static bool is_part(const char *block, const char *of, size_t of_len)
+{
+    for(const char *line = block; *line;) {
+        size_t n = strcspn(line, "\n");
+        bool unknown = !strncmp(line, "postgres: postgresql", n) || strstr(line, "wftrace.db.statement = \"unknown\"") == line + 2;
+        if(!unknown && strncmp(line, "  at ", 5) && !has_line(of, of_len, line, n))
+            return false;
+        line += n + (line[n] == '\n');
+    }
+    return true;
+}
+
+static bool is_part_of_any(const char *block, const char *want)
+{
+    for(const char *of = want, *end; (end = strstr(of, "\n\n")); of = end + 2)
+        if(is_part(block, of, (size_t)(end - of)))
+            return true;
+    return false;
+}
+
+/* Each block that was answered must be one of `want`, or less of it. */
 static bool answered_are_true(const char *path, const char *how, const char *want, char *got)
 {
-    bool ok = true;
-    for(char *block = got, *end; ok && *block && (end = strstr(block, "\n\n")); block = end + 2) {
+    for(char *block = got, *end; *block && (end = strstr(block, "\n\n")); block = end + 2) {
         *end = 0;
-        char *times = strstr(block, "\n  at ");
-        if(times)
-            *times = 0;
-        if(strstr(block, "-> answered") && !strstr(want, block)) {
-            print_error("%s, %s: heard what wasn't there\n%s\nwhole it was\n%s\n", path, how, block, want);
-            ok = false;
-        }
+        if(!strstr(block, "-> answered") || is_part_of_any(block, want))
+            continue;
+        print_error("%s, %s: heard what wasn't there\n%s\nwhole it was\n%s\n", path, how, block, want);
+        return false;
     }
-    return ok;
+    return true;
 }
 
 static bool losses_ok(const char *path, const struct wire_case *c, const char *want)

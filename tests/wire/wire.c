@@ -179,6 +179,7 @@ struct run {
     struct stream *stream;
     const struct wire_case *c;
     u64 pos[2]; /* by direction */
+    u32 lost;   /* records that the next event says were lost */
 };
 
 static enum dir dir_of(const struct wire_case *c, bool from_client) { return from_client == c->server ? DIR_RECV : DIR_SEND; }
@@ -191,7 +192,9 @@ static void feed(struct run *r, enum dir d, const u8 *p, size_t n, u32 len, bool
                        .time = time,
                        .tgid = 7,
                        .tid = 8,
+                       .lost = r->lost,
                        .data = { .conn = 1, .pos = tail ? r->pos[d] + len - n : r->pos[d], .len = len, .dir = d, .tail = tail, .bytes = { copy, n } } };
+    r->lost = 0;
     stream_event(r->stream, &e);
     free(copy);
 }
@@ -236,9 +239,10 @@ static void run_op(struct run *r, size_t i, const struct wire_bend *b)
 {
     const struct wire_op *op = &r->c->ops[i];
     struct event e = { .type = EVENT_CLOSE, .time = op->time, .tgid = 7, .close = { .conn = 1, .err = op->len } };
-    if(op->kind == WIRE_LOST || (op->kind == WIRE_CALL && b->drop_op == i))
+    if(op->kind == WIRE_LOST || (op->kind == WIRE_CALL && b->drop_op == i)) {
         r->pos[dir_of(r->c, op->from_client)] += op->tail ? 0 : op->len;
-    else if(op->kind == WIRE_CALL)
+        r->lost += op->kind == WIRE_CALL;
+    } else if(op->kind == WIRE_CALL)
         run_call(r, op, b->piece, b->cut_op == i ? b->cut_at : 0);
     else if(op->kind == WIRE_TICK)
         stream_tick(r->stream, op->time);

@@ -449,10 +449,15 @@ static ptrdiff_t http1_resync(void *st, enum side side, struct slice in, u64 los
         if(!line || begins(side, slice_from(in, i), true) <= 0)
             continue;
         f->phase = START;
-        h->asked_out = h->asked_in;
         return (ptrdiff_t)i;
     }
     return -1;
+}
+
+static void http1_settle(void *st)
+{
+    struct http1 *h = st;
+    h->asked_out = h->asked_in;
 }
 
 static enum parse_status http1_eof(void *st, enum side side, struct message *m)
@@ -488,5 +493,6 @@ const struct protocol protocol_http1 = {
     .parse = http1_parse,
     .cut = http1_cut,
     .resync = http1_resync,
+    .settle = http1_settle,
     .eof = http1_eof,
 };

@@ -44,6 +44,8 @@ struct postgres {
     bool dropping;       /* after an error, up to Sync */
     bool failed;         /* `error` holds for what ends next */
     bool rows_known;
+    bool forgot;         /* since answers were lost and no feet found */
+    bool midst;          /* some of the first owed answer was read */
     u8 encryption;       /* answer to the request for it: S, G: this isn't our protocol any longer */
     u64 rows;
     char error[6], severity[8];
@@ -475,7 +477,9 @@ static struct parse_result parse_answer(struct postgres *p, struct slice in, boo
     bool matters = k.type == 'C' || k.type == 'E' || k.type == 'Z';
     if(matters && k.missing && !cut && k.body.n < 4096)
         return result(PARSE_MORE, 0, 0);
-    return dispatch(p, &k, m);
+    r = dispatch(p, &k, m);
+    p->midst = r.status == PARSE_NEXT;
+    return r;
 }
 
 /* ---- the contract ---- */
@@ -492,10 +496,10 @@ static struct parse_result postgres_cut(void *st, enum side side, struct slice i
     return side == SIDE_REQUEST ? parse_request(p, in, true, m) : parse_answer(p, in, true, m);
 }
 
-/* After lost answers, the place in the ring is known only if one thing is owed. */
+/* After lost answers the place in the ring is known only in the midst of the one answer that was asked for. */
 static void owed_forget(struct postgres *p)
 {
-    u32 shown = 0, at = p->out;
+    u32 shown = 0, at = p->in;
     for(u32 i = p->out; i != p->in; i++) {
         u8 o = p->owed[i % OWED_MAX];
         if(o == OWES_QUERY || o == OWES_EXECUTE || o == OWES_START) {
@@ -503,8 +507,15 @@ static void owed_forget(struct postgres *p)
             at = i;
         }
     }
-    p->out = shown == 1 ? at : p->in;
-    p->failed = p->dropping = p->rows_known = false;
+    p->out = shown == 1 && p->midst ? at : p->in;
+    p->failed = p->dropping = p->rows_known = p->midst = false;
+}
+
+static void postgres_settle(void *st)
+{
+    struct postgres *p = st;
+    p->out = p->in;
+    p->preparing = p->failed = p->dropping = p->rows_known = p->midst = false;
 }
 
 static ptrdiff_t postgres_resync(void *st, enum side side, struct slice in, u64 lost, bool run)
@@ -514,19 +525,21 @@ static ptrdiff_t postgres_resync(void *st, enum side side, struct slice in, u64 
     if(side == SIDE_REQUEST) {
         if(!run || pg_chain(in, PG_FRONT_TYPES, &ready) <= 0)
             return -1;
-        p->out = p->in;
-        p->preparing = p->dropping = p->failed = false;
+        pg_store_doubt(&p->store);
+        p->preparing = false;
         return 0;
     }
-    for(size_t i = 0; i + 6 <= in.n; i++) {
-        if(!strchr("CEZIs", in.p[i]) || !in.p[i] || pg_chain(slice_from(in, i), PG_BACK_TYPES, &ready) <= 0 || !ready)
-            continue;
+    if(!p->forgot) /* what is asked while no feet are found is remembered */
         owed_forget(p);
-        return (ptrdiff_t)i;
+    p->forgot = true;
+    for(size_t i = 0; i + 6 <= in.n; i++) {
+        bool end = in.p[i] && strchr("CEZIs", in.p[i]) && pg_chain(slice_from(in, i), PG_BACK_TYPES, &ready) > 0 && ready;
+        if(end)
+            return p->forgot = false, (ptrdiff_t)i;
     }
     if(!run || pg_chain(in, PG_BACK_TYPES, &ready) <= 0)
         return -1;
-    owed_forget(p);
+    p->forgot = false;
     return 0;
 }
 
@@ -609,5 +622,6 @@ const struct protocol protocol_postgres = {
     .parse = postgres_parse,
     .cut = postgres_cut,
     .resync = postgres_resync,
+    .settle = postgres_settle,
     .eof = NULL,
 };

@@ -24,6 +24,7 @@ struct pg_store {
 };
 void pg_store_parse(struct pg_store *s, struct slice name, struct slice sql, bool cut, bool keep_values);
 void pg_store_bind(struct pg_store *s, struct slice portal, struct slice statement);
+void pg_store_doubt(struct pg_store *s); /* requests were lost: the unnamed statement and the portals may be others now */
 void pg_store_close(struct pg_store *s, char kind, struct slice name);
 /* Tells the statement; false: not known (it was prepared before we came, or is forgotten). */
 bool pg_tell_statement(const struct pg_store *s, struct slice name, struct message *m);

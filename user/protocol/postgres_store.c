@@ -98,6 +98,13 @@ void pg_store_close(struct pg_store *s, char kind, struct slice name)
         p->hash = 0;
 }
 
+/* Named statements stay: clients number them, so a name once seen means the same. */
+void pg_store_doubt(struct pg_store *s)
+{
+    pg_store_close(s, 'S', slice_str(""));
+    memset(s->portals, 0, sizeof(s->portals));
+}
+
 static void tell(const char *summary, const char *operation, const char *collection, const char *text, struct message *m)
 {
     if(summary[0]) {

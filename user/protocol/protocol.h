@@ -77,6 +77,9 @@ struct protocol {
      * surely begins, or -1: asked again with more. The side is reset when it answers >= 0. `lost`: bytes missing (0 after
      * BAD). `run`: `in` begins a run, the first bytes after a change of direction. */
     ptrdiff_t (*resync)(void *st, enum side side, struct slice in, u64 lost, bool run);
+    /* Bytes were lost, and now the client asks anew: whatever it asked before has been answered or given up. NULL: no
+     * memory of requests. */
+    void (*settle)(void *st);
     /* The connection closed: a message that only ends with it (HTTP/1.0 body) is done. NULL: nothing ends that way. */
     enum parse_status (*eof)(void *st, enum side side, struct message *msg);
 };

@@ -528,9 +528,16 @@ static ptrdiff_t resp_resync(void *st, enum side side, struct slice in, u64 lost
     if(!run || !(answer || (side == SIDE_REQUEST && command_begins(in))))
         return -1;
     r->half[side].owed = 0;
-    r->answered = r->asked; /* who lost count */
-    r->select_at = r->switch_at = 0;
+    r->db_known = r->db_known && side == SIDE_RESPONSE && !r->select_at; /* a SELECT may be among the lost */
     return 0;
+}
+
+static void resp_settle(void *st)
+{
+    struct resp *r = st;
+    r->db_known = r->db_known && !r->select_at;
+    r->answered = r->asked;
+    r->select_at = r->switch_at = 0;
 }
 
 static enum sniff sniff_command(struct slice head)
@@ -604,5 +611,6 @@ const struct protocol protocol_resp = {
     .parse = resp_parse,
     .cut = resp_cut,
     .resync = resp_resync,
+    .settle = resp_settle,
     .eof = NULL,
 };

@@ -62,7 +62,6 @@ void flow_speak(struct flow *f, const struct protocol *p, bool client)
     f->state = state;
     f->client = client;
     f->mode = FLOW_KNOWN;
-    f->fresh_run = true;
     if(f->conn->role == CONN_UNKNOWN)
         f->conn->role = client ? CONN_CLIENT : CONN_SERVER;
     p->init(state, &(struct session){ .server = !client, .tls = f->plaintext, .joined = f->joined, .privacy = f->stream->o.privacy });
@@ -82,11 +81,16 @@ static void run_begins(struct flow *f, enum dir d, u64 time)
         h->waived = f->first != NULL;
         return;
     }
-    f->fresh_run = true;
     if(other->waiting_since && time > other->waiting_since + (f->unsure ? 0 : RACE_NS))
         half_flush(f, !d);
     if(other->told && other->lossy)
         pair_answer_partly(f, other);
+    if(f->doubt && !other->told) {
+        pair_end_all(f, EXCHANGE_LOST, time, 0, false);
+        if(f->protocol->settle)
+            f->protocol->settle(f->state);
+        f->doubt = false;
+    }
 }
 
 static void flow_bytes(struct flow *f, enum dir d, struct slice bytes, const struct stamp *stamp)

@@ -83,6 +83,7 @@ struct half {
     bool seen;             /* `end` is known */
     bool begun, told;      /* a message runs; its head was told */
     bool ends;             /* it ends when `skip` is over */
+    bool orphan;           /* answers: when it began, nothing was asked */
     bool lossy;            /* bytes of it are missing */
     bool sync;             /* the parser must find its feet */
     bool sync_run;         /* the first byte it is to be found in begins a run */
@@ -105,8 +106,7 @@ struct flow {
     u8 mode, runs;
     int8_t last_dir;            /* -1: none yet */
     bool client;            /* our end asks; valid with a protocol */
-    bool doubt;             /* requests were lost */
-    bool fresh_run;         /* no request told yet in this run of requests */
+    bool doubt;             /* bytes were lost: until the client asks anew, whose answer is whose can't be told */
     bool joined;            /* offsets count from an unknown place */
     bool unsure;            /* an answer may be that of a request never seen */
     bool run_dead;          /* this run's bytes are of no known protocol */

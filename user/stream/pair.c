@@ -78,18 +78,6 @@ static void asked_unlink_last(struct flow *f)
     f->n_open--;
 }
 
-/* Is anything before this request still owed an answer that may have been lost with bytes? */
-static bool settle_doubt(struct flow *f)
-{
-    if(!f->doubt)
-        return false;
-    enum dir answers = f->client ? DIR_RECV : DIR_SEND;
-    if(!f->fresh_run || f->half[answers].told)
-        return true;
-    pair_end_all(f, EXCHANGE_LOST, f->stream->now, 0, false);
-    return f->doubt = false;
-}
-
 static void begin_shown(struct flow *f, struct asked *a, const struct message *m)
 {
     struct exchange_sink *sink = f->stream->sink;
@@ -100,14 +88,13 @@ void pair_request(struct flow *f, struct half *h)
 {
     struct stream *s = f->stream;
     struct message *m = s->scratch;
-    bool doubtful = settle_doubt(f);
+    bool doubtful = f->doubt;
     u64 waiting = f->half[f->client ? DIR_RECV : DIR_SEND].waiting_since;
     if(f->n_open >= s->o.max_open) {
         ledger_add(exchanges_dropped, f->n_open);
         pair_end_all(f, EXCHANGE_LOST, h->last.time, 0, false);
         f->doubt = doubtful = true;
     }
-    f->fresh_run = false;
     ledger_add(messages, 1);
     struct asked *a = asked_new(f);
     if(!a)
@@ -184,7 +171,7 @@ void pair_answer(struct flow *f, struct half *h, u64 end, struct message *m)
     ledger_add(messages, 1);
     if(m->interim)
         return;
-    if(!a) {
+    if(!a || h->orphan) {
         ledger_add(answers_unasked, 1);
         return;
     }

@@ -24,12 +24,13 @@ static struct stamp source_stamp(const struct source *src, size_t at)
     return src->hold ? hold_stamp(src->hold, at) : *src->stamp;
 }
 
-static void mark_begun(struct half *h, const struct source *src, size_t used)
+static void mark_begun(const struct flow *f, struct half *h, const struct source *src, size_t used)
 {
     if(h->begun)
         return;
     h->begun = true;
     h->told = h->ends = h->lossy = false;
+    h->orphan = !f->first;
     h->begun_at = src->base + src->off;
     h->first = used ? source_stamp(src, src->off) : h->last;
 }
@@ -110,7 +111,7 @@ static void bad(struct flow *f, enum side side, struct half *h, struct source *s
     message_give(f->stream, h->msg);
     h->msg = NULL;
     pair_end_all(f, EXCHANGE_LOST, h->last.time, 0, false);
-    f->doubt |= side == SIDE_REQUEST;
+    f->doubt = true;
     src->off += src->off < src->in.n;
     h->sync = true;
     h->lost = 0;
@@ -141,11 +142,11 @@ static bool apply(struct flow *f, enum dir d, struct source *src, const struct p
     switch(r->status) {
     case PARSE_MORE:
         if(r->used)
-            mark_begun(h, src, r->used);
+            mark_begun(f, h, src, r->used);
         source_take(h, src, r);
         return false;
     case PARSE_NEXT:
-        mark_begun(h, src, r->used);
+        mark_begun(f, h, src, r->used);
         source_take(h, src, r);
         return true;
     case PARSE_SKIP:
@@ -156,7 +157,7 @@ static bool apply(struct flow *f, enum dir d, struct source *src, const struct p
     case PARSE_HEAD:
     case PARSE_MESSAGE:
         end_unended(f, side, h);
-        mark_begun(h, src, r->used);
+        mark_begun(f, h, src, r->used);
         source_take(h, src, r);
         if(r->status == PARSE_MESSAGE && !h->skip) {
             tell_message(f, side, h, src->base + src->off);
@@ -337,9 +338,8 @@ static void gap_doubts(struct flow *f, enum dir d)
     struct half *h = &f->half[d];
     h->lossy = h->begun;
     f->unsure = true;
-    if(flow_side(f, d) == SIDE_REQUEST)
-        f->doubt = true;
-    else
+    f->doubt = true;
+    if(flow_side(f, d) == SIDE_RESPONSE)
         pair_end_all(f, EXCHANGE_LOST, f->stream->now, 0, h->begun);
 }
 
