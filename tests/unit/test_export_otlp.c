@@ -1,6 +1,6 @@
-/* needs: base self trace export gen */
+/* needs: base self trace stream protocol ingest export gen */
 /* OTLP over real sockets against tests/e2e/sink.py, which misbehaves as told. The gRPC half needs a Python with grpcio:
- * WF_PYTHON names it, default python3; without it those tests are skipped, visibly. */
+ * Debian's python3-grpcio will do, WF_PYTHON may name another one; without any those tests are skipped, visibly. */
 #include "export/exporter.h"
 #include "base/log.h"
 #include "self/ledger.h"
@@ -21,18 +21,25 @@ struct sink {
     char dir[32];
 };
 
-static const char *python(void)
-{
-    const char *p = getenv("WF_PYTHON");
-    return p && *p ? p : "python3";
-}
-
-static bool have_grpc(void)
+static bool has_grpc(const char *py)
 {
     char line[300];
-    snprintf(line, sizeof(line), "%s -c 'import grpc' 2>/dev/null", python());
+    snprintf(line, sizeof(line), "%s -c 'import grpc' 2>/dev/null", py);
     return system(line) == 0;
 }
+
+/* A Python that has grpcio when there is one: the named one, the default, the system's. */
+static const char *python(void)
+{
+    static const char *found;
+    const char *const tries[] = { getenv("WF_PYTHON"), "python3", "/usr/bin/python3" };
+    for(size_t i = 0; i < ARRAY_LEN(tries) && !found; i++)
+        if(tries[i] && *tries[i] && has_grpc(tries[i]))
+            found = tries[i];
+    return found ? found : "python3";
+}
+
+static bool have_grpc(void) { return has_grpc(python()); }
 
 /* args: everything after the directory, NULL-terminated. */
 static struct sink sink_start(const char *const *args)

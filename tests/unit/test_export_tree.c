@@ -1,4 +1,4 @@
-/* needs: base self trace export gen */
+/* needs: base self trace stream protocol ingest export gen */
 #include "export/tree.h"
 
 #include <setjmp.h>

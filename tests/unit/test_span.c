@@ -1,4 +1,4 @@
-/* needs: base self trace */
+/* needs: base self trace stream protocol ingest */
 #include "trace/span.h"
 #include "self/ledger.h"
 
