@@ -28,7 +28,7 @@ def replay(case):
     """a capture replayed, by a user without privileges too, gives the same spans"""
     live, again, file = case.dir / "live.jsonl", case.dir / "again.jsonl", case.dir / "t.wfcap"
     p = tracer.once("run", "--privacy", "off", "--capture", file, "--export", f"otlp-json:{live}", "--", "sh", "-c",
-                    f"redis-cli -p {case.redis().port} set a b; psql -qAt {case.postgres().url} -c 'select 1'; false; true")
+                    f"redis-cli -p {case.redis().port} set a b; psql -qAt {case.postgres().url} -c 'select 1'; /bin/false; true")
     assert p.returncode == 0, p.stderr
     p = tracer.once("replay", file, "--privacy", "off", "--export", f"otlp-json:{again}")
     assert p.returncode == 0, p.stderr

@@ -6,7 +6,7 @@ from support import spans, tracer
 from support.harness import test
 
 MAKEFILE = """all: a b c d e f g h
-%:
+a b c d e f g h:
 \t@sh -c 'sleep 0.0$$(( $$$$ % 5 )); echo $@ | tr a-z A-Z > $@.out; exit 0'
 \t@test $@ != f || exit 0
 bad:

@@ -112,7 +112,7 @@ def resource(case):
     """service.name, host and process attributes are there; OTEL_SERVICE_NAME and --service win"""
     _, found = _run(case, "sleep", "0.05")
     r = found.where(process__executable__name="sleep")[0].resource
-    for key in ("service.name", "host.name", "telemetry.sdk.name"):
+    for key in ("service.name", "host.name", "telemetry.distro.name", "process.pid"):
         assert r.get(key), f"{key} is missing: {sorted(r)}"
     _, found = _run(case, "sleep", "0.05", name="b", env={"OTEL_SERVICE_NAME": "from-env"})
     assert found[0].resource["service.name"] == "from-env", found[0].resource
