@@ -364,6 +364,8 @@ static int replay_header(struct agent *a, char *err, size_t err_size)
     a->wall_minus_boot = (s64)header_u64(text, "wall_minus_boot");
     if(!a->o.service)
         a->o.service = header_string(text, "service");
+    if(!a->o.privacy_set)
+        a->o.keep_values = slice_eq(wfcap_header_get(text, "privacy"), "off");
     struct slice root = wfcap_header_get(text, "root");
     if(root.n && !traceparent_parse(root, &a->o.root))
         a->o.root_state = header_string(text, "root_state");

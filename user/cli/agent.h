@@ -23,6 +23,7 @@ struct agent_options {
     struct span_context root; /* of TRACEPARENT in wftrace's own environment */
     const char *root_state;
     bool keep_values;         /* --privacy off */
+    bool privacy_set;         /* --privacy was given: a replay takes it, else the capture's own */
     const char *capture;      /* file to write, or NULL */
     u64 flush_ms;             /* how long the exporters may take at the end */
 };

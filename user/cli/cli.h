@@ -26,8 +26,6 @@ struct options {
     size_t n_select;
     u64 for_ns;       /* 0: no end */
     bool json, no_color, quiet, help;
-    bool service_set, privacy_set;
-    const char *service;
     char **rest;      /* what is no option */
     int n_rest;
 };

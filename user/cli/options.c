@@ -55,7 +55,7 @@ static int set_privacy(struct options *o, const char *value, char *err, size_t e
     if(!off && strcmp(value, "strict"))
         return SENTENCE("--privacy %s: strict or off", value);
     o->agent.keep_values = off;
-    o->privacy_set = true;
+    o->agent.privacy_set = true;
     return 0;
 }
 
@@ -186,7 +186,7 @@ const struct option option_table[] = {
     { "privacy", 0, "strict|off", TAKES_EXPORT, "off: statements and values as they are (default: strict)", set_privacy },
     { "json", 'j', NULL, TAKES_JSON, "JSON instead of text", set_json },
     { "no-color", 0, NULL, TAKES_COMMON, "no colours", set_no_color },
-    { "quiet", 'q', NULL, TAKES_COMMON, "errors only", set_quiet },
+    { "quiet", 'q', NULL, TAKES_COMMON, "no warnings, no closing line", set_quiet },
     { "verbose", 'v', NULL, TAKES_COMMON, "more about what happens; twice: everything", set_verbose },
     { "help", 'h', NULL, TAKES_COMMON, "this text", set_help },
     { "config", 'c', "FILE", TAKES_EXPORT, NULL, set_config },

@@ -68,7 +68,7 @@ static void component_read(const char *s, size_t n, char *unit, size_t unit_size
         at--;
     if(is_hex_id(s + at, body - at) && (at == 0 || s[at - 1] == '-' || s[at - 1] == ':'))
         snprintf(container, container_size, "%.*s", (int)(body - at), s + at);
-    else if(ends_with(s, n, ".service") || (scope && !ends_with(s, n, "init.scope")))
+    else if(ends_with(s, n, ".service") || (scope && memcmp(s, "init.", 5)))
         snprintf(unit, unit_size, "%.*s", (int)min_u64(n, unit_size - 1), s);
 }
 

@@ -1,5 +1,8 @@
 /* wftrace rules check|list: rule files read as `run` would read them. */
 #include "cli/cli.h"
+#include "probe/rule_sites.h"
+
+#include <sys/utsname.h>
 
 static const char *place_name(enum rule_place at)
 {
@@ -18,6 +21,24 @@ static int compile_all(const struct rules *r, char *err, size_t err_size)
         return -EINVAL;
     }
     return 0;
+}
+
+/* Where each rule would attach on this machine. A place that isn't there is no error of the file's form, but it is what
+ * somebody who checks wants to know: status 1. */
+static int check_places(const struct rules *r, bool quiet)
+{
+    struct utsname u = { 0 };
+    unsigned major = 0, minor = 0;
+    (void)uname(&u);
+    (void)sscanf(u.release, "%u.%u", &major, &minor);
+    FILE *out = quiet ? fopen("/dev/null", "we") : stdout;
+    u32 kernel = (major & 0xffff) << 16 | (minor & 0xffff);
+    int nowhere = out ? rules_check(r, kernel, kernel >= (6u << 16 | 16), out) : 0;
+    if(quiet && out)
+        fclose(out);
+    if(nowhere <= 0 && !quiet)
+        printf("%zu rule%s, all fine\n", r->n, r->n == 1 ? "" : "s");
+    return nowhere > 0 ? -ENOENT : 0;
 }
 
 static void print_rule(const struct rule *r)
@@ -48,12 +69,12 @@ static int rules_main(struct options *o)
         code = compile_all(&r, err, sizeof(err));
     if(code)
         complain("%s", err);
-    else if(!list && !o->quiet)
-        printf("%zu rule%s, all fine\n", r.n, r.n == 1 ? "" : "s");
+    else if(!list)
+        code = check_places(&r, o->quiet);
     for(size_t i = 0; list && !code && i < r.n; i++)
         print_rule(&r.v[i]);
     rules_done(&r);
-    return code ? EXIT_USAGE : EXIT_FINE;
+    return code == -ENOENT && !err[0] ? EXIT_RUNTIME : code ? EXIT_USAGE : EXIT_FINE;
 }
 
 const struct command command_rules = {
