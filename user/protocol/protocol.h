@@ -28,7 +28,8 @@ struct message {
     char baggage[256];
     u16 answers;                /* requests: how many responses will come; 0 = one-way. Default 1 */
     bool interim;               /* responses: a 1xx or notification: does not answer */
-    bool no_span;               /* housekeeping (start-up, authentication …): paired but not shown */
+    bool no_span;               /* housekeeping (start-up, authentication …): paired, shown only if it fails */
+    bool silent;                /* with no_span: not even then, clients don't mind */
     struct attr_set attrs;
     struct attr attr_v[24];
     char text_v[3072];

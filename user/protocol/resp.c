@@ -250,10 +250,14 @@ static void subscriptions(struct resp *r, const struct command *c, unsigned what
     }
 }
 
-static bool is_house(const struct command *c, unsigned what)
+/* Old servers know little of CLIENT and HELLO, and clients go on without. */
+static void house(const struct command *c, unsigned what, struct message *m)
 {
-    bool client = slice_ieq(arg_at(c, 0), "CLIENT") && (slice_ieq(arg_at(c, 1), "SETINFO") || slice_ieq(arg_at(c, 1), "SETNAME"));
-    return client || (what & WORD_HOUSE);
+    static const char *const of_client[] = { "SETINFO", "SETNAME", "MAINT_NOTIFICATIONS", "TRACKING", "ID", "NO-EVICT", "NO-TOUCH" };
+    m->silent = slice_ieq(arg_at(c, 0), "HELLO");
+    for(size_t i = 0; i < ARRAY_LEN(of_client); i++)
+        m->silent |= slice_ieq(arg_at(c, 0), "CLIENT") && slice_ieq(arg_at(c, 1), of_client[i]);
+    m->no_span = m->silent || (what & WORD_HOUSE);
 }
 
 static void tell_command(struct resp *r, const struct command *c, struct message *m)
@@ -278,7 +282,7 @@ static void tell_command(struct resp *r, const struct command *c, struct message
     }
     if(what & WORD_SCRIPT && c->n > 1)
         attr_str(&m->attrs, "db.stored_procedure.name", slice_head(c->args[1], 64));
-    m->no_span = is_house(c, what);
+    house(c, what, m);
     select_db(r, c);
     subscriptions(r, c, what, m);
     reply_mode(r, c, m);

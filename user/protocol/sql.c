@@ -142,7 +142,7 @@ static void take_target(struct walk *w)
     w->expect = false;
     w->before[1] = w->before[0];
     w->before[0] = (struct slice){ 0 };
-    if(call || is_cte(w, name))
+    if(call || is_cte(w, name) || slice_ieq(name, "STDIN") || slice_ieq(name, "STDOUT"))
         return;
     take_collection(w, name);
     if(!told_already(w, name))

@@ -110,7 +110,7 @@ void pair_request(struct flow *f, struct half *h)
     a->doubtful = doubtful;
     a->hidden = m->no_span;
     if(a->hidden) {
-        a->kept = scratch_keep(s);
+        a->kept = m->silent ? NULL : scratch_keep(s);
         return;
     }
     ledger_add(exchanges, 1);
@@ -153,7 +153,7 @@ void pair_request_done(struct flow *f, struct half *h, u64 end)
         asked_end(f, a, NULL, &(struct exchange_answer){ .first = a->last, .last = a->last, .tid = h->last.tid, .unit = h->last.unit });
         return;
     }
-    if(!a->kept && s->scratch->attrs.n)
+    if(!a->kept && !a->hidden && s->scratch->attrs.n)
         a->kept = scratch_keep(s);
 }
 
