@@ -1,3 +1,4 @@
+/* From options to a live session and back: what run, attach and replay have in common. */
 #include "cli/session.h"
 #include "base/log.h"
 #include "self/ledger.h"
@@ -84,7 +85,7 @@ static void print_places(const struct options *o)
 {
     for(size_t i = 0; i < o->agent.n_exports; i++) {
         const struct export_spec *e = &o->agent.exports[i];
-        if(strcmp(e->kind, "console"))
+        if(strncmp(e->kind, "console", 7) || *e->target)
             fprintf(stderr, " → %s", *e->target ? e->target : e->kind);
     }
 }

@@ -1,3 +1,4 @@
+/* Which processes a selector means: pure comparisons with what proc.c read. */
 #include "cli/target.h"
 
 #include <fnmatch.h>

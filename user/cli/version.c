@@ -1,3 +1,4 @@
+/* wftrace version. */
 #include "cli/cli.h"
 #include "ingest/wfcap.h"
 
