@@ -37,6 +37,10 @@ static void describe_image(struct tracer *t, struct process *p, const struct eve
 {
     struct span *s = p->activity->span;
     struct slice exe = e->exec.filename, words[64];
+    if (p->execs > 1 && slot_of(p->activity)->children) { /* what it already did, it did under its first name */
+        attr_str(&s->attrs, "wftrace.process.replaced_by", base_name(exe));
+        return;
+    }
     size_t n = 0;
     struct slice rest = e->exec.args;
     while (rest.n && n < ARRAY_LEN(words)) {
@@ -57,6 +61,19 @@ static void describe_image(struct tracer *t, struct process *p, const struct eve
     span_set_name(s, exe.n ? base_name(exe) : slice_str("process"));
 }
 
+/* What the record itself tells, in PROCINFO's form: all there will be of a process that is gone before anyone looks. */
+static struct resource *resource_of_exec(struct tracer *t, const struct event *e)
+{
+    char text[1024];
+    size_t exe = min_u64(e->exec.filename.n, 255), room = sizeof(text) - exe - 16;
+    size_t args = min_u64(e->exec.args.n, room);
+    int n = snprintf(text, sizeof(text), "exe=%.*s%cargs=", (int)exe, (const char *)e->exec.filename.p, 0);
+    for (size_t i = 0; i < args; i++)
+        text[n++] = e->exec.args.p[i] ? (char)e->exec.args.p[i] : '\x1f';
+    text[n++] = 0;
+    return service_resource(&t->o, e->tgid, slice_of(text, (size_t)n));
+}
+
 static void on_exec(struct tracer *t, const struct event *e)
 {
     struct process *p = process_get(t, e->tgid);
@@ -66,7 +83,8 @@ static void on_exec(struct tracer *t, const struct event *e)
     p->python = p->go = false;
     if (e->exec.ppid)
         p->ppid = e->exec.ppid;
-    p->resource = resource_unref(p->resource);
+    resource_unref(p->resource);
+    p->resource = resource_of_exec(t, e);
     struct activity *maker = weak_get(p->maker);
     if (!p->activity || !p->activity->open) {
         struct activity_start start = {
@@ -202,8 +220,10 @@ static void on_procinfo(struct tracer *t, const struct event *e)
         memset(p->comm, 0, sizeof(p->comm));
         memcpy(p->comm, comm.p, comm.n);
     }
-    resource_unref(p->resource);
-    p->resource = service_resource(&t->o, e->tgid, text);
+    if (procinfo_get(text, "exe").n) {
+        resource_unref(p->resource);
+        p->resource = service_resource(&t->o, e->tgid, text);
+    }
     if (!p->activity || !p->activity->open)
         return;
     struct span *s = p->activity->span;
