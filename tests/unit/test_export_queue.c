@@ -30,11 +30,12 @@ static int fake_open(const struct export_spec *spec, void **ret, char *err, size
 
 static enum export_result fake_send(void *self, const struct batch *b, struct export_reply *ret)
 {
-    u32 n = fake.sends++;
+    u32 n = fake.sends;
     if(n < ARRAY_LEN(fake.at))
         fake.at[n] = clock_boot_ns();
+    __atomic_store_n(&fake.sends, n + 1, __ATOMIC_RELEASE);
     enum export_result r = fake.answer[n < fake.n_answers ? n : fake.n_answers - 1];
-    for(u64 until = clock_boot_ns() + fake.slow_ms * NSEC_PER_MSEC; clock_boot_ns() < until;) {
+    for(u64 from = clock_boot_ns(); clock_boot_ns() < from + __atomic_load_n(&fake.slow_ms, __ATOMIC_RELAXED) * NSEC_PER_MSEC;) {
         u64 stop = __atomic_load_n(b->stop_at, __ATOMIC_ACQUIRE);
         if(stop && clock_boot_ns() >= stop)
             return EXPORT_RETRY;
@@ -53,7 +54,7 @@ static enum export_result fake_send(void *self, const struct batch *b, struct ex
 }
 
 static void fake_started(void *self, struct span *s) { fake.started++; }
-static void fake_tick(void *self, u64 now) { fake.ticks++; }
+static void fake_tick(void *self, u64 now) { __atomic_fetch_add(&fake.ticks, 1, __ATOMIC_RELEASE); }
 static void fake_close(void *self) { fake.closed++; }
 
 static const struct exporter plain = { .name = "fake", .help = "", .open = fake_open, .send = fake_send, .close = fake_close };
@@ -94,9 +95,9 @@ static void put(struct export_queues *q, u32 n)
 
 static void wait_for(const u32 *what, u32 least)
 {
-    for(int i = 0; i < 500 && __atomic_load_n(what, __ATOMIC_RELAXED) < least; i++)
+    for(int i = 0; i < 500 && __atomic_load_n(what, __ATOMIC_ACQUIRE) < least; i++)
         usleep(5000);
-    assert_true(__atomic_load_n(what, __ATOMIC_RELAXED) >= least);
+    assert_true(__atomic_load_n(what, __ATOMIC_ACQUIRE) >= least);
 }
 
 static void everything_arrives_once_in_batches(void **state)
@@ -195,12 +196,12 @@ static void a_full_queue_drops_the_newest_and_frees_them(void **state)
     u64 dropped = ledger_get(spans_dropped_queue);
     struct export_queue_options o = { .delay_ms = 1, .max_queue = 20, .max_batch = 10 };
     struct export_queues *q = begin(&plain, o, EXPORT_OK, EXPORT_OK);
-    fake.slow_ms = 300;
+    __atomic_store_n(&fake.slow_ms, 300, __ATOMIC_RELAXED);
     put(q, 10);
     wait_for(&fake.sends, 1); /* between 1 and 10 are in hand */
     span_pool_limit(200);
     put(q, 100);
-    fake.slow_ms = 0;
+    __atomic_store_n(&fake.slow_ms, 0, __ATOMIC_RELAXED);
     u64 lost = export_queues_close(q, 3000);
     assert_true(lost >= 80 && lost <= 89);
     assert_int_equal(fake.delivered, 110 - lost);
@@ -223,7 +224,7 @@ static void the_deadline_holds(void **state)
     u64 ms = (clock_boot_ns() - start) / NSEC_PER_MSEC;
     assert_true(ms < 700);
     q = begin(&plain, (struct export_queue_options){ .max_batch = 10 }, EXPORT_OK, EXPORT_OK); /* and in mid-send */
-    fake.slow_ms = 60000;
+    __atomic_store_n(&fake.slow_ms, 60000, __ATOMIC_RELAXED);
     put(q, 100);
     wait_for(&fake.sends, 1);
     start = clock_boot_ns();

@@ -235,6 +235,8 @@ static void *lane_run(void *arg)
         lane_unreachable(l, n, "the deadline has passed");
         hand_release(l, n);
     }
+    l->x->close(l->self); /* here, where no signal (SIGPIPE) can reach */
+    l->self = NULL;
     return NULL;
 }
 

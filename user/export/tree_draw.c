@@ -16,6 +16,9 @@
 #define CYAN "\x1b[36m"
 #define PLAIN "\x1b[0m"
 
+#define TEE "\xe2\x94\x9c\xe2\x94\x80 "
+#define CORNER "\xe2\x95\xb0\xe2\x94\x80 "
+
 struct pen {
     const struct tree_style *style;
     line_fn emit;
@@ -99,8 +102,7 @@ static void draw_child(struct pen *p, const struct node *c, bool last)
     bool deep = base + 8 >= sizeof(p->prefix) || base > p->style->width * 2; /* then the indentation stops growing */
     name_text(p, c, strcmp(c->service, c->parent->service) != 0, name, sizeof(name));
     right_text(p, c, right, sizeof(right));
-    snprintf(left, sizeof(left), "%s%s%s%s%s", ink(p, DIM), p->prefix, last ? "\xe2\x95\xb0\xe2\x94\x80 " : "\xe2\x94\x9c\xe2\x94\x80 ",
-             ink(p, PLAIN), name);
+    snprintf(left, sizeof(left), "%s%s%s%s%s", ink(p, DIM), p->prefix, last ? CORNER : TEE, ink(p, PLAIN), name);
     pen_two_sided(p, left, right);
     if(!deep)
         strcat(p->prefix, last ? "   " : "\xe2\x94\x82  ");
@@ -127,10 +129,9 @@ static void draw_children(struct pen *p, const struct node *n)
             failed += c->failed;
     }
     if(wanted > limit)
-        draw_note(p, note_shown ? "\xe2\x94\x9c\xe2\x94\x80 " : "\xe2\x95\xb0\xe2\x94\x80 ", "\xe2\x80\xa6 %u more", wanted - limit,
-                  failed);
+        draw_note(p, note_shown ? TEE : CORNER, "\xe2\x80\xa6 %u more", wanted - limit, failed);
     if(note_shown)
-        draw_note(p, "\xe2\x95\xb0\xe2\x94\x80 ", "\xe2\x80\xa6 %u shown above", n->shown, n->shown_failed);
+        draw_note(p, CORNER, "\xe2\x80\xa6 %u shown above", n->shown, n->shown_failed);
 }
 
 static void draw_top(struct pen *p, const struct node *n)
