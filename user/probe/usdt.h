@@ -41,7 +41,7 @@ struct usdt_site {
 int usdt_each(const struct elf_image *image, bool (*visit)(void *arg, const struct usdt_site *site), void *arg);
 /* All sites of provider:name (provider may be NULL for any). Returns how many there are (may exceed max). */
 size_t usdt_find(const struct elf_image *image, const char *provider, const char *name, struct usdt_site *out, size_t max);
-/* One argument string ("-4@%eax 8@-8(%rbp,%rcx,8) 4@$5", "8@[sp, 16] -4@w0"). Count; -EINVAL sets nothing, -E2BIG. `image` resolves
+/* One argument string ("-4@%eax 8@-8(%rbp,%rcx,8) 4@$5", "8@[sp, 16] -4@w0"). The count of those understood from the left. `image` resolves
  * symbol(%rip) and may be NULL. *ret_ok tells whether all were understood. */
 int usdt_parse_args(enum elf_machine machine, const struct elf_image *image, const char *text, struct usdt_arg *out, size_t max, bool *ret_ok);
 
