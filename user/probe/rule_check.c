@@ -1,11 +1,10 @@
 /* `rules check`: for each rule where it would attach on this machine now. */
 #include "probe/rule_sites.h"
-#include "probe/symbols.h"
 #include "probe/usdt.h"
 
 #include <glob.h>
 
-enum { IMAGES_MAX = 16, NEAREST = 3 };
+enum { IMAGES_MAX = 16 };
 
 struct check {
     FILE *out;
@@ -41,16 +40,6 @@ static void warn_cardinality(const struct rule *r, FILE *out)
 }
 
 /* --- what is not there --- */
-static void say_nearest(struct check *c, const struct elf_image *image, const struct rule *r)
-{
-    char near[NEAREST][128];
-    size_t n = symbols_nearest(image, r->symbol, near, NEAREST);
-    fprintf(c->out, "    no function «%s» here", r->symbol);
-    for(size_t i = 0; i < n; i++)
-        fprintf(c->out, "%s%s", i ? ", " : "; nearest names: ", near[i]);
-    fputc('\n', c->out);
-}
-
 struct probe_names {
     char words[64][128];
     const char *list[64];
@@ -112,9 +101,7 @@ static int check_image(struct check *c, const struct rule *r, const char *path)
     free(book);
     if(err < 0)
         fprintf(c->out, "    %s\n", errno_name(err));
-    else if(c->placed == before && r->at == AT_NATIVE)
-        say_nearest(c, image, r);
-    else if(c->placed == before)
+    else if(c->placed == before && r->at == AT_USDT)
         say_probes(c, image, r);
     return 0;
 }

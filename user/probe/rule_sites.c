@@ -155,10 +155,25 @@ static void add_function(struct builder *b, const struct rule *r, const struct r
     }
 }
 
+/* Globs look into many files, most of which don't have the function; who names one file wants to know. */
+static void note_absent(struct builder *b, const struct rule *r)
+{
+    char near[3][128], text[320];
+    if(strpbrk(r->object, "*?[") || strpbrk(r->symbol, "*?"))
+        return;
+    size_t n = symbols_nearest(b->image, r->symbol, near, ARRAY_LEN(near)), at = 0;
+    text[0] = 0;
+    for(size_t i = 0; i < n && at < sizeof(text); i++)
+        at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%.100s", i ? ", " : "; nearest names: ", near[i]);
+    note(b, r, "no function «%.100s» in %.100s%s", r->symbol, b->path, text);
+}
+
 static void add_native(struct builder *b, const struct rule *r, const struct rule_plan *plan)
 {
     struct elf_symbol found[FUNCTIONS_MAX];
     size_t n = symbols_match(b->image, r->symbol, found, FUNCTIONS_MAX);
+    if(!n)
+        note_absent(b, r);
     if(n > FUNCTIONS_MAX)
         note(b, r, "%zu functions match; the first %d are watched", n, FUNCTIONS_MAX);
     for(size_t i = 0; i < n && i < FUNCTIONS_MAX && !b->err; i++)
