@@ -131,7 +131,7 @@ static void check_mounts(struct doctor *d)
     check_mount(d, "tracefs", tracefs, 0x74726163, "needed for tracepoints: mount -t tracefs tracefs /sys/kernel/tracing");
     check_mount(d, "cgroup v2", cgroup2, 0x63677270, "container and unit names come from cgroup v1 paths instead");
     bool uprobe = !access("/sys/bus/event_source/devices/uprobe/type", R_OK);
-    row_add(d, NEED_NOTHING, uprobe, "user probes", uprobe ? "present" : "absent", "no TLS, rules or Python units: CONFIG_UPROBE_EVENTS is off");
+    row_add(d, NEED_NOTHING, uprobe, "user probes", uprobe ? "uprobe events" : "absent", "no TLS, rules or Python units: CONFIG_UPROBE_EVENTS is off");
 }
 
 static void check_hooks(struct doctor *d)
