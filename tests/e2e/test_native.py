@@ -62,11 +62,11 @@ order 7 number=7 customer=Ada cents=1999 result=10
 order 8 number=8 customer=Bob cents=-1 result=-1 ERROR
   check_stock item=lamp count=0 length=4
   charge cents=-1 errno=34 ERROR
-walk depth=4 result=5
-  walk depth=3 result=4
-    walk depth=2 result=3
-      walk depth=1 result=2
-        walk depth=0 result=1
+walk result=5 depth=4
+  walk result=4 depth=3
+    walk result=3 depth=2
+      walk result=2 depth=1
+        walk result=1 depth=0
 thread job which=0
   order 100 number=100 customer=thread cents=5 result=4
     check_stock item=lamp count=0 length=4

@@ -17,7 +17,8 @@ mod ledger {
     #[inline(never)]
     pub fn settle(account: u64, amount: i64) -> i64 {
         let parsed = super::rs_parse(2) as i64;
-        std::hint::black_box(super::rs_apply(amount) + parsed * 0 + account as i64 * 0)
+        let unused = std::hint::black_box(parsed + account as i64);
+        std::hint::black_box(super::rs_apply(amount) + (unused - unused))
     }
 }
 
