@@ -70,20 +70,22 @@ static enum asked asked_pop(struct http1 *h)
 
 static void text_take(char *out, size_t size, struct slice s)
 {
-    if(s.n >= size)
+    if(!s.n || s.n >= size)
         return; /* a cut traceparent or baggage would be a wrong one */
     memcpy(out, s.p, s.n);
     out[s.n] = 0;
 }
 
+static const u8 *last_of(struct slice s, u8 byte) { return s.n ? memrchr(s.p, byte, s.n) : NULL; }
+
 /* host[:port], [v6]:port, with user information left out */
 static void tell_server(struct message *m, struct slice authority, bool tls)
 {
-    const u8 *at = memrchr(authority.p, '@', authority.n);
+    const u8 *at = last_of(authority, '@');
     if(at)
         authority = slice_from(authority, (size_t)(at + 1 - authority.p));
     struct slice host = authority, port = { 0 };
-    const u8 *colon = memrchr(authority.p, ':', authority.n), *bracket = memrchr(authority.p, ']', authority.n);
+    const u8 *colon = last_of(authority, ':'), *bracket = last_of(authority, ']');
     if(colon && (!bracket || colon > bracket)) {
         host = slice_head(authority, (size_t)(colon - authority.p));
         port = slice_from(authority, host.n + 1);
@@ -124,7 +126,7 @@ static void tell_full_url(struct message *m, const struct http1 *h, const struct
 {
     char url[1024];
     bool query = h->keep_values && t->query.n;
-    const u8 *at = memrchr(t->authority.p, '@', t->authority.n); /* credentials are never told */
+    const u8 *at = last_of(t->authority, '@'); /* credentials are never told */
     struct slice authority = at ? slice_from(t->authority, (size_t)(at + 1 - t->authority.p)) : t->authority;
     int n = snprintf(url, sizeof(url), "%.*s://%.*s%.*s%s%.*s", (int)scheme.n, scheme.p, (int)min_u64(authority.n, 255), authority.p,
                      (int)min_u64(t->path.n, 900), t->path.p, query ? "?" : "", query ? (int)min_u64(t->query.n, 900) : 0, t->query.p);
@@ -470,6 +472,7 @@ static enum parse_status http1_eof(void *st, enum side side, struct message *m)
 
 static enum sniff http1_sniff(struct slice head)
 {
+    head = slice_from(head, blank_len(head));
     int q = http1_request_begins(head), a = http1_response_begins(head);
     if(q > 0 || a > 0)
         return q > 0 ? SNIFF_REQUEST : SNIFF_RESPONSE;

@@ -131,7 +131,10 @@ static void asked_end(struct flow *f, struct asked *a, struct message *answer, s
     if(!a->hidden) {
         if(how->how != EXCHANGE_ANSWERED)
             ledger_add(exchanges_unanswered, 1);
-        how->request_last = a->last ? a->last : how->first;
+        const struct half *asks = &f->half[f->client ? DIR_SEND : DIR_RECV];
+        if(!a->last)
+            a->bytes = asks->end > a->x.request_pos ? asks->end - a->x.request_pos : 0;
+        how->request_last = a->last ? a->last : max_u64(asks->last.time, a->x.start);
         how->request_bytes = a->bytes;
         how->response_bytes = a->answer_bytes;
         if(s->sink->end)

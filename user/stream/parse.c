@@ -110,7 +110,7 @@ static void bad(struct flow *f, enum side side, struct half *h, struct source *s
     mark_over(h);
     message_give(f->stream, h->msg);
     h->msg = NULL;
-    pair_end_all(f, EXCHANGE_LOST, h->last.time, 0, false);
+    pair_end_all(f, EXCHANGE_LOST, f->stream->now, 0, false);
     f->doubt = true;
     src->off += src->off < src->in.n;
     h->sync = true;
@@ -122,7 +122,7 @@ static void bad(struct flow *f, enum side side, struct half *h, struct source *s
 static void switch_over(struct flow *f, struct half *h, const char *to)
 {
     mark_over(h);
-    pair_end_all(f, EXCHANGE_LOST, h->last.time, 0, false);
+    pair_end_all(f, EXCHANGE_LOST, f->stream->now, 0, false);
     if(to && !strcmp(to, "tls")) {
         flow_turn_tls(f);
         return;
