@@ -124,7 +124,6 @@ void activity_adopt(struct tracer *t, struct activity *child, struct activity *p
 static void hand_on(struct tracer *t, struct activity *a)
 {
     struct span *span = a->span;
-    attr_str(&span->attrs, "wftrace.parent.by", slice_str(join_name[span->join]));
     slot_give(t, a);
     ledger_add(spans_ended, 1);
     t->sink->ended(t->sink, span);
