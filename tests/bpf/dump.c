@@ -15,6 +15,7 @@ static volatile sig_atomic_t stop;
 static u32 lost_seen;
 static u64 counts[EVENT_MAX + 1], lost_total;
 static bool quiet;
+static u32 followed; /* -p: its end is the end */
 
 static void show_bytes(const char *label, struct slice s)
 {
@@ -123,6 +124,8 @@ static void take(void *arg, const void *record, size_t len)
     }
     counts[e.type]++;
     lost_total += e.lost;
+    if (e.type == EVENT_EXIT && !e.exit.thread && e.tgid == followed)
+        stop = 1;
     if (quiet)
         return;
     printf("%llu.%09llu %s %u/%u", (unsigned long long)(e.time / NSEC_PER_SEC), (unsigned long long)(e.time % NSEC_PER_SEC), event_name[e.type], e.tgid, e.tid);
@@ -201,6 +204,7 @@ static int run_command(struct probes *p, char **argv)
 static int follow_pid(struct probes *p, pid_t pid)
 {
     int err = probes_target(p, pid, true);
+    followed = (u32)pid;
     while (!err && !stop && !kill(pid, 0))
         probes_poll(p, 50, take, NULL);
     return err ? 1 : drain(p);

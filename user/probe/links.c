@@ -21,11 +21,9 @@ int link_keep(struct probes *p, struct bpf_link *link)
 int link_user(struct probes *p, struct bpf_program *prog, const struct link_spec *s)
 {
     LIBBPF_OPTS(bpf_uprobe_opts, o, .retprobe = s->is_return, .bpf_cookie = feature_has(FEATURE_COOKIE) ? s->cookie : 0,
-                .ref_ctr_offset = s->semaphore, .attach_mode = PROBE_ATTACH_MODE_PERF);
+                .ref_ctr_offset = s->semaphore);
     if (!prog)
         return -ENOENT;
-    if (!feature_has(FEATURE_COOKIE))
-        o.attach_mode = PROBE_ATTACH_MODE_DEFAULT;
     struct bpf_link *l = bpf_program__attach_uprobe_opts(prog, -1, s->path, s->offset, &o);
     if (!l)
         return -errno;
