@@ -543,6 +543,15 @@ static ptrdiff_t postgres_resync(void *st, enum side side, struct slice in, u64 
     return 0;
 }
 
+/* A FATAL error is the last word: no ReadyForQuery follows. */
+static enum parse_status postgres_eof(void *st, enum side side, struct message *m)
+{
+    struct postgres *p = st;
+    if(side == SIDE_REQUEST || !p->failed || p->in == p->out)
+        return PARSE_MORE;
+    return answer(p, m, 0, 0).status;
+}
+
 static bool printable(struct slice s)
 {
     for(size_t i = 0; i < s.n; i++)
@@ -623,5 +632,5 @@ const struct protocol protocol_postgres = {
     .cut = postgres_cut,
     .resync = postgres_resync,
     .settle = postgres_settle,
-    .eof = NULL,
+    .eof = postgres_eof,
 };

@@ -81,7 +81,8 @@ struct protocol {
     /* Bytes were lost, and now the client asks anew: whatever it asked before has been answered or given up. NULL: no
      * memory of requests. */
     void (*settle)(void *st);
-    /* The connection closed: a message that only ends with it (HTTP/1.0 body) is done. NULL: nothing ends that way. */
+    /* The connection closed. DONE: the begun message ends with it (HTTP/1.0 body). MESSAGE: what was read so far is a whole
+     * answer after all. MORE: nothing. NULL: nothing ends that way. */
     enum parse_status (*eof)(void *st, enum side side, struct message *msg);
 };
 extern const struct protocol *const protocols[]; /* NULL-terminated, in order of sniffing, from protocol.def */

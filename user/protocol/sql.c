@@ -26,6 +26,7 @@ struct walk {
     struct level levels[DEPTH_MAX];
     size_t depth;
     bool expect;             /* a target comes next */
+    bool explain;            /* EXPLAIN came first: its options are no verbs */
     bool started;            /* this statement's first verb was seen */
     bool with;               /* between WITH and its main verb */
     struct slice ctes[CTES_MAX];
@@ -217,14 +218,15 @@ static bool take_verb(struct walk *w)
         w->with = w->with && w->depth;
         return true;
     }
-    if(w->started || w->with || w->depth)
+    if(w->started || w->with || w->depth || w->explain)
         return false;
     if(word_in(word, defining)) {
         take_definition(w);
         return false;
     }
     take_operation(w, word);
-    w->started = !slice_ieq(word, "EXPLAIN");
+    w->explain = slice_ieq(word, "EXPLAIN");
+    w->started = !w->explain;
     w->expect = word_in(word, targeted);
     l->verb = w->expect;
     return true;
@@ -287,7 +289,7 @@ static void take_statement_end(struct walk *w)
     if(n + 3 < sizeof(f->summary) && f->summary[n - 1] != ' ')
         strcpy(f->summary + n, "; ");
     w->op_end = strlen(f->summary);
-    w->started = w->with = w->expect = false;
+    w->started = w->explain = w->with = w->expect = false;
     w->n_ctes = 0;
     w->before[0] = w->before[1] = (struct slice){ 0 };
     memset(w->levels, 0, sizeof(w->levels));

@@ -257,11 +257,14 @@ static void half_eof(struct flow *f, enum dir d)
     if(f->mode != FLOW_KNOWN)
         return;
     half_flush(f, d);
-    if(f->mode != FLOW_KNOWN || !f->protocol->eof || !h->told || flow_side(f, d) != SIDE_RESPONSE)
+    if(f->mode != FLOW_KNOWN || !f->protocol->eof || !h->begun || flow_side(f, d) != SIDE_RESPONSE)
         return;
     message_clear(f->stream->scratch);
-    if(f->protocol->eof(f->state, SIDE_RESPONSE, f->stream->scratch) == PARSE_DONE)
+    enum parse_status end = f->protocol->eof(f->state, SIDE_RESPONSE, f->stream->scratch);
+    if(end == PARSE_DONE && h->told)
         pair_answer_partly(f, h);
+    else if(end == PARSE_MESSAGE && !h->told)
+        pair_answer(f, h, h->end, f->stream->scratch);
 }
 
 void flow_end(struct flow *f, enum exchange_end how, u64 time, u32 err)
