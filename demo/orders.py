@@ -22,6 +22,7 @@ def ask(method, path, body=None):
         with urllib.request.urlopen(request, timeout=10) as answer:
             return answer.status
     except urllib.error.HTTPError as e:
+        e.read()
         return e.code
 
 

@@ -95,16 +95,15 @@ static void set_outcome(struct tracer *t, struct span *s, const struct message *
         attr_str(&s->attrs, "wftrace.answer", slice_str("not seen"));
         return;
     }
+    if (r)
+        attr_set_copy(&s->attrs, &r->attrs);
     if (a->how == EXCHANGE_CLOSED) {
         const char *type = a->err ? errno_name((int)a->err) : "connection_closed";
         attr_str(&s->attrs, "error.type", slice_str(type));
-        span_set_error(s, slice_str("the connection ended before the answer"));
+        span_set_error(s, slice_str(r ? "the connection ended in the middle of the answer" : "the connection ended before the answer"));
         return;
     }
-    if (!r)
-        return;
-    attr_set_copy(&s->attrs, &r->attrs);
-    if (!r->error_type)
+    if (!r || !r->error_type)
         return;
     attr_str(&s->attrs, "error.type", slice_str(r->error_type));
     span_set_error(s, slice_str(r->error_message));
