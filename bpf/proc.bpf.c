@@ -60,7 +60,7 @@ TWO_FORMS(sched_process_fork, on_fork)
         (head).args_len = an;                                                                                          \
         (head).h.len = sizeof(head) + fn + an;                                                                         \
         __builtin_memcpy(p, &(head), sizeof(head));                                                                    \
-        ring_submit(p);                                                                                                \
+        ring_submit_urgent(p);                                                                                         \
     } while (0)
 
 static __always_inline int on_exec(u64 *ctx)

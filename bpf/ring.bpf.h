@@ -37,17 +37,21 @@ static __always_inline void ring_lost(u32 cause)
     stat_add(cause, 1);
 }
 
-static __always_inline void ring_submit(void *record)
+static __always_inline void ring_submit_as(void *record, bool urgent)
 {
     struct control *c = control_get();
     u64 how = BPF_RB_NO_WAKEUP;
-    if (c && c->sleeping && bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > c->wake_bytes) {
+    if (c && c->sleeping && (urgent || bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > c->wake_bytes)) {
         c->sleeping = 0;
         how = BPF_RB_FORCE_WAKEUP;
     }
     bpf_ringbuf_submit(record, how);
     stat_add(STAT_records, 1);
 }
+
+static __always_inline void ring_submit(void *record) { ring_submit_as(record, false); }
+/* For what user space must act upon before the process goes on: a new image, a new library. */
+static __always_inline void ring_submit_urgent(void *record) { ring_submit_as(record, true); }
 
 /* A record without payload, from a struct on the stack. */
 #define ring_put(rec, cause)                                                                                           \

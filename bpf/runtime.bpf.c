@@ -101,8 +101,12 @@ SEC("uprobe") int mapped(struct pt_regs *ctx)
     struct target *t = target_current();
     if (!t)
         return 0;
-    struct rec_mapped r = {};
-    hdr_fill(&r.h, t, REC_MAPPED, sizeof(r));
-    ring_put(r, STAT_ring_full_unit);
+    struct rec_mapped *r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
+    if (!r) {
+        ring_lost(STAT_ring_full_unit);
+        return 0;
+    }
+    hdr_fill(&r->h, t, REC_MAPPED, sizeof(*r));
+    ring_submit_urgent(r);
     return 0;
 }

@@ -4,6 +4,7 @@
 #include "probe/maps.h"
 #include "probe/py_sites.h"
 #include "probe/tls_sites.h"
+#include <glob.h>
 #include <sys/stat.h>
 
 enum { IMAGES_MAX = 16384 };
@@ -96,6 +97,31 @@ static void attach_python(struct probes *p, const struct elf_image *elf, const c
         log_warn("probe", "%s: asyncio contexts are not readable: %s (threads are the units)", path, plan.why_not ? plan.why_not : "unknown version");
 }
 
+static void visit_glob(struct probes *p, const char *pattern)
+{
+    glob_t found = { 0 };
+    if (glob(pattern, 0, NULL, &found))
+        return;
+    for (size_t i = 0; i < found.gl_pathc && i < 4; i++)
+        image_visit_path(p, found.gl_pathv[i]);
+    globfree(&found);
+}
+
+/* A Python loads these some milliseconds after it starts and uses them at once: their probes must sit before. `root` is the
+ * prefix of the process's files, `at` the runtime's own path. */
+static void visit_stdlib(struct probes *p, const struct py_plan *py, const char *root, const char *at)
+{
+    static const char *const places[] = { "%s%.*s/../lib/python%d.%d/lib-dynload/_queue.*.so", "%s%.*s/python%d.%d/lib-dynload/_queue.*.so" };
+    const char *slash = strrchr(at, '/');
+    char pattern[4400];
+    for (size_t i = 0; slash && i < ARRAY_LEN(places); i++) {
+        snprintf(pattern, sizeof(pattern), places[i], root, (int)(slash - at), at, py->major, py->minor);
+        visit_glob(p, pattern);
+    }
+    snprintf(pattern, sizeof(pattern), "%s/usr/lib/*/libssl.so.[0-9]*", root);
+    visit_glob(p, pattern);
+}
+
 /* glibc's linker calls an empty function whenever its list of objects has changed, for debuggers to stop in. */
 static void attach_linker(struct probes *p, const struct elf_image *elf, const char *path)
 {
@@ -136,8 +162,14 @@ const struct image *image_visit(struct probes *p, pid_t pid, const struct map_mo
     if (maps_module_path(pid, m, path, sizeof(path)) || image_key(path, &key))
         return NULL;
     struct image *image = table_put(p->images, &key, NULL);
-    if (image && !image->looked)
+    bool first = image && !image->looked;
+    if (first)
         image_look(p, image, path, m->path);
+    if (first && image->py && image->py->runtime && !p->options.no_runtime) {
+        char root[32];
+        snprintf(root, sizeof(root), "/proc/%d/root", (int)pid);
+        visit_stdlib(p, image->py, root, m->path);
+    }
     return image;
 }
 
