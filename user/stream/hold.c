@@ -94,7 +94,7 @@ void hold_drop(struct hold_pool *pool, struct hold **h, size_t n)
     memmove(b->marks, b->marks + keep, (b->n_marks - keep) * sizeof(b->marks[0]));
     b->n_marks -= keep;
     for(u32 i = 0; i < b->n_marks; i++)
-        b->marks[i].at -= b->marks[i].at < n ? b->marks[i].at : (u32)n;
+        b->marks[i].at = b->marks[i].at < n ? 0 : b->marks[i].at - (u32)n;
     b->n -= (u32)n;
     memmove(b->bytes, b->bytes + n, b->n);
 }
