@@ -132,15 +132,14 @@ static const char *version_name(const struct elf_image *image, u16 index)
     return "";
 }
 
-static bool version_matches(const struct elf_image *image, size_t i, const char *version)
+/* Without a version asked for, the one that new programs link to: an old one has the hidden bit (memcpy@GLIBC_2.2.5). */
+static bool version_matches(const struct elf_image *image, const struct elf_symtab *t, size_t i, const char *version)
 {
     u16 index;
-    if(!version)
-        return true;
-    if(i >= image->versym.n / 2)
-        return false;
+    if(t != &image->dynsym || i >= image->versym.n / 2)
+        return !version;
     memcpy(&index, image->versym.p + 2 * i, 2);
-    return !strcmp(version_name(image, index & 0x7fff), version);
+    return version ? !strcmp(version_name(image, index & 0x7fff), version) : !(index & 0x8000);
 }
 
 static int table_find(const struct elf_image *image, const struct elf_symtab *t, struct slice name, const char *version,
@@ -151,7 +150,7 @@ static int table_find(const struct elf_image *image, const struct elf_symtab *t,
         if(!symbol_is_defined(&s) || s.st_name >= t->strings.n || t->strings.n - s.st_name <= name.n)
             continue;
         const char *n = elf_string_in(t->strings, s.st_name);
-        if(n[0] != (char)name.p[0] || strncmp(n, (const char *)name.p, name.n) || n[name.n] || !version_matches(image, i, version))
+        if(n[0] != (char)name.p[0] || strncmp(n, (const char *)name.p, name.n) || n[name.n] || !version_matches(image, t, i, version))
             continue;
         *ret = symbol_of(image, t, &s);
         return 0;
@@ -167,7 +166,7 @@ int elf_symbol(const struct elf_image *image, const char *name, struct elf_symbo
     if(!base.n)
         return -ENOENT;
     if(!table_find(image, &image->dynsym, base, version, ret))
-        return 0;
+        return 0; /* hidden versions only: .symtab has them, or they must be asked for */
     /* .symtab spells versions into the name, so look there for the whole word too. */
     if(at && !table_find(image, &image->symtab, slice_str(name), NULL, ret))
         return 0;

@@ -5,7 +5,7 @@
 #include <elf.h>
 #include <fnmatch.h>
 
-enum { READABLE_MAX = 1024 };
+enum { READABLE_MAX = 1024, MATCHES_MAX = 2048 };
 
 static bool is_function(const struct elf_symbol *s) { return s->type == STT_FUNC || s->type == STT_GNU_IFUNC; }
 
@@ -28,6 +28,7 @@ struct match {
     char word[64]; /* the longest plain identifier of a readable name: a cheap filter before demangling */
     struct elf_symbol *out;
     size_t max, count;
+    u64 seen[MATCHES_MAX]; /* addresses counted */
 };
 
 static bool is_word(char c) { return c == '_' || (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z'); }
@@ -76,15 +77,24 @@ static bool symbol_matches(const struct match *m, const struct elf_symbol *s)
     return !m->mangled && readable_matches(m, s->name);
 }
 
+/* Most functions come twice, from .dynsym and .symtab. */
+static bool is_seen(struct match *m, u64 address)
+{
+    for(size_t i = 0; i < m->count; i++)
+        if(m->seen[i] == address)
+            return true;
+    return false;
+}
+
 /* Ordered insertion, one per address; beyond max only the lowest addresses are kept and the count goes on. */
 static void match_add(struct match *m, const struct elf_symbol *s)
 {
     size_t kept = m->count < m->max ? m->count : m->max, i = 0;
+    if(m->count == MATCHES_MAX || is_seen(m, s->value))
+        return;
     while(i < kept && m->out[i].value < s->value)
         i++;
-    if(i < kept && m->out[i].value == s->value)
-        return;
-    m->count++;
+    m->seen[m->count++] = s->value;
     if(i >= m->max)
         return;
     size_t move = (kept < m->max ? kept : m->max - 1) - i;

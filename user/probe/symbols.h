@@ -8,7 +8,8 @@
 
 #include "probe/elf.h"
 
-/* Functions that match, one per address, ordered by address; returns how many there are (may exceed `max`), 0 for none. */
+/* Functions that match, one per address, ordered by address; returns how many there are (may exceed `max`; counted up
+ * to 2,048), 0 for none. */
 size_t symbols_match(const struct elf_image *image, const char *name, struct elf_symbol *out, size_t max);
 
 /* The `max` nearest function names for a message (readable form), best first, into caller's buffers of 128 bytes; how many. */
