@@ -214,20 +214,21 @@ static bool slot_visit(void *arg, u64 slot, u64 value)
     return true;
 }
 
-static bool slot_named(const struct elf_image *image, u64 slot, const char *name)
+/* Looks one way through the table around `slot`, up to the empty entry that ends it (or the one of the table before). */
+static bool table_has_towards(const struct elf_image *image, u64 slot, s64 step, const char *name)
 {
     u64 value;
-    const char *text = elf_pointer(image, slot, &value) ? NULL : elf_string(image, value);
-    return text && !strcmp(text, name);
+    for(unsigned i = 0; i < TABLE_SPAN && !elf_pointer(image, slot, &value); i++, slot += (u64)step) {
+        const char *text = elf_string(image, value);
+        if(text && !strcmp(text, name))
+            return true;
+    }
+    return false;
 }
 
-/* Does the table around `slot` hold a method of this name too? */
 static bool table_has(const struct elf_image *image, u64 slot, const char *name)
 {
-    for(s64 i = -TABLE_SPAN / 2; i <= TABLE_SPAN / 2; i++)
-        if(slot_named(image, slot + (u64)(i * METHOD_SIZE), name))
-            return true;
-    return false;
+    return table_has_towards(image, slot, METHOD_SIZE, name) || table_has_towards(image, slot, -(s64)METHOD_SIZE, name);
 }
 
 static bool table_has_all(const struct elf_image *image, u64 slot, const char *const *siblings)
