@@ -155,7 +155,8 @@ static int line_open(struct agent *a, char *err, size_t err_size)
                                 .root_state = a->o.root_state,
                                 .keep_values = a->o.keep_values,
                                 .wall_minus_boot = a->wall_minus_boot,
-                                .seed = { a->seed[0], a->seed[1] } };
+                                .seed = { a->seed[0], a->seed[1] },
+                                .exec = workflow_exec_hooks(&a->rules) };
     a->tracer = tracer_new(&t, &a->counted);
     struct stream_options s = { .privacy = { .keep_values = a->o.keep_values } };
     if(a->tracer)

@@ -52,6 +52,7 @@ struct process {
     u64 born;                   /* boot ns, 0 unknown */
     u32 requests;               /* server requests open in it */
     u32 execs;
+    const void *exec_rule;      /* of tracer_options.exec, or NULL */
     bool from_start;            /* every unit of its image was made under our eyes */
     bool python, go;            /* runtimes in which a native thread is no unit of work */
     bool oom;

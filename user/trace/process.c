@@ -59,6 +59,9 @@ static void describe_image(struct tracer *t, struct process *p, const struct eve
     else
         attr_int(&s->attrs, "process.args_count", (s64)n);
     span_set_name(s, exe.n ? base_name(exe) : slice_str("process"));
+    p->exec_rule = t->o.exec.match ? t->o.exec.match(t->o.exec.arg, exe, e->exec.args) : NULL;
+    if (p->exec_rule)
+        t->o.exec.begin(p->exec_rule, e->exec.args, slice_of(NULL, 0), s);
 }
 
 /* What the record itself tells, in PROCINFO's form: all there will be of a process that is gone before anyone looks. */
@@ -81,7 +84,7 @@ static void on_exec(struct tracer *t, const struct event *e)
         return;
     p->from_start = true;
     p->python = p->go = false;
-    if (e->exec.ppid)
+    if (!p->ppid) /* who forked it is its parent, also when init has adopted it since */
         p->ppid = e->exec.ppid;
     resource_unref(p->resource);
     p->resource = resource_of_exec(t, e);
@@ -171,6 +174,8 @@ static void on_exit_(struct tracer *t, const struct event *e)
         p->activity = late_span(t, p, e);
     if (p->activity && p->activity->open) {
         describe_end(p, p->activity->span, e);
+        if (p->exec_rule)
+            t->o.exec.end(p->exec_rule, e->exit.status, p->activity->span);
         activity_end(t, p->activity, e->time);
     }
     p->activity = NULL;

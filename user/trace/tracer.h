@@ -10,6 +10,14 @@
 #include "ingest/event.h"
 #include "trace/span.h"
 
+/* exec: rules, for process spans; workflow/ fills this in (workflow_exec_hooks), all slots or none. */
+struct exec_hooks {
+    const void *arg;
+    const void *(*match)(const void *arg, struct slice exe, struct slice args); /* a rule, or NULL */
+    void (*begin)(const void *rule, struct slice args, struct slice procinfo, struct span *s);
+    void (*end)(const void *rule, u32 status, struct span *s); /* wait(2) status */
+};
+
 struct tracer_options {
     const char *service;             /* --service: overrides service.name of every process; or NULL */
     struct span_context root;        /* TRACEPARENT that wftrace itself was given; invalid when none */
@@ -17,6 +25,7 @@ struct tracer_options {
     bool keep_values;                /* --privacy off */
     s64 wall_minus_boot;             /* ns; live: measured at start and at every tick */
     u64 seed[2];                     /* of the id generator; 0: from the system */
+    struct exec_hooks exec;
     u32 max_processes, max_units, max_open; /* defaults 16384, 65536, 65536 */
 };
 struct tracer;

@@ -154,3 +154,21 @@ void workflow_exec_end(const struct rule *rule, u32 status, struct span *s)
         s->status = STATUS_UNSET;
     describe_name(rule, s);
 }
+
+static const void *hook_match(const void *rules, struct slice exe, struct slice args)
+{
+    return workflow_exec_rule(rules, exe, args);
+}
+static void hook_begin(const void *rule, struct slice args, struct slice procinfo, struct span *s)
+{
+    workflow_exec_begin(rule, args, procinfo, s);
+}
+static void hook_end(const void *rule, u32 status, struct span *s) { workflow_exec_end(rule, status, s); }
+
+struct exec_hooks workflow_exec_hooks(const struct rules *rules)
+{
+    for (size_t i = 0; rules && i < rules->n; i++)
+        if (rules->v[i].at == AT_EXEC)
+            return (struct exec_hooks){ .arg = rules, .match = hook_match, .begin = hook_begin, .end = hook_end };
+    return (struct exec_hooks){ 0 };
+}

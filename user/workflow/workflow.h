@@ -20,4 +20,7 @@ void workflow_exec_begin(const struct rule *rule, struct slice args, struct slic
 /* `status` as wait(2) gives it. With `error:` in the rule it decides alone whether the span is an error. */
 void workflow_exec_end(const struct rule *rule, u32 status, struct span *s);
 
+/* The same as the tracer wants them; `rules` is borrowed. All NULL when no rule is an exec: rule. */
+struct exec_hooks workflow_exec_hooks(const struct rules *rules);
+
 #endif
