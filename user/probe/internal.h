@@ -136,6 +136,8 @@ struct proc {
 int targets_open(struct probes *p);
 struct proc *targets_proc(struct probes *p, u32 tgid);
 void targets_scan(struct probes *p, u32 tgid);
+void targets_renew(struct probes *p, u32 tgid);
+void targets_forget(struct probes *p, u32 tgid);
 void targets_retry(struct probes *p); /* runtimes that were not ready */
 
 /* procinfo.c: one PROCINFO record into `out`; its length. */

@@ -90,17 +90,22 @@ static void after_record(struct probes *p, const struct rec_hdr *h)
     case REC_FORK: {
         const struct rec_fork *f = (const void *)h;
         struct proc *child = f->child_tgid == f->child_tid ? targets_proc(p, f->child_tgid) : NULL;
-        if (child)
+        if (child) {
+            targets_renew(p, f->child_tgid); /* the id may have been someone else's */
             *child = (struct proc){ .tgid = f->child_tgid, .started = true };
+        }
         break;
     }
     case REC_EXEC:
+        targets_renew(p, h->tgid);
+        targets_scan(p, h->tgid);
+        break;
     case REC_MAPPED:
         targets_scan(p, h->tgid);
         break;
     case REC_EXIT:
         if (!(h->flags & REC_F_THREAD))
-            table_del(p->procs, &h->tgid);
+            targets_forget(p, h->tgid);
         break;
     }
 }

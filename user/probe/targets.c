@@ -95,6 +95,26 @@ static void module_visit(struct probes *p, struct proc *proc, const struct map_m
         unit_of_python(p, proc, image->py, runtime);
 }
 
+/* Another image in the same process: what was known of its runtime is gone (the kernel side has dropped it too). */
+void targets_renew(struct probes *p, u32 tgid)
+{
+    struct proc *proc = targets_proc(p, tgid);
+    if (!proc)
+        return;
+    p->pending -= proc->unit_wait;
+    proc->unit_wait = false;
+    proc->unit = (struct target){ 0 };
+}
+
+void targets_forget(struct probes *p, u32 tgid)
+{
+    struct proc *proc = table_peek(p->procs, &tgid);
+    if (proc) {
+        p->pending -= proc->unit_wait;
+        table_del(p->procs, &tgid);
+    }
+}
+
 void targets_scan(struct probes *p, u32 tgid)
 {
     struct maps maps = { 0 };
@@ -108,8 +128,7 @@ void targets_scan(struct probes *p, u32 tgid)
     }
     maps_done(&maps);
     if (switched && proc->unit.unit_kind != UNIT_SWITCHED) {
-        p->pending -= proc->unit_wait;
-        proc->unit_wait = false;
+        targets_renew(p, tgid);
         proc->unit = (struct target){ .unit_kind = UNIT_SWITCHED };
         target_unit_set(p, tgid, &proc->unit);
     }
@@ -190,6 +209,6 @@ int probes_target(struct probes *p, pid_t tgid, bool follow)
 int probes_untarget(struct probes *p, pid_t tgid)
 {
     u32 key = (u32)tgid;
-    table_del(p->procs, &key);
+    targets_forget(p, key);
     return bpf_map_delete_elem(p->targets_fd, &key) ? -errno : 0;
 }
