@@ -22,7 +22,7 @@ int probes_report(struct probe_row *rows, size_t max)
     for (enum feature f = 0; f < FEATURE_MAX && n < max; f++) {
         bool has = feature_has(f);
         rows[n++] = row(feature_table[f].words, has ? "yes" : "no", has ? "" : feature_table[f].lacks, has || !feature_essential(f));
-        if (f == FEATURE_BTF && !has)
+        if ((f == FEATURE_BPF || f == FEATURE_BTF) && !has) /* the rest cannot be asked */
             return (int)n;
     }
     for (size_t i = 0; i < hook_count && n < max; i++) {
