@@ -1,4 +1,4 @@
-/* needs: base probe */
+/* needs: base config probe ingest stream protocol workflow trace self */
 /* Images of this machine and broken ones; symbols as users name them; exceptions. Fixtures are compiled here. */
 #include <setjmp.h>
 #include <stdarg.h>

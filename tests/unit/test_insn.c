@@ -1,4 +1,4 @@
-/* needs: base probe */
+/* needs: base config probe ingest stream protocol workflow trace self */
 /* The decoder against known bytes, and against objdump over the libraries of this machine. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -163,7 +163,7 @@ static void check_line(const char *line, struct tally *t)
     for(; n < 16 && isxdigit((u8)p[0]) && isxdigit((u8)p[1]) && p[2] == ' '; p += 3)
         bytes[n++] = (u8)strtoul((char[]){ p[0], p[1], 0 }, NULL, 16);
     /* fwait is an instruction of its own for the processor, a prefix for objdump; likewise a lone REX. */
-    if(!n || (bytes[0] == 0x9b && n > 1) || (n == 1 && (bytes[0] & 0xf0) == 0x40))
+    if(!n || n == 16 /* data with a symbol of its own */ || (bytes[0] == 0x9b && n > 1) || (n == 1 && (bytes[0] & 0xf0) == 0x40))
         return;
     struct insn i;
     int err = insn_decode(bytes, n, &i);

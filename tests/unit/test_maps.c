@@ -1,4 +1,4 @@
-/* needs: base probe */
+/* needs: base config probe ingest stream protocol workflow trace self */
 /* The text of /proc/PID/maps, and this very process. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-/* needs: base probe */
+/* needs: base config probe ingest stream protocol workflow trace self */
 /* Places in hand-written functions, each made for one rule of place.h. */
 #include <setjmp.h>
 #include <stdarg.h>

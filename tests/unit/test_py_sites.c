@@ -1,4 +1,4 @@
-/* needs: base probe */
+/* needs: base config probe ingest stream protocol workflow trace self */
 /* CPython from outside: each Python of this machine is run, says id() of its current context, and the words that py_sites names must
  * lead to the same address. The method table finder is checked on an image made here and against symbols. */
 #include <setjmp.h>

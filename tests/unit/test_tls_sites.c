@@ -1,4 +1,4 @@
-/* needs: base probe */
+/* needs: base config probe ingest stream protocol workflow trace self */
 /* TLS sites: on the libraries of this machine where they are, and on an image made here that has OpenSSL's shape. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-/* needs: base probe */
+/* needs: base config probe ingest stream protocol workflow trace self */
 /* Argument strings of both architectures, and the notes of a program made here with <sys/sdt.h>'s own layout. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -15,7 +15,7 @@ static const char map_0[257] = "mmmmbzxxmmmmbzxp" "mmmmbzxxmmmmbzxx" "mmmmbzpxmm
 
 static const char map_0f[257] = "mmmmx.....x.xm.B" "mmmmmmmmmmmmmmmm" "mmmmxxxxmmmmmmmm" "......x.pxpxxxxx"  /* 00 */
                                 "mmmmmmmmmmmmmmmm" "mmmmmmmmmmmmmmmm" "mmmmmmmmmmmmmmmm" "BBBBmmm.mmxxmmmm"  /* 40 */
-                                "JJJJJJJJJJJJJJJJ" "mmmmmmmmmmmmmmmm" "...mBmxx...mBmmm" "mmmmmmmmmmBmmmmm"  /* 80 */
+                                "JJJJJJJJJJJJJJJJ" "mmmmmmmmmmmmmmmm" "...mBmmm...mBmmm" "mmmmmmmmmmBmmmmm"  /* 80 */
                                 "mmBmBBBm........" "mmmmmmmmmmmmmmmm" "mmmmmmmmmmmmmmmm" "mmmmmmmmmmmmmmmm"; /* c0 */
 
 enum map { MAP_0, MAP_0F, MAP_0F38, MAP_0F3A, MAP_EVEX5, MAP_EVEX6, MAP_XOP8, MAP_XOP9, MAP_XOPA };
@@ -337,7 +337,7 @@ static u16 writes_map_0f(const struct decoder *d)
     if(op >= 0xc8 && op <= 0xcf)
         return bit((op & 7) | (d->rex & 1 ? 8 : 0));
     u16 named = d->has_modrm ? write_reg(d, true) | write_rm(d, true) : 0xffef;
-    return op == 0xa2 || op == 0x31 || op == 0x05 || op == 0xc7 || op == 0x01 ? 0xffef : named;
+    return op == 0xa2 || op == 0x31 || op == 0x05 || op == 0xc7 || op == 0x01 || op == 0xa6 || op == 0xa7 ? 0xffef : named;
 }
 
 static u16 writes_of(const struct decoder *d)

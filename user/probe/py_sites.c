@@ -214,15 +214,20 @@ static bool slot_visit(void *arg, u64 slot, u64 value)
     return true;
 }
 
-/* Looks one way through the table around `slot`, up to the empty entry that ends it (or the one of the table before). */
+static const char *entry_name(const struct elf_image *image, u64 slot)
+{
+    u64 name, function;
+    bool whole = !elf_pointer(image, slot, &name) && !elf_pointer(image, slot + 8, &function) && elf_is_code(image, function);
+    return whole ? elf_string(image, name) : NULL;
+}
+
+/* Looks one way through the table around `slot`, as long as there are entries: a table ends in an empty one. */
 static bool table_has_towards(const struct elf_image *image, u64 slot, s64 step, const char *name)
 {
-    u64 value;
-    for(unsigned i = 0; i < TABLE_SPAN && !elf_pointer(image, slot, &value); i++, slot += (u64)step) {
-        const char *text = elf_string(image, value);
-        if(text && !strcmp(text, name))
+    const char *text;
+    for(unsigned i = 0; i < TABLE_SPAN && (text = entry_name(image, slot)); i++, slot += (u64)step)
+        if(!strcmp(text, name))
             return true;
-    }
     return false;
 }
 
