@@ -49,6 +49,8 @@ struct process {
     struct activity *activity;  /* its own span, NULL for mere forks and attached ones */
     struct weak maker;          /* label of the unit that forked it */
     struct resource *resource;
+    struct span_context env;    /* TRACEPARENT of its environment, invalid when none */
+    u64 informed;               /* boot ns of its last PROCINFO */
     u64 born;                   /* boot ns, 0 unknown */
     u32 requests;               /* server requests open in it */
     u32 execs;

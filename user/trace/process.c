@@ -77,32 +77,44 @@ static struct resource *resource_of_exec(struct tracer *t, const struct event *e
     return service_resource(&t->o, e->tgid, slice_of(text, (size_t)n));
 }
 
+/* TRACEPARENT in the environment speaks of this process only if it was set for it, not inherited by all. */
+static const struct span_context *env_parent(struct tracer *t, const struct process *p)
+{
+    struct process *maker = table_peek(t->processes, &p->ppid);
+    const struct span_context *above = maker && span_context_valid(&maker->env) ? &maker->env : &t->o.root;
+    return span_context_valid(&p->env) && memcmp(p->env.span_id, above->span_id, SPAN_ID_LEN) ? &p->env : NULL;
+}
+
+static struct activity *process_begin(struct tracer *t, struct process *p, const struct event *e)
+{
+    struct activity *maker = weak_get(p->maker);
+    struct activity_start start = {
+        .time = e->time, .tgid = e->tgid, .tid = e->tid, .kind = SPAN_INTERNAL, .scope = "process",
+        .name = slice_str("process"), .join = JOIN_ENV, .parent = env_parent(t, p),
+    };
+    struct parent parent = maker ? (struct parent){ maker, JOIN_EDGE, false } : parent_find(t, p->ppid, p->ppid, 0);
+    if (!parent.a && !start.parent && span_context_valid(&t->o.root))
+        start.parent = &t->o.root;
+    if (!parent.a)
+        parent.join = JOIN_ROOT;
+    return activity_open(t, &start, OF_PROCESS, &parent);
+}
+
 static void on_exec(struct tracer *t, const struct event *e)
 {
     struct process *p = process_get(t, e->tgid);
     if (!p)
         return;
     p->from_start = true;
-    p->python = p->go = false;
     if (!p->ppid) /* who forked it is its parent, also when init has adopted it since */
         p->ppid = e->exec.ppid;
-    resource_unref(p->resource);
-    p->resource = resource_of_exec(t, e);
-    struct activity *maker = weak_get(p->maker);
-    if (!p->activity || !p->activity->open) {
-        struct activity_start start = {
-            .time = e->time, .tgid = e->tgid, .tid = e->tid, .kind = SPAN_INTERNAL, .scope = "process",
-            .name = slice_str("process"),
-        };
-        struct parent parent = maker ? (struct parent){ maker, JOIN_EDGE, false } : parent_find(t, p->ppid, p->ppid, 0);
-        if (!parent.a && span_context_valid(&t->o.root)) {
-            start.parent = &t->o.root;
-            start.join = JOIN_ENV;
-        } else if (!parent.a) {
-            parent.join = JOIN_ROOT;
-        }
-        p->activity = activity_open(t, &start, OF_PROCESS, &parent);
+    if (p->informed != e->time) { /* nobody could look: the record must do */
+        p->python = p->go = false;
+        resource_unref(p->resource);
+        p->resource = resource_of_exec(t, e);
     }
+    if (!p->activity || !p->activity->open)
+        p->activity = process_begin(t, p, e);
     p->execs++;
     if (p->activity)
         describe_image(t, p, e);
@@ -225,25 +237,18 @@ static void on_procinfo(struct tracer *t, const struct event *e)
         memset(p->comm, 0, sizeof(p->comm));
         memcpy(p->comm, comm.p, comm.n);
     }
-    if (procinfo_get(text, "exe").n) {
-        resource_unref(p->resource);
-        p->resource = service_resource(&t->o, e->tgid, text);
-    }
+    if (traceparent_parse(procinfo_get(text, "env.TRACEPARENT"), &p->env))
+        p->env = (struct span_context){ 0 };
+    if (!procinfo_get(text, "exe").n)
+        return;
+    p->informed = e->time;
+    resource_unref(p->resource);
+    p->resource = service_resource(&t->o, e->tgid, text);
     if (!p->activity || !p->activity->open)
         return;
     struct span *s = p->activity->span;
     resource_unref(s->resource);
     s->resource = resource_ref(p->resource);
-    struct span_context env;
-    if (p->activity->generation && s->join != JOIN_EDGE && !slot_of(p->activity)->children &&
-        !traceparent_parse(procinfo_get(text, "env.TRACEPARENT"), &env) &&
-        memcmp(env.span_id, s->parent_id, SPAN_ID_LEN)) {
-        memcpy(s->id.trace_id, env.trace_id, TRACE_ID_LEN);
-        memcpy(s->parent_id, env.span_id, SPAN_ID_LEN);
-        s->id.flags = env.flags;
-        s->remote_parent = true;
-        s->join = JOIN_ENV;
-    }
 }
 
 void processes_event(struct tracer *t, const struct event *e)
