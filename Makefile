@@ -50,12 +50,13 @@ $(B)/gen/%.skel.h: $(B)/bpf/%.bpf.o
 	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf > $@.tmp && mv $@.tmp $@
 
 # A unit test names the folders it links in its first lines: «/* needs: base trace */» (also: gen, for the protobuf code).
-$(B)/tests/unit/%: tests/unit/%.c
+unit_needs = $(shell sed -n 's/.*needs:\([a-z ]*\).*/\1/p' tests/unit/$(1).c | head -1)
+unit_objs  = $(foreach d,$(call unit_needs,$(1)),$(if $(filter gen,$(d)),$(PROTO_O),$(patsubst user/%.c,$(B)/obj/%.o,$(wildcard user/$(d)/*.c))))
+.SECONDEXPANSION:
+$(B)/tests/unit/%: tests/unit/%.c $$(call unit_objs,$$*)
 	@mkdir -p $(@D)
-	$(eval NEED := $(shell sed -n 's/.*needs:\([a-z ]*\).*/\1/p' $< | head -1))
-	+@$(MAKE) --no-print-directory $(foreach d,$(filter-out gen,$(NEED)),$(patsubst user/%.c,$(B)/obj/%.o,$(wildcard user/$(d)/*.c))) $(if $(filter gen,$(NEED)),$(PROTO_O))
 	$(call say,TEST,$@)
-	$(Q)$(CC) $(CFLAGS) -o $@ $< $(foreach d,$(filter-out gen,$(NEED)),$(patsubst user/%.c,$(B)/obj/%.o,$(wildcard user/$(d)/*.c))) $(if $(filter gen,$(NEED)),$(PROTO_O)) $(LDFLAGS) -lcmocka $(LIBS)
+	$(Q)$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) -lcmocka $(LIBS)
 
 UNIT     := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 unit: $(UNIT) ## unit tests
@@ -69,6 +70,16 @@ demo: deps ## a small order service, traced: the live tree in under a minute
 	$(MAKE) all
 	demo/run.sh
 
+san: ## unit tests and golden replays under ASan and UBSan
+	$(MAKE) B=$(B)/san SAN="-fsanitize=address,undefined -fno-omit-frame-pointer" unit check-replay
+tsan: ## unit tests under the thread sanitizer
+	$(MAKE) B=$(B)/tsan SAN=-fsanitize=thread unit
+golden: ## write the golden files anew (then read the diff)
+	$(MAKE) $(B)/tests/unit/test_wire && WF_GOLDEN=write $(B)/tests/unit/test_wire
+	$(MAKE) check-replay UPDATE=1
+fmt: ## clang-format over all C
+	clang-format -i $(shell git ls-files '*.c' '*.h')
+
 clean: ## remove build/
 	rm -rf $(B)
 
@@ -77,5 +88,5 @@ help: ## this list
 
 -include scripts/*.mk tests/*/*.mk
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
-.PHONY: all unit check demo clean help
+.PHONY: all san tsan golden fmt unit check demo clean help
 .SECONDARY:

@@ -1,6 +1,6 @@
 # The live tests under other kernels, in QEMU. VM_KERNELS are Debian suites; newest last.
-VM_KERNELS ?= bullseye bookworm trixie trixie-backports
-VM_CASES   ?= exit_code signal threads_and_fork many_processes tcp big_write unix failed_connect sendfile loss_is_counted attach_open
+VM_KERNELS ?= $(or $(VM),bullseye bookworm trixie trixie-backports)
+VM_CASES   ?= exit_code signal threads_and_fork many_processes tcp big_write unix failed_connect sendfile loss_is_counted attach_open hits
 
 check-vm: $(B)/tests/bpf/dump ## live tests under Debian's 5.10, 6.1, 6.12 and newest kernels (QEMU)
 	@fail=0; for k in $(VM_KERNELS); do echo "== $$k"; \
