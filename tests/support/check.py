@@ -32,7 +32,7 @@ def suites(build, vm):
         ("fuzz-corpora", ["make", "-s", "fuzz-replay"], 600),
         ("replay", ["make", "-s", "check-replay"], 300),
         ("bpf", ["make", "-s", "check-root"], 900),
-        ("e2e", ["python3", "tests/e2e/run.py"], 1800),
+        ("e2e", ["python3", "tests/e2e/run.py", "--again", "1"], 1800),
     ):
         yield name, command, limit
     for suite in vm:
@@ -55,8 +55,8 @@ def run(name, command, limit, log):
     print("%-28s %4d passed %3d failed %3d skipped %7.1f s" % (name, p, f, s, time.time() - start), flush=True)
     if f or status:
         print("".join("    | %s\n" % line for line in text.splitlines()[-60:]), end="", flush=True)
-    elif s:
-        print("".join("    %s\n" % line for line in text.splitlines() if re.match(r"(skip\b|\[  SKIPPED)", line)), end="", flush=True)
+    elif s or name == "e2e":
+        print("".join("    %s\n" % line for line in text.splitlines() if re.match(r"(skip\b|again\b|\[  SKIPPED)", line)), end="", flush=True)
     return p, f, s
 
 
