@@ -2,17 +2,12 @@
 # make demo: an ordinary FastAPI service with PostgreSQL and Redis, run under wftrace. Ends by itself, leaves nothing running.
 # WFTRACE_ARGS adds options, e.g. WFTRACE_ARGS="--export otlp=http://localhost:4318" make demo
 set -euo pipefail
-if [ "$(id -u)" != 0 ]; then
-    command -v sudo >/dev/null || { echo "demo: needs root (or sudo): wftrace loads programs into the kernel" >&2; exit 3; }
-    exec sudo --preserve-env=WFTRACE,WFTRACE_ARGS "$0" "$@"
-fi
 cd "$(dirname "$0")/.."
 root=$PWD
 out=$root/build/demo
 wftrace=${WFTRACE:-$root/build/wftrace}
 spans=$out/spans.otlp.jsonl
 mkdir -p "$out"
-work=$(mktemp -d /tmp/wftrace-demo.XXXXXX)
 pids=()
 
 say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
@@ -39,30 +34,17 @@ finish() {
     [ -z "${SUDO_UID:-}" ] || chown -R "$SUDO_UID:${SUDO_GID:-$SUDO_UID}" "$out"
     exit $status
 }
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
 
 pg_bindir() { for d in /usr/lib/postgresql/*/bin; do [ -x "$d/initdb" ] && echo "$d"; done | sort -V | tail -1; }
 
-install_missing() {
-    local missing=()
-    command -v redis-server >/dev/null || missing+=(redis-server)
-    [ -n "$(pg_bindir)" ] || missing+=(postgresql)
-    /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
-    if [ ${#missing[@]} -gt 0 ]; then
-        say "Installing ${missing[*]}"
-        apt-get install -y -qq "${missing[@]}" >"$work/apt.log" 2>&1 || {
-            apt-get update -qq && apt-get install -y -qq "${missing[@]}"; } >>"$work/apt.log" 2>&1 || {
-            cat "$work/apt.log" >&2; die "apt-get could not install ${missing[*]}"; }
-    fi
-    if ! cmp -s demo/requirements.txt "$out/venv/.installed"; then
-        say "Making a Python environment for the service"
-        rm -rf "$out/venv"
-        /usr/bin/python3 -m venv "$out/venv"
-        "$out/venv/bin/pip" install -q --disable-pip-version-check -r demo/requirements.txt
-        cp demo/requirements.txt "$out/venv/.installed"
-    fi
+# As the account that called: pip's own settings are that account's.
+make_environment() {
+    cmp -s demo/requirements.txt "$out/venv/.installed" && return
+    say "Making a Python environment for the service"
+    rm -rf "$out/venv"
+    /usr/bin/python3 -m venv "$out/venv"
+    "$out/venv/bin/pip" install -q --disable-pip-version-check -r demo/requirements.txt
+    cp demo/requirements.txt "$out/venv/.installed"
 }
 
 free_port() { /usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
@@ -122,7 +104,18 @@ end_service() {
 }
 
 [ -x "$wftrace" ] || die "$wftrace is not built: run make"
-install_missing
+if [ "${1:-}" != --prepared ]; then
+    scripts/deps.sh demo
+    make_environment
+fi
+if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || { echo "demo: needs root (or sudo): wftrace loads programs into the kernel" >&2; exit 3; }
+    exec sudo --preserve-env=WFTRACE,WFTRACE_ARGS demo/run.sh --prepared
+fi
+work=$(mktemp -d /tmp/wftrace-demo.XXXXXX)
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 say "Starting a private Redis and PostgreSQL"
 start_redis
 start_postgres

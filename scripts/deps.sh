@@ -2,11 +2,12 @@
 # Debian packages that building and testing wftrace need. On Debian 12 libbpf, bpftool, libcurl and go come from
 # bookworm-backports. Quiet unless something fails; does nothing when everything is there; removes no package and starts no
 # service. As root, or through sudo.
-#     scripts/deps.sh [build|test]      test (the default) includes build
+#     scripts/deps.sh [build|demo|test]     demo and test (the default) include build
 set -eu
 
 build='gcc libc6-dev make git pkg-config libelf-dev zlib1g-dev libyaml-dev libprotobuf-c-dev protobuf-c-compiler
        protobuf-compiler libiberty-dev'
+demo='ca-certificates python3 python3-venv redis-server postgresql'
 tests='libcmocka-dev clang-format python3 python3-venv python3-dev python3-grpcio redis-server redis-tools postgresql nginx wrk
        openssl ca-certificates procps iproute2 util-linux binutils g++ rustc systemtap-sdt-dev nodejs
        qemu-system-x86 busybox-static kmod xz-utils zstd'
@@ -28,8 +29,9 @@ case $release in
 esac
 case $what in
 build) want=$build; least=$build_least ;;
+demo) want="$build $demo"; least=$build_least ;;
 test) want="$build $tests"; least="$build_least $tests_least" ;;
-*) echo "usage: scripts/deps.sh [build|test]" >&2; exit 2 ;;
+*) echo "usage: scripts/deps.sh [build|demo|test]" >&2; exit 2 ;;
 esac
 
 version() { dpkg-query -W -f '${db:Status-Status} ${Version}\n' "$1" 2>/dev/null | sed -n 's/^installed //p'; }

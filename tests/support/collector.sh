@@ -7,7 +7,10 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 out=${1:-$root/build/collector}
 bin=$out/otelcol
 [ -x "$bin" ] && { echo "$bin"; exit 0; }
-for d in /usr/local/go/bin /usr/lib/go-*/bin; do [ -x "$d/go" ] && PATH=$PATH:$d; done
+# The newest of the compilers that are installed: before 1.21 go can't fetch a newer one.
+newest=$(for d in $(printf '%s' "$PATH" | tr : ' ') /usr/local/go/bin /usr/lib/go-*/bin; do
+    [ ! -x "$d/go" ] || echo "$("$d/go" env GOVERSION) $d"; done | sort -V | tail -1)
+[ -z "$newest" ] || PATH=${newest#* }:$PATH
 command -v go >/dev/null || { echo "collector.sh: no go compiler" >&2; exit 1; }
 export GOTOOLCHAIN=auto GOFLAGS= # Debian's own go is older than the Collector asks for: it fetches the newer one
 mkdir -p "$out/src"
