@@ -143,12 +143,12 @@ static void check_hooks(struct doctor *d)
         row_add(d, NEED_NOTHING, false, "hooks", errno_name(n), "their features could not be probed");
 }
 
-static void mark(FILE *to, bool ok, bool color)
+/* ✓ is there · – is not there, nor needed · ✗ is missing */
+static void mark(FILE *to, const struct probe_row *r, bool color)
 {
-    if(color)
-        fputs(ok ? "\x1b[32m✓\x1b[0m" : "\x1b[31m✗\x1b[0m", to);
-    else
-        fputs(ok ? "✓" : "✗", to);
+    bool absent = r->ok && !strcmp(r->how, "no");
+    const char *ink = !r->ok ? "\x1b[31m" : absent ? "\x1b[2m" : "\x1b[32m";
+    fprintf(to, "%s%s%s", color ? ink : "", !r->ok ? "✗" : absent ? "–" : "✓", color ? "\x1b[0m" : "");
 }
 
 static void print_table(const struct doctor *d, const struct options *o)
@@ -157,9 +157,9 @@ static void print_table(const struct doctor *d, const struct options *o)
     for(size_t i = 0; i < d->n; i++) {
         const struct probe_row *r = &d->rows[i];
         fputs("  ", stdout);
-        mark(stdout, r->ok, color);
+        mark(stdout, r, color);
         putchar(' ');
-        print_cell(stdout, r->what, 26);
+        print_cell(stdout, r->what, 28);
         putchar(' ');
         print_cell(stdout, r->how, -48);
         putchar('\n');

@@ -101,7 +101,7 @@ static const char *ink(const struct console *c, const char *code) { return c->co
 /* 12:01:02.345  POST /orders  201  14.2 ms  order-api  trace=… */
 static void print_plain(struct console *c, const struct span *s)
 {
-    char at[16], name[256], detail[128], took[32], trace[2 * TRACE_ID_LEN + 1], message[200] = "", service[64];
+    char at[16], name[256], detail[128], took[32], trace[2 * TRACE_ID_LEN + 1], message[200], service[64];
     char line[1024];
     bool failed = s->status == STATUS_ERROR;
     wall_text(s->start_ns, at, sizeof(at));
@@ -110,8 +110,7 @@ static void print_plain(struct console *c, const struct span *s)
     span_detail(s, detail, sizeof(detail));
     duration_text(s->end_ns > s->start_ns ? s->end_ns - s->start_ns : 0, took, sizeof(took));
     hex_encode(s->id.trace_id, TRACE_ID_LEN, trace);
-    if(failed && s->status_message)
-        text_copy(message, sizeof(message), s->status_message, true);
+    span_says(s, message, sizeof(message));
     snprintf(line, sizeof(line), "%s%s%s  %s%s%s%s%s%s  %s  %s%s  trace=%s%s%s%s%s%s", ink(c, "\x1b[2m"), at,
              ink(c, "\x1b[0m"), ink(c, failed ? "\x1b[31m" : ""), failed ? "\xe2\x9c\x97 " : "", name,
              *detail ? "  " : "", detail, ink(c, "\x1b[0m"), took, ink(c, "\x1b[2m"), service, trace,

@@ -59,7 +59,7 @@ int export_spec_parse(const char *text, struct export_spec *ret, char *err, size
 /* The pipeline's end: N exporters, each with its own bounded queue and thread. A span_sink. */
 struct export_queues;
 struct export_queue_options {
-    u32 max_queue;        /* spans waiting per exporter (default 20000) */
+    u32 max_queue;        /* spans waiting per exporter (default 8192: some 40 MB at most when a receiver is away) */
     u32 max_batch;        /* spans per send (default 512) */
     u32 delay_ms;         /* how long a span may wait for company (default 200; 0 for live ones) */
     u64 retry_for_ms;     /* how long one batch is retried before it is dropped (default 300000) */

@@ -286,7 +286,7 @@ int export_queues_new(const struct export_queue_options *o, struct export_queues
     if(!q)
         return -ENOMEM;
     q->opt = o ? *o : (struct export_queue_options){ .delay_ms = 200 };
-    q->opt.max_queue = q->opt.max_queue ? q->opt.max_queue : 20000;
+    q->opt.max_queue = q->opt.max_queue ? q->opt.max_queue : 8192;
     q->opt.max_batch = (u32)min_u64(q->opt.max_batch ? q->opt.max_batch : BATCH_MAX, min_u64(BATCH_MAX, q->opt.max_queue));
     q->opt.retry_for_ms = q->opt.retry_for_ms ? q->opt.retry_for_ms : 300000;
     q->sink = (struct span_sink){ .started = on_started, .ended = on_ended };

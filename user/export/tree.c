@@ -193,9 +193,7 @@ void tree_end(struct tree *t, const struct span *s)
     n->end_ns = s->end_ns > s->start_ns ? s->end_ns : s->start_ns;
     n->failed = s->status == STATUS_ERROR;
     span_detail(s, n->detail, sizeof(n->detail));
-    text_copy(n->message, sizeof(n->message), s->status_message ? s->status_message : "", true);
-    if(n->failed && !*n->message && s->n_events && s->events[0].n_attrs > 1)
-        text_copy(n->message, sizeof(n->message), s->events[0].attrs[1].s, true);
+    span_says(s, n->message, sizeof(n->message));
     if(n->has_parent)
         node_attach(t, n, now);
 }

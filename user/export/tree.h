@@ -51,6 +51,8 @@ void tree_draw(const struct node *top, const struct tree_style *style, line_fn e
 
 /* What is worth saying about a span beside its name: status code, query summary, path, exit code, error type. */
 void span_detail(const struct span *s, char *out, size_t size);
+/* The first line of what a failed span says about its failure, beyond its detail; "" else. */
+void span_says(const struct span *s, char *out, size_t size);
 /* Copies text fit for a terminal: no control characters, no direction overrides, whole characters only; with
  * `first_line` up to the first line break. */
 void text_copy(char *out, size_t size, const char *s, bool first_line);

@@ -68,7 +68,7 @@ static void name_text(const struct pen *p, const struct node *n, bool with_servi
     if(*n->detail)
         snprintf(out + used, size - used, "  %s%s%s", ink(p, n->failed ? RED : ""), n->detail, ink(p, PLAIN));
     used = strlen(out);
-    if(with_service && *n->service)
+    if(with_service && *n->service && strcmp(n->service, n->name) != 0)
         snprintf(out + used, size - used, "  %s%s%s", ink(p, DIM), n->service, ink(p, PLAIN));
 }
 

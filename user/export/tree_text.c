@@ -138,16 +138,18 @@ void wall_text(u64 wall_ns, char *out, size_t size)
 static const struct telling {
     const char *key, *before;
     bool only_failed, only_nonzero;
+    const char *unless; /* said by this one already */
 } telling[] = {
-    { "http.response.status_code", "", false, true },
-    { "db.query.summary", "", false, false },
-    { "url.path", "", false, false },
-    { "db.response.status_code", "", true, false },
-    { "rpc.grpc.status_code", "grpc ", false, true },
-    { "process.exit.code", "exit ", false, true },
-    { "wftrace.process.signal", "signal ", false, false },
-    { "messaging.destination.name", "", false, false },
-    { "error.type", "", true, false },
+    { "http.response.status_code", "", false, true, NULL },
+    { "db.query.summary", "", false, false, NULL },
+    { "db.system.name", "", false, false, NULL },
+    { "url.path", "", false, false, NULL },
+    { "db.response.status_code", "", true, false, NULL },
+    { "rpc.grpc.status_code", "grpc ", false, true, NULL },
+    { "process.exit.code", "exit ", false, true, "wftrace.process.signal" },
+    { "wftrace.process.signal", "", false, false, NULL },
+    { "messaging.destination.name", "", false, false, NULL },
+    { "error.type", "", true, false, NULL },
 };
 
 static void attr_text_of(const struct attr *a, char *out, size_t size)
@@ -171,7 +173,7 @@ void span_detail(const struct span *s, char *out, size_t size)
         char value[80];
         const struct telling *k = &telling[i];
         const struct attr *a = attr_get(&s->attrs, k->key);
-        if(!a || (k->only_failed && s->status != STATUS_ERROR))
+        if(!a || (k->only_failed && s->status != STATUS_ERROR) || (k->unless && attr_get(&s->attrs, k->unless)))
             continue;
         attr_text_of(a, value, sizeof(value));
         if(!*value || (k->only_nonzero && !strcmp(value, "0")))
@@ -185,4 +187,23 @@ void span_detail(const struct span *s, char *out, size_t size)
         }
         n += (size_t)more;
     }
+}
+
+/* A process's own status message («exit code 3») repeats its detail; a rule's, or one about memory, does not. */
+static bool repeats_detail(const struct span *s)
+{
+    const struct attr *type = attr_get(&s->attrs, "error.type"), *sig = attr_get(&s->attrs, "wftrace.process.signal");
+    if(!attr_get(&s->attrs, "process.exit.code") || !type || type->type != ATTR_STR)
+        return false;
+    return !type->s[strspn(type->s, "0123456789")] || (sig && sig->type == ATTR_STR && !strcmp(sig->s, type->s));
+}
+
+void span_says(const struct span *s, char *out, size_t size)
+{
+    out[0] = 0;
+    if(s->status != STATUS_ERROR || repeats_detail(s))
+        return;
+    text_copy(out, size, s->status_message ? s->status_message : "", true);
+    if(!*out && s->n_events && s->events[0].n_attrs > 1)
+        text_copy(out, size, s->events[0].attrs[1].s, true);
 }

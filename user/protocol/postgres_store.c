@@ -111,9 +111,10 @@ static void tell(const char *summary, const char *operation, const char *collect
         snprintf(m->name, sizeof(m->name), "%s", summary);
         attr_str(&m->attrs, "db.query.summary", slice_str(summary));
     }
-    if(operation[0])
+    bool one = !strchr(summary, ';'); /* of several statements neither name describes the call */
+    if(operation[0] && one)
         attr_str(&m->attrs, "db.operation.name", slice_str(operation));
-    if(collection[0])
+    if(collection[0] && one)
         attr_str(&m->attrs, "db.collection.name", slice_str(collection));
     if(text[0])
         attr_str(&m->attrs, "db.query.text", slice_str(text));

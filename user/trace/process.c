@@ -90,7 +90,8 @@ static struct activity *process_begin(struct tracer *t, struct process *p, const
     struct activity *maker = weak_get(p->maker);
     struct activity_start start = {
         .time = e->time, .tgid = e->tgid, .tid = e->tid, .kind = SPAN_INTERNAL, .scope = "process",
-        .name = slice_str("process"), .join = JOIN_ENV, .parent = env_parent(t, p),
+        .name = e->exec.filename.n ? base_name(e->exec.filename) : slice_str("process"),
+        .join = JOIN_ENV, .parent = env_parent(t, p),
     };
     struct parent parent = maker ? (struct parent){ maker, JOIN_EDGE, false } : parent_find(t, p->ppid, p->ppid, 0);
     if (!parent.a && !start.parent && span_context_valid(&t->o.root))
@@ -98,6 +99,12 @@ static struct activity *process_begin(struct tracer *t, struct process *p, const
     if (!parent.a)
         parent.join = JOIN_ROOT;
     return activity_open(t, &start, OF_PROCESS, &parent);
+}
+
+static void runtime_clear(struct process *p)
+{
+    p->python = p->go = p->node = p->java = false;
+    p->handover = 0;
 }
 
 static void on_exec(struct tracer *t, const struct event *e)
@@ -109,7 +116,7 @@ static void on_exec(struct tracer *t, const struct event *e)
     if (!p->ppid) /* who forked it is its parent, also when init has adopted it since */
         p->ppid = e->exec.ppid;
     if (p->informed != e->time) { /* nobody could look: the record must do */
-        p->python = p->go = false;
+        runtime_clear(p);
         resource_unref(p->resource);
         p->resource = resource_of_exec(t, e);
     }
@@ -200,10 +207,7 @@ static void on_fork(struct tracer *t, const struct event *e)
     if (e->fork.thread)
         return;
     struct process *maker = process_get(t, e->tgid);
-    bool python = maker && maker->python, go = maker && maker->go;
-    char comm[16] = "";
-    if (maker)
-        memcpy(comm, maker->comm, sizeof(comm));
+    struct process like = maker ? *maker : (struct process){ 0 }; /* making the child may evict it */
     u32 child = e->fork.child_tgid;
     table_del(t->processes, &child);
     struct process *p = process_get(t, child);
@@ -213,10 +217,23 @@ static void on_fork(struct tracer *t, const struct event *e)
     p->ppid = e->tgid;
     p->born = e->time;
     p->from_start = true;
-    p->python = python;
-    p->go = go;
-    memcpy(p->comm, comm, sizeof(comm));
+    p->python = like.python;
+    p->go = like.go;
+    p->node = like.node;
+    p->java = like.java;
+    p->handover = like.handover;
+    memcpy(p->comm, like.comm, sizeof(p->comm));
     p->maker = weak_to(unit_label(t, e->tgid, e->tid, e->unit, &join));
+}
+
+static void read_runtime(struct process *p, struct slice text)
+{
+    runtime_clear(p);
+    p->python = procinfo_get(text, "python").n > 0;
+    p->go = procinfo_get(text, "go").n > 0;
+    p->node = procinfo_get(text, "node").n > 0;
+    p->java = procinfo_get(text, "java").n > 0;
+    (void)slice_u64(procinfo_get(text, "handover"), &p->handover);
 }
 
 static void on_procinfo(struct tracer *t, const struct event *e)
@@ -225,8 +242,7 @@ static void on_procinfo(struct tracer *t, const struct event *e)
     if (!p)
         return;
     struct slice text = e->procinfo.text, seen = procinfo_get(text, "seen");
-    p->python = procinfo_get(text, "python").n > 0;
-    p->go = procinfo_get(text, "go").n > 0;
+    read_runtime(p, text);
     if (slice_eq(seen, "attach"))
         p->from_start = false;
     u64 ppid = 0;

@@ -1,8 +1,8 @@
 /* What a process is called, as its user would: the resource of its spans.
  *
  * service.name, first that is there: --service, OTEL_SERVICE_NAME, service.name of OTEL_RESOURCE_ATTRIBUTES, the systemd
- * unit (services only), the module or script a Python, Node or Java launcher runs («uvicorn shop.api:app» → shop.api),
- * the program's file name. */
+ * unit (services only), the module or script a Python, Node, Java, shell, Perl or Ruby launcher runs («uvicorn
+ * shop.api:app» → shop.api), the program's file name (of a shell: the name it was called by, for sh is dash on some). */
 #include "trace/internal.h"
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -85,11 +85,41 @@ static struct slice python_name(const struct slice *words, size_t n)
     return slice_of(NULL, 0);
 }
 
+static bool one_of(struct slice word, const char *const *list)
+{
+    for (; *list; list++)
+        if (slice_eq(word, *list))
+            return true;
+    return false;
+}
+
+/* The script of «sh -e deploy.sh», «perl tool.pl»; a command given as text (-c, -e) has no name. */
+static struct slice script_name(const struct slice *words, size_t n, bool shell)
+{
+    static const char *const endings[] = { ".sh", ".bash", ".pl", ".rb", NULL };
+    static const char *const with_value[] = { "-o", "+o", "-O", "+O", "--rcfile", "--init-file", "-I", NULL };
+    for (size_t i = 1; i < n && words[i].n; i++) {
+        struct slice w = words[i];
+        if (w.p[0] != '-' && w.p[0] != '+')
+            return file_stem(w, endings);
+        bool options = w.n > 1 && w.p[1] != '-';
+        if (slice_eq(w, "-s") || (options && slice_find(w, shell ? 'c' : 'e') > 0))
+            break;
+        i += one_of(w, with_value);
+    }
+    struct slice called = n && words[0].n ? file_stem(words[0], NULL) : slice_of(NULL, 0);
+    return called.n && called.p[0] == '-' ? slice_from(called, 1) : called;
+}
+
 static struct slice launcher_name(struct slice exe, const struct slice *words, size_t n)
 {
     static const char *const js[] = { ".mjs", ".cjs", ".js", ".ts", NULL }, *const jar[] = { ".jar", NULL };
+    static const char *const shells[] = { "sh", "dash", "bash", "ash", "ksh", "zsh", NULL };
     struct slice name = { 0 };
-    if (slice_starts(exe, "python") || slice_starts(exe, "pypy"))
+    bool shell = one_of(exe, shells);
+    if (shell || slice_eq(exe, "perl") || slice_eq(exe, "ruby"))
+        name = script_name(words, n, shell);
+    else if (slice_starts(exe, "python") || slice_starts(exe, "pypy"))
         name = python_name(words, n);
     else if (slice_eq(exe, "node") && n > 1 && words[1].n && words[1].p[0] != '-')
         name = file_stem(words[1], js);
