@@ -41,10 +41,10 @@ static struct event ev(enum event_type type, u32 tgid, u32 tid, u64 unit)
 
 static void feed(struct event e) { tracer_event(t, &e); }
 
-static void spawn(u32 pid, bool python, const char *seen)
+static void spawn_as(u32 pid, const char *seen, const char *runtime, const char *more)
 {
     static char info[128];
-    int n = snprintf(info, sizeof(info), "exe=/bin/x%cseen=%s%c%s", 0, seen, 0, python ? "python=3.11" : "k=v");
+    int n = snprintf(info, sizeof(info), "exe=/bin/x%cseen=%s%c%s%c%s", 0, seen, 0, runtime, 0, more);
     struct event e = ev(EVENT_PROCINFO, pid, pid, 0);
     e.procinfo.text = slice_of(info, (size_t)n + 1);
     if (!strcmp(seen, "start")) {
@@ -54,6 +54,8 @@ static void spawn(u32 pid, bool python, const char *seen)
     }
     feed(e);
 }
+
+static void spawn(u32 pid, bool python, const char *seen) { spawn_as(pid, seen, python ? "python=3.11" : "k=v", "k=v"); }
 
 static void edge(u32 tid, u64 parent, u64 child)
 {
@@ -329,6 +331,101 @@ static void traceparents(void **state)
     assert_string_equal(out, cases[0].text);
 }
 
+static void thread_made(u32 by, u32 tid)
+{
+    struct event f = ev(EVENT_FORK, PID, by, 0);
+    f.fork.child_tgid = PID;
+    f.fork.child_tid = tid;
+    f.fork.thread = true;
+    feed(f);
+}
+
+/* threading.Thread in a handler is the handler's work; a native thread too. */
+static void a_new_thread_inherits(void **state)
+{
+    static const char *const runtimes[] = { "k=v", "python=3.11" };
+    for (size_t i = 0; i < ARRAY_LEN(runtimes); i++) {
+        spawn_as(PID, "start", runtimes[i], "handover=1");
+        struct call *a = call_begin(true, 1, 101, 0, NULL);
+        struct span_context ia = ID(a);
+        thread_made(101, 120);
+        has_parent(call_end(call_begin(false, 9, 120, 0, NULL), 120), &ia, JOIN_EDGE);
+        thread_made(120, 121);
+        has_parent(call_end(call_begin(false, 9, 121, 0, NULL), 121), &ia, JOIN_EDGE);
+        call_end(a, 101);
+        assert_int_equal(call_end(call_begin(false, 9, 121, 0, NULL), 121)->join, JOIN_PROCESS); /* the request is over */
+    }
+}
+
+/* Without probes on the queue a pool's thread would keep the label of the request that made it, whatever it works on. */
+static void a_new_thread_of_an_unprobed_python(void **state)
+{
+    char text[32];
+    spawn(PID, true, "start");
+    struct call *a = call_begin(true, 1, 101, 0, NULL);
+    struct span_context ia = ID(a);
+    thread_made(101, 120);
+    has_none(call_end(call_begin(false, 9, 120, 0, NULL), 120));
+    struct event late = ev(EVENT_FORK, PID, 101, 0); /* made before the probes sat, read from the ring after */
+    snprintf(text, sizeof(text), "handover=%llu", (unsigned long long)now + 1);
+    spawn_as(PID, "attach", "python=3.11", text);
+    late.fork.child_tgid = PID;
+    late.fork.child_tid = 121;
+    late.fork.thread = true;
+    feed(late);
+    has_none(call_end(call_begin(false, 9, 121, 0, NULL), 121));
+    thread_made(101, 122);
+    has_parent(call_end(call_begin(false, 9, 122, 0, NULL), 122), &ia, JOIN_EDGE);
+    spawn(PID, true, "start"); /* another program: nothing is known of its queue */
+    thread_made(101, 123);
+    has_none(call_end(call_begin(false, 9, 123, 0, NULL), 123));
+    call_end(a, 101);
+}
+
+/* Goroutines move between threads: what a thread read or made says nothing of what runs on it now. */
+static void threads_of_go(void **state)
+{
+    spawn_as(PID, "start", "go=1", "k=v");
+    struct call *a = call_begin(true, 1, 101, 0, NULL);
+    has_none(call_end(call_begin(false, 9, 101, 0, NULL), 101));
+    thread_made(101, 120);
+    struct span *other = call_end(call_begin(false, 9, 120, 0, NULL), 120);
+    has_none(other);
+    call_end(a, 120);
+    has_none(other);
+    struct call *idle = call_begin(false, 9, 101, 0, NULL); /* nobody is served: it is the process's own */
+    assert_int_equal(((struct activity *)idle->handle)->span->join, JOIN_PROCESS);
+    call_end(idle, 101);
+}
+
+/* An event loop: one request open does not mean that it is the one that runs. A call under way does hold the thread. */
+static void event_loop_of_node(void **state)
+{
+    spawn_as(PID, "start", "node=1", "k=v");
+    u64 before = ledger_get(parents_ambiguous);
+    struct call *a = call_begin(true, 1, 101, 0, NULL);
+    has_none(call_end(call_begin(false, 9, 101, 0, NULL), 101));
+    assert_int_equal(ledger_get(parents_ambiguous), before + 1);
+    struct activity *inside = activity_begin(t, &(struct activity_start){ .time = ++now, .tgid = PID, .tid = 101, .kind = SPAN_INTERNAL,
+                                                                         .scope = "rule", .name = slice_str("add"), .push = true });
+    struct span_context ii = inside->span->id;
+    has_parent(call_end(call_begin(false, 9, 101, 0, NULL), 101), &ii, JOIN_UNIT);
+    activity_end(t, inside, ++now);
+    call_end(a, 101);
+}
+
+/* A servlet's thread reads its request itself; a thread it makes may belong to a pool. */
+static void threads_of_java(void **state)
+{
+    spawn_as(PID, "start", "java=1", "k=v");
+    struct call *a = call_begin(true, 1, 101, 0, NULL);
+    struct span_context ia = ID(a);
+    has_parent(call_end(call_begin(false, 9, 101, 0, NULL), 101), &ia, JOIN_UNIT);
+    thread_made(101, 120);
+    has_none(call_end(call_begin(false, 9, 120, 0, NULL), 120));
+    call_end(a, 101);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -337,6 +434,7 @@ int main(void)
         T(same_thread), T(two_requests_on_a_thread), T(asyncio_context), T(uvloop_reads_in_the_base_context),
         T(executor_hand_over), T(pool_closure_by_answer), T(closure_needs_order), T(processes), T(subprocess_of_a_request),
         T(context_on_the_wire), T(attached_late), T(traceparents),
+        T(a_new_thread_inherits), T(a_new_thread_of_an_unprobed_python), T(threads_of_go), T(event_loop_of_node), T(threads_of_java),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -290,6 +290,7 @@ int agent_open(const struct agent_options *o, struct agent **ret, enum agent_fai
 /* --- living --- */
 
 int agent_target(struct agent *a, pid_t tgid) { return probes_target(a->probes, tgid, true); }
+void agent_previsit(struct agent *a, const char *word) { probes_previsit(a->probes, word); }
 int agent_untarget(struct agent *a, pid_t tgid) { return probes_untarget(a->probes, tgid); }
 
 int agent_turn(struct agent *a, int timeout_ms)

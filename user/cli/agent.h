@@ -46,6 +46,8 @@ struct agent;
 int agent_open(const struct agent_options *o, struct agent **ret, enum agent_failure *ret_about, char *err, size_t err_size);
 /* tgid becomes a target with its children. -ESRCH when it is gone. */
 int agent_target(struct agent *a, pid_t tgid);
+/* Before the command `word` is started: probes sit in what it will map. */
+void agent_previsit(struct agent *a, const char *word);
 int agent_untarget(struct agent *a, pid_t tgid);
 /* One turn: everything that waits, a tick when one is due. Sleeps at most timeout_ms, signals wake it. Records handled, or
  * -errno of the reader (-EINTR is 0). */

@@ -117,6 +117,8 @@ static int run_traced(struct options *o, struct child *c)
             complain("run: cannot make the command a target: %s", errno_name(err));
             agent_close(a, NULL);
             code = EXIT_RUNTIME;
+        } else {
+            agent_previsit(a, o->rest[0]);
         }
     }
     child_release(c, !code);

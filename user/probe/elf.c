@@ -340,6 +340,14 @@ const char *elf_soname(const struct elf_image *image)
     return elf_string_in(image->dynsym.strings, offset);
 }
 
+const char *elf_runpath(const struct elf_image *image)
+{
+    u64 offset;
+    if(!elf_dynamic_tag(image, DT_RUNPATH, &offset) && !elf_dynamic_tag(image, DT_RPATH, &offset))
+        return NULL;
+    return elf_string_in(image->dynsym.strings, offset);
+}
+
 const char *elf_needed(const struct elf_image *image, unsigned i)
 {
     Elf64_Dyn d;

@@ -40,6 +40,7 @@ bool elf_has_interpreter(const struct elf_image *image); /* PT_INTERP: a program
 u64 elf_load_vaddr(const struct elf_image *image);      /* lowest PT_LOAD vaddr, page-aligned down */
 struct slice elf_build_id(const struct elf_image *image); /* empty when there is none */
 const char *elf_soname(const struct elf_image *image);  /* DT_SONAME or NULL */
+const char *elf_runpath(const struct elf_image *image); /* DT_RUNPATH, else DT_RPATH, or NULL; $ORIGIN not expanded */
 /* The i-th DT_NEEDED, NULL past the end. */
 const char *elf_needed(const struct elf_image *image, unsigned i);
 

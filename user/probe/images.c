@@ -24,7 +24,7 @@ int images_open(struct probes *p)
 }
 
 /* Attaches one program and says what came of it: a place that cannot be probed is worth a line, not a failure. */
-static void attach_at(struct probes *p, enum object o, const char *program, const char *path, const struct place *at, bool is_return,
+static int attach_at(struct probes *p, enum object o, const char *program, const char *path, const struct place *at, bool is_return,
                       const char *function)
 {
     struct link_spec s = { .path = path, .offset = at->file_offset, .is_return = is_return };
@@ -33,6 +33,7 @@ static void attach_at(struct probes *p, enum object o, const char *program, cons
         log_warn("probe", "cannot probe %s in %s: %s (goes on without it)", function, path, errno_name(err));
     else
         log_debug("probe", "%s on %s+%u in %s (%s)", program, function, at->delta, path, at->why ? at->why : "");
+    return err;
 }
 
 static u32 place_features(void) { return feature_has(FEATURE_OPTIMISED_NOP) ? PLACE_NEW_NOPS : 0; }
@@ -71,16 +72,23 @@ static const char *runtime_entry(const struct py_site *s)
     }
 }
 
-static void attach_runtime(struct probes *p, const struct py_plan *plan, const char *path)
+/* True: it holds the queue, and what goes in and comes out of it is seen. */
+static bool attach_runtime(struct probes *p, const struct py_plan *plan, const char *path)
 {
+    bool puts = false, gets = false, failed = false;
     for (u32 i = 0; i < plan->count; i++) {
         const struct py_site *s = &plan->sites[i];
         const char *entry = s->wants_entry ? runtime_entry(s) : NULL;
+        int err = 0;
         if (s->wants_return && s->role != PY_GREENLET_SWITCH)
-            attach_at(p, OBJ_RUNTIME, s->role == PY_QUEUE_GET ? "py_get_done" : "py_copy_context", path, &s->place, true, s->function);
+            err = attach_at(p, OBJ_RUNTIME, s->role == PY_QUEUE_GET ? "py_get_done" : "py_copy_context", path, &s->place, true, s->function);
         if (entry)
-            attach_at(p, OBJ_RUNTIME, entry, path, &s->place, false, s->function);
+            err = attach_at(p, OBJ_RUNTIME, entry, path, &s->place, false, s->function) ?: err;
+        puts |= s->role == PY_QUEUE_PUT;
+        gets |= s->role == PY_QUEUE_GET;
+        failed |= err && (s->role == PY_QUEUE_PUT || s->role == PY_QUEUE_GET);
     }
+    return puts && gets && !failed;
 }
 
 static void attach_python(struct probes *p, const struct elf_image *elf, const char *path, struct image *image)
@@ -92,31 +100,59 @@ static void attach_python(struct probes *p, const struct elf_image *elf, const c
     if (!image->py)
         return;
     *image->py = plan;
-    attach_runtime(p, &plan, path);
+    if (attach_runtime(p, &plan, path))
+        image->handover = clock_boot_ns();
     if (plan.runtime && !plan.units_ok)
         log_warn("probe", "%s: asyncio contexts are not readable: %s (threads are the units)", path, plan.why_not ? plan.why_not : "unknown version");
 }
 
-static void visit_glob(struct probes *p, const char *pattern)
+static int image_key(const char *path, struct image_key *ret);
+static void image_look(struct probes *p, struct image *image, const char *path, const char *seen_as);
+
+/* The file's entry, looked at. NULL with *ret_err when it can't be read or remembered. */
+static struct image *image_of(struct probes *p, const char *path, const char *seen_as, int *ret_err)
+{
+    struct image_key key;
+    int err = image_key(path, &key);
+    struct image *image = err ? NULL : table_put(p->images, &key, NULL);
+    if (image && !image->looked)
+        image_look(p, image, path, seen_as);
+    if (!image)
+        *ret_err = err ? err : -ENOMEM;
+    return image;
+}
+
+/* When the queue of the last of them was probed; 0: none was. */
+static u64 visit_glob(struct probes *p, const char *pattern)
 {
     glob_t found = { 0 };
+    u64 handover = 0;
     if (glob(pattern, 0, NULL, &found))
-        return;
-    for (size_t i = 0; i < found.gl_pathc && i < 4; i++)
-        image_visit_path(p, found.gl_pathv[i]);
+        return 0;
+    for (size_t i = 0; i < found.gl_pathc && i < 4; i++) {
+        int err;
+        const struct image *image = image_of(p, found.gl_pathv[i], found.gl_pathv[i], &err);
+        handover = image ? max_u64(handover, image->handover) : handover;
+    }
     globfree(&found);
+    return handover;
 }
 
 /* A Python loads these some milliseconds after it starts and uses them at once: their probes must sit before. `root` is the
  * prefix of the process's files, `at` the runtime's own path. */
-static void visit_stdlib(struct probes *p, const struct py_plan *py, const char *root, const char *at)
+static void visit_stdlib(struct probes *p, struct image *image, const char *root, const char *at)
 {
+    const struct py_plan *py = image->py;
+    if (!py || !py->runtime || p->options.no_runtime || image->stdlib)
+        return;
+    image->stdlib = true;
     static const char *const places[] = { "%s%.*s/../lib/python%d.%d/lib-dynload/_queue.*.so", "%s%.*s/python%d.%d/lib-dynload/_queue.*.so" };
     const char *slash = strrchr(at, '/');
     char pattern[4400];
     for (size_t i = 0; slash && i < ARRAY_LEN(places); i++) {
         snprintf(pattern, sizeof(pattern), places[i], root, (int)(slash - at), at, py->major, py->minor);
-        visit_glob(p, pattern);
+        u64 probed = visit_glob(p, pattern);
+        image->handover = image->handover ? image->handover : probed;
     }
     snprintf(pattern, sizeof(pattern), "%s/usr/lib/*/libssl.so.[0-9]*", root);
     visit_glob(p, pattern);
@@ -143,12 +179,24 @@ static int image_key(const char *path, struct image_key *ret)
     return 0;
 }
 
+static void look_kind(struct image *image, const struct elf_image *elf)
+{
+    struct elf_section s;
+    struct elf_symbol symbol;
+    const char *soname = elf_soname(elf);
+    bool program = !elf_is_shared(elf) || elf_has_interpreter(elf);
+    image->go = program && (elf_section(elf, ".go.buildinfo", &s) || elf_section(elf, ".gopclntab", &s));
+    image->java = soname && !strcmp(soname, "libjvm.so");
+    image->node = !elf_symbol(elf, "napi_module_register", &symbol);
+}
+
 static void image_look(struct probes *p, struct image *image, const char *path, const char *seen_as)
 {
     cleanup(elf_closep) struct elf_image *elf = NULL;
     image->looked = true;
     if (elf_open(path, &elf))
         return;
+    look_kind(image, elf);
     attach_linker(p, elf, path);
     attach_tls(p, elf, path);
     attach_python(p, elf, path, image);
@@ -157,28 +205,26 @@ static void image_look(struct probes *p, struct image *image, const char *path, 
 
 const struct image *image_visit(struct probes *p, pid_t pid, const struct map_module *m)
 {
-    char path[4200];
-    struct image_key key;
-    if (maps_module_path(pid, m, path, sizeof(path)) || image_key(path, &key))
-        return NULL;
-    struct image *image = table_put(p->images, &key, NULL);
-    bool first = image && !image->looked;
-    if (first)
-        image_look(p, image, path, m->path);
-    if (first && image->py && image->py->runtime && !p->options.no_runtime) {
-        char root[32];
-        snprintf(root, sizeof(root), "/proc/%d/root", (int)pid);
-        visit_stdlib(p, image->py, root, m->path);
-    }
+    char path[4200], root[32];
+    int err;
+    struct image *image = maps_module_path(pid, m, path, sizeof(path)) ? NULL : image_of(p, path, m->path, &err);
+    snprintf(root, sizeof(root), "/proc/%d/root", (int)pid);
+    if (image)
+        visit_stdlib(p, image, root, m->path);
     return image;
 }
 
 int image_visit_path(struct probes *p, const char *path)
 {
-    struct image_key key;
-    int err = image_key(path, &key);
-    struct image *image = err ? NULL : table_put(p->images, &key, NULL);
-    if (image && !image->looked)
-        image_look(p, image, path, path);
-    return image ? 0 : err ? err : -ENOMEM;
+    int err = 0;
+    return image_of(p, path, path, &err) ? 0 : err;
+}
+
+struct image *image_visit_ahead(struct probes *p, const char *path)
+{
+    int err;
+    struct image *image = image_of(p, path, path, &err);
+    if (image)
+        visit_stdlib(p, image, "", path);
+    return image;
 }

@@ -112,30 +112,46 @@ struct map_module;
 struct py_plan;
 struct image {
     bool looked;
-    struct py_plan *py; /* owned; NULL when it is no part of a Python */
+    bool stdlib;         /* a Python's: the modules beside it were looked at */
+    bool ahead;          /* what it needs was looked at */
+    bool go, node, java; /* a program or runtime of that kind */
+    u64 handover;        /* boot ns since when the queue that this Python uses is probed; 0: it is not */
+    struct py_plan *py;  /* owned; NULL when it is no part of a Python */
 };
 int images_open(struct probes *p);
 /* Attaches to a file of a process if that was not done before. NULL when it cannot be opened or remembered. */
 const struct image *image_visit(struct probes *p, pid_t pid, const struct map_module *m);
 int image_visit_path(struct probes *p, const char *path);
+/* The same for a file of this file system, with what a Python has beside it. Lives until images are evicted. */
+struct image *image_visit_ahead(struct probes *p, const char *path);
+
+/* previsit.c: what a program will map, just after its exec, when it sees the files that we see. */
+void previsit_exec(struct probes *p, u32 tgid, struct slice filename);
 
 /* sites.c: the places of the user's rules in one image. */
 struct elf_image;
 void sites_attach(struct probes *p, const struct elf_image *image, const char *seen_path, const char *open_path);
 
 /* targets.c */
+struct proc_runtime { /* what PROCINFO tells of what runs in it */
+    u8 major, minor;     /* of Python, 0.0 none */
+    bool go, node, java;
+    u8 pad[3];
+    u64 handover;        /* boot ns since when its Python's queue is probed, 0 not */
+};
 struct proc {
     u32 tgid;
     bool informed;  /* its PROCINFO went out */
     bool started;   /* seen from its first instruction */
     bool unit_wait; /* waits for its runtime to be initialised */
     u8 tries;
+    struct proc_runtime runtime;
     u64 unit_key_address; /* of the thread-specific key in the process */
     struct target unit;   /* what to write once the key is known */
 };
 int targets_open(struct probes *p);
 struct proc *targets_proc(struct probes *p, u32 tgid);
-void targets_scan(struct probes *p, u32 tgid);
+bool targets_scan(struct probes *p, u32 tgid); /* true: more is known of its runtime than before */
 void targets_renew(struct probes *p, u32 tgid);
 void targets_forget(struct probes *p, u32 tgid);
 void targets_retry(struct probes *p); /* runtimes that were not ready */
@@ -145,6 +161,6 @@ enum { PROCINFO_MAX = 16384 };
 struct exec_facts {
     struct slice filename, args;
 };
-size_t procinfo_make(u32 tgid, u64 time, bool started, const struct exec_facts *exec, u8 *out);
+size_t procinfo_make(const struct proc *proc, u64 time, const struct exec_facts *exec, u8 *out);
 
 #endif

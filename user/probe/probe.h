@@ -28,6 +28,10 @@ struct probes *probes_close(struct probes *p); /* detaches everything; returns N
 int probes_target(struct probes *p, pid_t tgid, bool follow);
 int probes_untarget(struct probes *p, pid_t tgid);
 
+/* Attaches to what the command `word` (found on PATH) will map, before it is started: its interpreter, its libraries, a Python's
+ * modules. At most 50 ms; what can't be known is attached when it is mapped. After probes_rules(). */
+void probes_previsit(struct probes *p, const char *word);
+
 /* Attaches the sites of the user's rules in every place they match; called once, before targets. err as above. */
 int probes_rules(struct probes *p, const struct rules *rules, char *err, size_t err_size);
 

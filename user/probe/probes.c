@@ -80,8 +80,24 @@ static void introduce(struct probes *p, struct proc *proc, const struct rec_hdr 
         proc->started = true;
     }
     proc->informed = true;
-    size_t n = procinfo_make(h->tgid, h->time, proc->started, is_exec ? &facts : NULL, out);
+    size_t n = procinfo_make(proc, h->time, is_exec ? &facts : NULL, out);
     p->take(p->take_arg, out, n);
+}
+
+/* An exec's file name; empty when there is none. */
+static struct slice exec_filename(const struct rec_hdr *h)
+{
+    const struct rec_exec *x = (const void *)h;
+    bool whole = h->len >= sizeof(*x) && h->len >= sizeof(*x) + x->filename_len;
+    return whole && x->filename_len ? slice_of((const u8 *)(x + 1), x->filename_len - 1u) : slice_of(NULL, 0);
+}
+
+/* Looks at what is mapped; tells again when that says more of the runtime than was told. */
+static void scan(struct probes *p, const struct rec_hdr *h)
+{
+    struct proc *proc = targets_scan(p, h->tgid) ? targets_proc(p, h->tgid) : NULL;
+    if (proc && proc->informed)
+        introduce(p, proc, h);
 }
 
 static void after_record(struct probes *p, const struct rec_hdr *h)
@@ -92,16 +108,18 @@ static void after_record(struct probes *p, const struct rec_hdr *h)
         struct proc *child = f->child_tgid == f->child_tid ? targets_proc(p, f->child_tgid) : NULL;
         if (child) {
             targets_renew(p, f->child_tgid); /* the id may have been someone else's */
-            *child = (struct proc){ .tgid = f->child_tgid, .started = true };
+            const struct proc *maker = targets_proc(p, h->tgid);
+            struct proc_runtime same = maker ? maker->runtime : (struct proc_runtime){ 0 };
+            *child = (struct proc){ .tgid = f->child_tgid, .started = true, .runtime = same };
         }
         break;
     }
     case REC_EXEC:
-        targets_renew(p, h->tgid);
-        targets_scan(p, h->tgid);
+        previsit_exec(p, h->tgid, exec_filename(h));
+        scan(p, h);
         break;
     case REC_MAPPED:
-        targets_scan(p, h->tgid);
+        scan(p, h);
         break;
     case REC_EXIT:
         if (!(h->flags & REC_F_THREAD))
@@ -117,6 +135,8 @@ static void on_record(void *arg, const void *record, size_t len)
     if (len < sizeof(*h))
         return;
     struct proc *proc = targets_proc(p, h->tgid);
+    if (proc && h->type == REC_EXEC)
+        targets_renew(p, h->tgid);
     if (proc && (!proc->informed || h->type == REC_EXEC))
         introduce(p, proc, h);
     p->take(p->take_arg, record, len);

@@ -178,29 +178,42 @@ static void add_uid(struct text *t, u32 tgid)
         text_add(t, "nspid", slice_trim(slice_of(line + 7, strcspn(line + 7, "\n"))));
 }
 
-/* "3.11" when a module path names a Python library (…/python3.11/…, libpython3.11.so) or the executable does. */
-static void add_python(struct text *t, const char *exe)
+/* "3.11": what the mapped Python says, else the executable's name. */
+static void add_python(struct text *t, const struct proc_runtime *r, const char *exe)
 {
     const char *base = strrchr(exe, '/');
-    unsigned major, minor;
+    unsigned major = r->major, minor = r->minor;
     char version[16];
-    if (base && sscanf(base, "/python%u.%u", &major, &minor) == 2) {
-        snprintf(version, sizeof(version), "%u.%u", major, minor);
-        text_add(t, "python", slice_str(version));
-    }
+    if (!major && (!base || sscanf(base, "/python%u.%u", &major, &minor) != 2))
+        return;
+    snprintf(version, sizeof(version), "%u.%u", major, minor);
+    text_add(t, "python", slice_str(version));
 }
 
-size_t procinfo_make(u32 tgid, u64 time, bool started, const struct exec_facts *exec, u8 *out)
+static void add_runtime(struct text *t, const struct proc_runtime *r, const char *exe)
 {
+    add_python(t, r, exe);
+    if (r->handover)
+        text_u64(t, "handover", r->handover);
+    if (r->go)
+        text_u64(t, "go", 1);
+    if (r->node)
+        text_u64(t, "node", 1);
+    if (r->java)
+        text_u64(t, "java", 1);
+}
+
+size_t procinfo_make(const struct proc *proc, u64 time, const struct exec_facts *exec, u8 *out)
+{
+    u32 tgid = proc->tgid;
     struct rec_hdr h = { .type = REC_PROCINFO, .time = time, .tgid = tgid, .tid = tgid };
     struct text t = { .p = out + sizeof(h), .max = PROCINFO_MAX - sizeof(h) };
     char link[4096];
-    if (proc_link(tgid, "exe", link, sizeof(link))) {
+    if (proc_link(tgid, "exe", link, sizeof(link)))
         text_add(&t, "exe", slice_str(link));
-        add_python(&t, link);
-    } else if (exec && exec->filename.n) {
+    else if (exec && exec->filename.n)
         text_add(&t, "exe", exec->filename);
-    }
+    add_runtime(&t, &proc->runtime, link);
     if (proc_link(tgid, "cwd", link, sizeof(link)))
         text_add(&t, "cwd", slice_str(link));
     cleanup(freep) char *args = NULL;
@@ -213,7 +226,7 @@ size_t procinfo_make(u32 tgid, u64 time, bool started, const struct exec_facts *
     add_uid(&t, tgid);
     add_cgroup(&t, tgid);
     add_environment(&t, tgid);
-    text_add(&t, "seen", slice_str(started ? "start" : "attach"));
+    text_add(&t, "seen", slice_str(proc->started ? "start" : "attach"));
     h.len = (u32)(sizeof(h) + t.n);
     memcpy(out, &h, sizeof(h));
     return h.len;

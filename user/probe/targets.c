@@ -80,9 +80,24 @@ static bool plan_has(const struct py_plan *py, enum py_role role)
     return false;
 }
 
+static void runtime_add(struct proc_runtime *r, const struct image *image)
+{
+    r->go |= image->go;
+    r->node |= image->node;
+    r->java |= image->java;
+    if (!r->handover)
+        r->handover = image->handover;
+    if (image->py && image->py->runtime && image->py->minor) {
+        r->major = (u8)image->py->major;
+        r->minor = (u8)image->py->minor;
+    }
+}
+
 static void module_visit(struct probes *p, struct proc *proc, const struct map_module *m, bool *switched)
 {
     const struct image *image = image_visit(p, (pid_t)proc->tgid, m);
+    if (image)
+        runtime_add(&proc->runtime, image);
     if (!image || !image->py)
         return;
     if (plan_has(image->py, PY_GREENLET_SWITCH))
@@ -95,15 +110,21 @@ static void module_visit(struct probes *p, struct proc *proc, const struct map_m
         unit_of_python(p, proc, image->py, runtime);
 }
 
+static void unit_forget(struct probes *p, struct proc *proc)
+{
+    p->pending -= proc->unit_wait;
+    proc->unit_wait = false;
+    proc->unit = (struct target){ 0 };
+}
+
 /* Another image in the same process: what was known of its runtime is gone (the kernel side has dropped it too). */
 void targets_renew(struct probes *p, u32 tgid)
 {
     struct proc *proc = targets_proc(p, tgid);
     if (!proc)
         return;
-    p->pending -= proc->unit_wait;
-    proc->unit_wait = false;
-    proc->unit = (struct target){ 0 };
+    unit_forget(p, proc);
+    proc->runtime = (struct proc_runtime){ 0 };
 }
 
 void targets_forget(struct probes *p, u32 tgid)
@@ -115,23 +136,25 @@ void targets_forget(struct probes *p, u32 tgid)
     }
 }
 
-void targets_scan(struct probes *p, u32 tgid)
+bool targets_scan(struct probes *p, u32 tgid)
 {
     struct maps maps = { 0 };
     struct proc *proc = targets_proc(p, tgid);
     bool switched = false;
     if (!proc || (p->options.no_tls && p->options.no_runtime && !p->rules) || maps_read((int)tgid, &maps))
-        return;
+        return false;
+    struct proc_runtime before = proc->runtime;
     for (u32 i = 0; i < maps.count; i++) {
         if (maps.modules[i].exec)
             module_visit(p, proc, &maps.modules[i], &switched);
     }
     maps_done(&maps);
     if (switched && proc->unit.unit_kind != UNIT_SWITCHED) {
-        targets_renew(p, tgid);
+        unit_forget(p, proc);
         proc->unit = (struct target){ .unit_kind = UNIT_SWITCHED };
         target_unit_set(p, tgid, &proc->unit);
     }
+    return memcmp(&before, &proc->runtime, sizeof(before));
 }
 
 static bool retry_one(void *arg, const void *key, void *value)

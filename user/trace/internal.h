@@ -56,7 +56,9 @@ struct process {
     u32 execs;
     const void *exec_rule;      /* of tracer_options.exec, or NULL */
     bool from_start;            /* every unit of its image was made under our eyes */
+    u64 handover;               /* boot ns from which on its Python's queue is probed, 0 not: from then on a new thread's label is true */
     bool python, go;            /* runtimes in which a native thread is no unit of work */
+    bool node, java;            /* an event loop; pools whose queues we don't see */
     bool oom;
     bool exited;
     char comm[16];

@@ -64,11 +64,26 @@ static struct activity *label_of(const struct unit *u, enum join *ret_join, bool
     return weak_get(u->inherited);
 }
 
+/* What a native thread carries says nothing where goroutines move between threads, and of an event loop's requests it does not say
+ * which one runs: there only a call that has not returned (a rule's activity) still holds the thread. */
+static struct activity *thread_label(const struct process *p, const struct unit *u, enum join *ret_join, bool *ret_two)
+{
+    if (p && p->go)
+        return NULL;
+    if (p && p->node && u->top && slot_of(u->top)->of == OF_SERVER) {
+        *ret_two = true;
+        return NULL;
+    }
+    return label_of(u, ret_join, ret_two);
+}
+
 static struct activity *label_find(struct tracer *t, u32 tgid, u32 tid, u64 unit, enum join *ret_join, bool *ret_two)
 {
     struct unit_key key = unit_resolve(t, tgid, tid, unit);
     struct unit *u = table_get(t->units, &key);
-    return u ? label_of(u, ret_join, ret_two) : NULL;
+    if (!u || key.of)
+        return u ? label_of(u, ret_join, ret_two) : NULL;
+    return thread_label(table_peek(t->processes, &tgid), u, ret_join, ret_two);
 }
 
 struct activity *unit_label(struct tracer *t, u32 tgid, u32 tid, u64 unit, enum join *ret_join)
@@ -102,7 +117,7 @@ static struct activity *process_label(struct tracer *t, u32 tgid, bool *ret_serv
 static bool answers_later(struct tracer *t, u32 tgid, u32 tid)
 {
     struct process *p = table_peek(t->processes, &tgid);
-    if (!p || p->python || p->go || !p->requests)
+    if (!p || p->python || p->go || p->node || p->java || !p->requests)
         return false;
     struct unit_key key = key_thread(tgid, tid);
     struct unit *u = table_peek(t->units, &key);
@@ -268,6 +283,18 @@ static void on_take(struct tracer *t, const struct event *e)
         table_del(t->handovers, &key);
 }
 
+/* A pool's thread outlives the request in which it was made; its label ends when it takes from the queue. Where those takes
+ * aren't seen (yet), a new thread has no label. */
+static bool thread_inherits(struct tracer *t, const struct event *e)
+{
+    struct process *p = e->fork.thread ? table_peek(t->processes, &e->tgid) : NULL;
+    if (!p)
+        return true;
+    if (p->go || p->node || p->java)
+        return false;
+    return !p->python || (p->handover && e->time >= p->handover);
+}
+
 static void on_fork(struct tracer *t, const struct event *e)
 {
     enum join join;
@@ -276,7 +303,7 @@ static void on_fork(struct tracer *t, const struct event *e)
     if (!child)
         return;
     memset(child, 0, sizeof(*child));
-    child->inherited = weak_to(label);
+    child->inherited = thread_inherits(t, e) ? weak_to(label) : (struct weak){ 0 };
 }
 
 void units_event(struct tracer *t, const struct event *e)
