@@ -70,6 +70,19 @@ demo: ## a small order service, traced: the live tree in under a minute
 	@$(MAKE) --no-print-directory all
 	@demo/run.sh
 
+# No -Werror: with sanitizers gcc warns of null pointers and unset variables that are none.
+san: ## unit tests and golden replays under ASan and UBSan
+	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 WFTRACE=$(abspath $(B))/san/wftrace \
+	    $(MAKE) B=$(B)/san SAN="-fsanitize=address,undefined -fno-omit-frame-pointer -Wno-error" all unit check-replay
+t# No -Werror: with sanitizers gcc warns of null pointers and unset variables that are none.
+san: ## unit tests under the thread sanitizer
+	$(MAKE) B=$(B)/tsan SAN="-fsanitize=thread -Wno-error" unit
+golden: ## write the golden files anew (then read the diff)
+	$(MAKE) $(B)/tests/unit/test_wire && WF_GOLDEN=write $(B)/tests/unit/test_wire
+	$(MAKE) check-replay UPDATE=1
+fmt: ## clang-format over all C
+	clang-format -i $(shell git ls-files '*.c' '*.h')
+
 clean: ## remove build/
 	rm -rf $(B)
 
@@ -79,7 +92,7 @@ help: ## this list
 -include scripts/*.mk tests/*/*.mk
 # What `check` runs, built beforehand by the account that called it. Unit tests after the objects: each calls make for its own.
 check-built: all
-	+@$(MAKE) --no-print-directory $(UNIT) $(B)/tests/bpf/dump $(FUZZ_WIRE:%=$(B)/fuzz/replay_%)
+	+@$(MAKE) --no-print-directory $(UNIT) $(B)/tests/bpf/dump $(FUZZ_BUILT)
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 .PHONY: all san tsan golden fmt unit check demo clean help
