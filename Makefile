@@ -74,8 +74,7 @@ demo: ## a small order service, traced: the live tree in under a minute
 san: ## unit tests and golden replays under ASan and UBSan
 	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 WFTRACE=$(abspath $(B))/san/wftrace \
 	    $(MAKE) B=$(B)/san SAN="-fsanitize=address,undefined -fno-omit-frame-pointer -Wno-error" all unit check-replay
-t# No -Werror: with sanitizers gcc warns of null pointers and unset variables that are none.
-san: ## unit tests under the thread sanitizer
+tsan: ## unit tests under the thread sanitizer
 	$(MAKE) B=$(B)/tsan SAN="-fsanitize=thread -Wno-error" unit
 golden: ## write the golden files anew (then read the diff)
 	$(MAKE) $(B)/tests/unit/test_wire && WF_GOLDEN=write $(B)/tests/unit/test_wire
