@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 #include <cmocka.h>
 
 #define ABI 7u
@@ -73,6 +74,74 @@ static u64 drain(struct wfcap_reader *r, enum wfcap_status *ret)
     while((*ret = wfcap_next(r, &frame)) == WFCAP_OK)
         n += frame.kind == WFCAP_RECORD;
     return n;
+}
+
+/* A frame as it lies in the file, with a true checksum. */
+static size_t frame_put(u8 *out, u32 kind, const void *p, u32 n)
+{
+    u32 head[3] = { n, kind, (u32)crc32(crc32(0, NULL, 0), p, n) };
+    memcpy(out, head, sizeof(head));
+    memcpy(out + sizeof(head), p, n);
+    return sizeof(head) + n;
+}
+
+static enum wfcap_status site_of(const struct fixture *f, const void *payload, u32 n, struct wfcap_frame *ret)
+{
+    static u8 file[1 << 14];
+    struct wfcap_reader *r = NULL;
+    u32 header_len;
+    memcpy(&header_len, f->bytes + 16, sizeof(header_len));
+    memcpy(file, f->bytes, 24 + header_len);
+    size_t len = 24 + header_len + frame_put(file + 24 + header_len, WFCAP_SITE, payload, n);
+    assert_int_equal(open_bytes(file, len, ABI, &r), 0);
+    enum wfcap_status s = wfcap_next(r, ret);
+    if(s == WFCAP_OK) {
+        assert_true(slice_eq(ret->site.function, "f"));
+        assert_true(slice_eq(ret->site.file, "/x"));
+    }
+    wfcap_close(r);
+    return s;
+}
+
+static void sites(void **state)
+{
+    struct fixture *f = *state;
+    static const u8 whole[] = { 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 'f', 0, '/', 'x', 0 };
+    struct wfcap_frame frame;
+    assert_int_equal(site_of(f, whole, sizeof(whole), &frame), WFCAP_OK);
+    assert_int_equal(frame.kind, WFCAP_SITE);
+    assert_int_equal(frame.site.number, 1);
+    assert_int_equal(frame.site.rule, 2);
+    assert_int_equal(frame.site.role, 3);
+    for(u32 n = 0; n < sizeof(whole); n++)
+        assert_int_equal(site_of(f, whole, n, &frame), WFCAP_CORRUPT);
+    static const u8 more[] = { 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 'f', 0, 0, 'x', 0 };
+    assert_int_equal(site_of(f, more, sizeof(more), &frame), WFCAP_CORRUPT);
+}
+
+static void a_site_of_long_names(void **state)
+{
+    static char name[10000];
+    char path[] = "/tmp/wfcap.XXXXXX";
+    struct wfcap_header h = { 0 };
+    struct wfcap_writer *w = NULL;
+    struct wfcap_reader *r = NULL;
+    struct wfcap_frame frame;
+    char err[200];
+    memset(name, 'n', sizeof(name) - 1);
+    close(mkstemp(path));
+    assert_int_equal(wfcap_create(path, ABI, &h, &w), 0);
+    struct wfcap_site site = { 7, UINT32_MAX, 1, slice_str(name), slice_str("/bin/x") };
+    assert_int_equal(wfcap_write_site(w, &site), 0);
+    assert_int_equal(wfcap_finish(w, NULL), 0);
+    assert_int_equal(wfcap_open(fopen(path, "rb"), ABI, &r, err, sizeof(err)), 0);
+    assert_int_equal(wfcap_next(r, &frame), WFCAP_OK);
+    assert_int_equal(frame.site.rule, UINT32_MAX);
+    assert_int_equal(frame.site.function.n, WFCAP_SITE_TEXT);
+    assert_true(slice_eq(frame.site.file, "/bin/x"));
+    assert_int_equal(wfcap_next(r, &frame), WFCAP_DONE);
+    wfcap_close(r);
+    unlink(path);
 }
 
 static void what_was_written_is_read(void **state)
@@ -224,6 +293,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_was_written_is_read, make, drop),
+        cmocka_unit_test_setup_teardown(sites, make, drop),
+        cmocka_unit_test(a_site_of_long_names),
         cmocka_unit_test_setup_teardown(the_header_gives_its_pairs, make, drop),
         cmocka_unit_test_setup_teardown(every_cut_is_noticed, make, drop),
         cmocka_unit_test_setup_teardown(every_flipped_bit_is_noticed, make, drop),

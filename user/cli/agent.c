@@ -31,6 +31,7 @@ struct agent {
     struct span_sink counted; /* counts on the way to the queues */
     struct verdict_sink verdicts;
     u32 lost_seen;
+    u32 sites_written; /* of the rules' book, in the capture */
     u64 lost, next_tick;
     u64 seed[2];
     s64 wall_minus_boot;
@@ -82,9 +83,21 @@ static void capture_fail(struct agent *a, int err)
         log_error("capture", "writing %s: %s (capture stopped there; tracing goes on)", a->o.capture, errno_name(err));
 }
 
+/* Sites that were attached since the last record: what their hits mean must stand before them. */
+static void capture_sites(struct agent *a)
+{
+    const struct site_row *row;
+    while(a->rules.sites && (row = site_get(a->rules.sites, a->sites_written))) {
+        struct wfcap_site site = { a->sites_written++, row->rule, (u32)row->role, slice_str(row->function), slice_str(row->file) };
+        capture_fail(a, wfcap_write_site(a->capture, &site));
+    }
+}
+
 static void record_take(void *arg, const void *record, size_t len)
 {
     struct agent *a = arg;
+    if(a->capture)
+        capture_sites(a);
     if(a->capture)
         capture_fail(a, wfcap_write_record(a->capture, record, len));
     record_dispatch(a, record, len);
@@ -390,6 +403,18 @@ static void replay_wait(struct agent *a)
     }
 }
 
+/* The book is filled in the order of its numbers, as it was live. */
+static void replay_site(struct agent *a, const struct wfcap_site *s)
+{
+    if(!a->rules.sites || s->number != a->rules.sites->n || s->role > SITE_PANIC_CATCH)
+        return;
+    char function[WFCAP_SITE_TEXT + 1], file[WFCAP_SITE_TEXT + 1];
+    snprintf(function, sizeof(function), "%.*s", (int)s->function.n, (const char *)s->function.p);
+    snprintf(file, sizeof(file), "%.*s", (int)s->file.n, (const char *)s->file.p);
+    struct site_row row = { .rule = s->rule, .role = (enum site_role)s->role, .function = intern(function), .file = intern(file) };
+    (void)site_add(a->rules.sites, &row);
+}
+
 static void replay_frames(struct agent *a)
 {
     struct wfcap_frame frame;
@@ -397,6 +422,8 @@ static void replay_frames(struct agent *a)
     while((status = wfcap_next(a->replay, &frame)) == WFCAP_OK) {
         if(frame.kind == WFCAP_TICK)
             line_tick(a, frame.tick.now_boot, frame.tick.wall_minus_boot);
+        else if(frame.kind == WFCAP_SITE)
+            replay_site(a, &frame.site);
         else
             record_dispatch(a, frame.record.p, frame.record.n);
         replay_wait(a);

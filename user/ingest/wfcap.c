@@ -159,6 +159,29 @@ int wfcap_write_tick(struct wfcap_writer *w, const struct wfcap_tick *tick)
     return put_frame(w, WFCAP_TICK, tick, sizeof(*tick));
 }
 
+/* u32 number, rule, role; function NUL; file NUL */
+enum { SITE_HEAD = 3 * sizeof(u32) };
+
+int wfcap_write_site(struct wfcap_writer *w, const struct wfcap_site *site)
+{
+    u8 out[SITE_HEAD + 2 * (WFCAP_SITE_TEXT + 1)];
+    const struct slice *texts[] = { &site->function, &site->file };
+    size_t n = SITE_HEAD;
+    if(w->err)
+        return 0;
+    memcpy(out, &site->number, sizeof(u32));
+    memcpy(out + 4, &site->rule, sizeof(u32));
+    memcpy(out + 8, &site->role, sizeof(u32));
+    for(size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        struct slice text = slice_head(*texts[i], WFCAP_SITE_TEXT);
+        if(text.n)
+            memcpy(out + n, text.p, text.n);
+        n += text.n;
+        out[n++] = 0;
+    }
+    return put_frame(w, WFCAP_SITE, out, n);
+}
+
 int wfcap_finish(struct wfcap_writer *w, struct wfcap_totals *ret)
 {
     if(!w)
@@ -188,7 +211,7 @@ struct wfcap_reader {
 
 static int head_check(struct wfcap_reader *r, const struct file_head *head, u32 abi, char *err, size_t err_size)
 {
-    if(head->version != WFCAP_VERSION) {
+    if(head->version < 1 || head->version > WFCAP_VERSION) {
         snprintf(err, err_size, "capture format %u, this wftrace reads %u", head->version, WFCAP_VERSION);
         return -EPROTO;
     }
@@ -249,11 +272,28 @@ static enum wfcap_status frame_read(struct wfcap_reader *r, struct frame_head *h
 {
     if(fread(head, 1, sizeof(*head), r->f) != sizeof(*head))
         return WFCAP_TRUNCATED;
-    if(head->len > WFCAP_RECORD_MAX || head->kind < WFCAP_RECORD || head->kind > WFCAP_END)
+    if(head->len > WFCAP_RECORD_MAX || head->kind < WFCAP_RECORD || head->kind > WFCAP_SITE)
         return WFCAP_CORRUPT;
     if(fread(r->frame, 1, head->len, r->f) != head->len)
         return WFCAP_TRUNCATED;
     return crc_of(r->frame, head->len) == head->crc ? WFCAP_OK : WFCAP_CORRUPT;
+}
+
+static bool site_take(struct slice in, struct wfcap_site *ret)
+{
+    struct slice rest = slice_from(in, SITE_HEAD);
+    ptrdiff_t function = slice_find(rest, 0);
+    if(in.n < SITE_HEAD || function < 0)
+        return false;
+    struct slice file = slice_from(rest, (size_t)function + 1);
+    if(!file.n || slice_find(file, 0) != (ptrdiff_t)file.n - 1)
+        return false;
+    memcpy(&ret->number, in.p, sizeof(u32));
+    memcpy(&ret->rule, in.p + 4, sizeof(u32));
+    memcpy(&ret->role, in.p + 8, sizeof(u32));
+    ret->function = slice_head(rest, (size_t)function);
+    ret->file = slice_head(file, file.n - 1);
+    return true;
 }
 
 static enum wfcap_status frame_take(struct wfcap_reader *r, const struct frame_head *head, struct wfcap_frame *ret)
@@ -265,6 +305,9 @@ static enum wfcap_status frame_take(struct wfcap_reader *r, const struct frame_h
             return WFCAP_CORRUPT;
         memcpy(&ret->tick, r->frame, sizeof(ret->tick));
         r->totals.ticks++;
+    } else if(head->kind == WFCAP_SITE) {
+        if(!site_take(slice_of(r->frame, head->len), &ret->site))
+            return WFCAP_CORRUPT;
     } else {
         ret->record = slice_of(r->frame, head->len);
         r->totals.records++;

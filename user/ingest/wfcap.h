@@ -6,23 +6,28 @@
  *     frames   u32 length · u32 kind · u32 CRC-32 of the payload · payload
  *
  * All little-endian. Frames: a record as it came from a ring (bpf/abi.h, opaque here), a tick (the clock that drove
- * time-outs, so that a replay takes the same decisions), and one END frame with the totals. A file without END was cut
- * short; what came before is still good. The reader trusts nothing: lengths have ceilings, buffers have fixed sizes. */
+ * time-outs, so that a replay takes the same decisions), a site (what the hits of one probe mean: it stands before the
+ * first of them; since version 2), and one END frame with the totals. A file without END was cut short; what came before is still good. The reader trusts nothing: lengths have ceilings, buffers have fixed sizes. */
 #ifndef WF_INGEST_WFCAP_H
 #define WF_INGEST_WFCAP_H
 
 #include "base/base.h"
 
-#define WFCAP_VERSION 1
+#define WFCAP_VERSION 2 /* 1 is read too */
 #define WFCAP_HEADER_MAX (1u << 20)
 #define WFCAP_RECORD_MAX (1u << 18)
 
-enum wfcap_kind { WFCAP_RECORD = 1, WFCAP_TICK = 2, WFCAP_END = 3 };
+enum wfcap_kind { WFCAP_RECORD = 1, WFCAP_TICK = 2, WFCAP_END = 3, WFCAP_SITE = 4 };
 
 struct wfcap_tick {
     u64 now_boot;        /* ns */
     s64 wall_minus_boot; /* ns */
 };
+struct wfcap_site {
+    u32 number, rule, role; /* as in config/sites.h, opaque here */
+    struct slice function, file; /* without their NUL; cut to WFCAP_SITE_TEXT */
+};
+#define WFCAP_SITE_TEXT 4096
 struct wfcap_totals {
     u64 records, ticks, bytes; /* bytes: of record payloads */
     u64 oversized;             /* records above WFCAP_RECORD_MAX, left out by the writer */
@@ -50,15 +55,17 @@ int wfcap_create(const char *path, u32 abi, const struct wfcap_header *h, struct
 /* -errno at the first failure (ENOSPC …); afterwards nothing more is written and 0 comes back. */
 int wfcap_write_record(struct wfcap_writer *w, const void *record, size_t len);
 int wfcap_write_tick(struct wfcap_writer *w, const struct wfcap_tick *tick);
+int wfcap_write_site(struct wfcap_writer *w, const struct wfcap_site *site);
 /* Writes END, closes, frees. -errno when the file is not whole. NULL is fine. */
 int wfcap_finish(struct wfcap_writer *w, struct wfcap_totals *ret);
 
 /* --- reading --- */
 struct wfcap_reader;
 struct wfcap_frame {
-    enum wfcap_kind kind; /* RECORD, TICK */
+    enum wfcap_kind kind; /* RECORD, TICK, SITE */
     struct slice record;  /* RECORD: aligned to 8; lives until the next call */
     struct wfcap_tick tick;
+    struct wfcap_site site; /* its text lives until the next call */
 };
 enum wfcap_status {
     WFCAP_OK,
