@@ -116,7 +116,7 @@ def ends(case):
     target, p = _serve(case, "native-pool")
     t = tracer.Tracer(case.dir, pid=p.pid)
     case.defer(procs.stop, t.proc)
-    time.sleep(1.0)
+    t.wait_attached()
     load.run(load.plan(target.endpoints, 50), target.port)
     procs.stop(p)
     assert t.proc.wait(10) == 0, t.said()
@@ -128,10 +128,21 @@ def for_duration(case):
     """--for ends the attachment by itself and the target lives on; a second attachment works as the first"""
     target, p = _serve(case, "native-pool")
     for name in ("one", "two"):
-        t = tracer.Tracer(case.dir, pid=p.pid, opts=["--for", "2s"], name=name)
+        t = tracer.Tracer(case.dir, pid=p.pid, opts=["--for", "4s"], name=name)
         case.defer(procs.stop, t.proc)
-        time.sleep(1.0)
+        t.wait_attached()
         load.run(load.plan(target.endpoints, 30, prefix="rid"), target.port)
         assert t.proc.wait(10) == 0, t.said()
         assert len(t.spans().where("server")) == 30, (name, len(t.spans()), t.said()[-500:])
     assert p.poll() is None
+
+
+@test("attach/idle", limit=30)
+def idle(case):
+    """attach to a process that does nothing says so, instead of a silent 0"""
+    p = procs.start(["sleep", "60"], case.dir / "target.log")
+    case.defer(procs.stop, p)
+    t = tracer.Tracer(case.dir, pid=p.pid, opts=["--for", "1s"])
+    case.defer(procs.stop, t.proc)
+    assert t.proc.wait(15) == 0, t.said()
+    assert "attached to 1 process" in t.said() and "nothing was seen" in t.said(), t.said()

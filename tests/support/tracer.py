@@ -26,6 +26,10 @@ class Tracer:
         procs.wait_for("the traced command", lambda: procs.children(self.proc.pid), within, self.proc, self.log)
         return procs.children(self.proc.pid)[0]
 
+    def wait_attached(self, within=20):
+        """attach: from here on nothing of the target is missed."""
+        procs.wait_for("the attachment", lambda: "attached to" in self.said(), within, self.proc, self.log)
+
     def finish(self, sig=signal.SIGTERM, within=30):
         """Ends the traced command (run) or the tracer (attach); returns the tracer's exit status."""
         if self.proc.poll() is None:

@@ -10,6 +10,7 @@
 
 #define TARGETS_MAX 4096
 #define LOOK_NS NSEC_PER_SEC
+#define IDLE_NS (5 * NSEC_PER_SEC) /* so long without a span: that is worth a word */
 
 extern const struct command command_attach;
 
@@ -142,15 +143,41 @@ static void note_ends(struct attach *t)
     }
 }
 
+/* From here on nothing of a target is missed. Scripts and tests wait for this line. */
+static void say_attached(const struct attach *t)
+{
+    if(t->o->quiet || !t->n)
+        return;
+    fprintf(stderr, "wftrace: attached to %zu process%s%s\n", t->n, t->n == 1 ? "" : "es",
+            t->o->for_ns ? "" : "; Ctrl-C detaches");
+}
+
+/* Silence may be the truth, or a protocol that is not known: say which are. */
+static void say_idle(const struct attach *t, bool ended)
+{
+    struct agent_summary s = { 0 };
+    agent_summary_of(t->agent, &s);
+    if(s.spans || t->o->quiet || !t->n)
+        return;
+    fprintf(stderr, "wftrace: nothing %s: no HTTP/1.1, PostgreSQL or Redis message, no new process, no rule's function\n",
+            ended ? "was seen" : "seen yet");
+}
+
 static int attach_loop(struct attach *t)
 {
     bool watch = selectors_watch(t->o);
     u64 until = t->o->for_ns ? clock_boot_ns() + t->o->for_ns : UINT64_MAX;
+    u64 idle = clock_boot_ns() + IDLE_NS;
     int n = 0;
     t->next_look = clock_boot_ns() + LOOK_NS;
+    say_attached(t);
     while(!session_signal.stop && clock_boot_ns() < until && (watch || t->alive) && n >= 0) {
         n = agent_turn(t->agent, SESSION_TURN_MS);
         note_ends(t);
+        if(clock_boot_ns() >= idle) {
+            say_idle(t, false);
+            idle = UINT64_MAX;
+        }
         if(watch && clock_boot_ns() >= t->next_look) {
             (void)look(t, true);
             t->next_look = clock_boot_ns() + LOOK_NS;
@@ -159,6 +186,7 @@ static int attach_loop(struct attach *t)
     if(n < 0)
         complain("attach: reading records: %s", errno_name(n));
     agent_drain(t->agent, 20, 300);
+    say_idle(t, true);
     return n < 0 ? EXIT_RUNTIME : EXIT_FINE;
 }
 
