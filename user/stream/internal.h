@@ -167,6 +167,8 @@ void pair_request(struct flow *f, struct half *h);
 void pair_request_done(struct flow *f, struct half *h, u64 end);
 void pair_answer(struct flow *f, struct half *h, u64 end, struct message *m);
 void pair_answer_partly(struct flow *f, struct half *h); /* what was told of the running answer is all there will be */
+/* The connection ended in the middle of an answer whose head was told: its exchange ends CLOSED, with what the head said. */
+void pair_answer_cut(struct flow *f, struct half *h, u64 time, u32 err);
 void pair_end_all(struct flow *f, enum exchange_end how, u64 time, u32 err, bool keep_first);
 struct message *scratch_keep(struct stream *s);          /* the scratch message; another takes its place. NULL: no memory */
 void message_give(struct stream *s, struct message *m);

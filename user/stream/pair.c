@@ -207,6 +207,26 @@ void pair_answer_partly(struct flow *f, struct half *h)
     message_give(f->stream, m);
 }
 
+void pair_answer_cut(struct flow *f, struct half *h, u64 time, u32 err)
+{
+    struct message *m = h->msg;
+    struct asked *a = f->first;
+    h->msg = NULL;
+    if(!m)
+        return;
+    if(a && !m->interim && !h->orphan && !a->doubtful && a->left <= 1) {
+        answer_count(a, h, h->end);
+        asked_shift(f);
+        asked_end(f, a, m, &(struct exchange_answer){ .how = EXCHANGE_CLOSED,
+                                                      .first = a->answer_first,
+                                                      .last = time,
+                                                      .err = err,
+                                                      .tid = h->last.tid,
+                                                      .unit = h->last.unit });
+    }
+    message_give(f->stream, m);
+}
+
 void pair_end_all(struct flow *f, enum exchange_end how, u64 time, u32 err, bool keep_first)
 {
     struct asked *kept = keep_first && f->first ? asked_shift(f) : NULL;
