@@ -1,28 +1,57 @@
-# fuzz: every target for FUZZ_SECONDS under libFuzzer with ASan and UBSan. fuzz-replay: the corpora through a plain main.
+# fuzz: every target for FUZZ_SECONDS under libFuzzer with ASan and UBSan. fuzz-replay: the corpora through a plain main, and
+# allocations that fail. fuzz-merge: what build/fuzz/corpus found, minimised, into the tree.
 FUZZ_SECONDS ?= 60
-FUZZ_WIRE    := http1 resp postgres sql stream elf
-FUZZ_SRC     := user/trace/attr.c user/ingest/decode.c $(foreach d,base self protocol stream,$(wildcard user/$(d)/*.c))
-FUZZ_CFLAGS  := -std=gnu17 -O1 -g -D_GNU_SOURCE -Iuser -I. -w -fno-sanitize-recover=all
-FUZZ_NEEDS   := $(FUZZ_SRC) $(wildcard user/base/*.h user/protocol/*.h user/stream/*.h user/trace/*.h tests/fuzz/*.h)
+FUZZ_TARGETS := http1 resp postgres sql stream ring wfcap rules elf
+FUZZ_CFLAGS  := -std=gnu17 -O1 -g -D_GNU_SOURCE -DWF_VERSION='"fuzz"' -Iuser -I. -w -fno-sanitize-recover=all -MMD -MP
+FUZZ_FLAGS   := -max_len=8192 -timeout=10 -print_final_stats=1 -artifact_prefix=$(B)/fuzz/
 
-$(B)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_NEEDS)
-	@mkdir -p $(@D)
-	$(CLANG) $(FUZZ_CFLAGS) -fsanitize=fuzzer,address,undefined -o $@ $< $(FUZZ_SRC) -lpthread
-$(B)/fuzz/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz_replay.c $(FUZZ_NEEDS)
-	@mkdir -p $(@D)
-	$(CC) $(FUZZ_CFLAGS) -fsanitize=address,undefined -o $@ $< tests/fuzz/fuzz_replay.c $(FUZZ_SRC) -lpthread
+# What each target links, beside user/base and user/self.
+fuzz_of       = $(patsubst user/%.c,%,$(foreach d,$(1),$(wildcard user/$(d)/*.c)))
+FUZZ_WIRE    := trace/attr ingest/decode $(call fuzz_of,protocol stream)
+FUZZ_http1   := $(FUZZ_WIRE)
+FUZZ_resp    := $(FUZZ_WIRE)
+FUZZ_postgres := $(FUZZ_WIRE)
+FUZZ_sql     := $(FUZZ_WIRE)
+FUZZ_stream  := $(FUZZ_WIRE)
+FUZZ_ring    := ingest/decode
+FUZZ_wfcap   := ingest/decode ingest/wfcap
+FUZZ_rules   := ingest/decode $(call fuzz_of,config trace protocol stream)
+FUZZ_elf     := $(addprefix probe/,elf elf_symbol insn place symbols usdt demangle maps tls_sites py_sites cxx_sites)
+FUZZ_alloc   := $(FUZZ_rules)
+fuzz_objs     = $(patsubst %,$(B)/fuzz/$(1)/%.o,$(call fuzz_of,base self) $(FUZZ_$(2)))
+FUZZ_LIBS    := -lyaml -lz -liberty -lpthread
+FUZZ_WRAP    := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=strndup
 
-FUZZ_ELF     := user/base/base.c $(patsubst %,user/probe/%.c,elf elf_symbol insn place symbols usdt demangle maps tls_sites py_sites cxx_sites)
-$(B)/fuzz/fuzz_elf: tests/fuzz/fuzz_elf.c $(FUZZ_ELF)
+$(B)/fuzz/libfuzzer/%.o: user/%.c
 	@mkdir -p $(@D)
-	$(CLANG) $(FUZZ_CFLAGS) -fsanitize=fuzzer,address,undefined -o $@ $^ -liberty
-$(B)/fuzz/replay_elf: tests/fuzz/fuzz_elf.c tests/fuzz/fuzz_replay.c $(FUZZ_ELF)
+	$(call say,CC,$@)
+	$(Q)$(CLANG) $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link,address,undefined -c -o $@ $<
+$(B)/fuzz/plain/%.o: user/%.c
 	@mkdir -p $(@D)
-	$(CC) $(FUZZ_CFLAGS) -fsanitize=address,undefined -o $@ $^ -liberty
+	$(call say,CC,$@)
+	$(Q)$(CC) $(FUZZ_CFLAGS) -fsanitize=address,undefined -c -o $@ $<
+$(B)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $$(call fuzz_objs,libfuzzer,$$*)
+	$(call say,FUZZ,$@)
+	$(Q)$(CLANG) $(FUZZ_CFLAGS) -fsanitize=fuzzer,address,undefined -o $@ $^ $(FUZZ_LIBS)
+$(B)/fuzz/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz_replay.c $$(call fuzz_objs,plain,$$*)
+	$(call say,REPLAY,$@)
+	$(Q)$(CC) $(FUZZ_CFLAGS) -fsanitize=address,undefined -o $@ $^ $(FUZZ_LIBS)
+# libyaml from its archive, so that --wrap reaches its allocations too.
+$(B)/fuzz/alloc: tests/fuzz/alloc.c $$(call fuzz_objs,plain,alloc) tests/wire/wire.c
+	$(call say,TEST,$@)
+	$(Q)$(CC) $(FUZZ_CFLAGS) -fsanitize=address,undefined $(FUZZ_WRAP) -o $@ $(filter-out tests/wire/%,$^) $(FUZZ_LIBS:-lyaml=-l:libyaml.a)
 
-fuzz: $(FUZZ_WIRE:%=$(B)/fuzz/fuzz_%) ## fuzz the parsers, FUZZ_SECONDS each
-	@for t in $(FUZZ_WIRE); do mkdir -p $(B)/fuzz/corpus/$$t && $(B)/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) -max_len=8192 \
-	    -timeout=10 -print_final_stats=1 -artifact_prefix=$(B)/fuzz/ $(B)/fuzz/corpus/$$t tests/fuzz/corpus/$$t 2>&1 | tail -12 || exit 1; done
-fuzz-replay: $(FUZZ_WIRE:%=$(B)/fuzz/replay_%)
-	@for t in $(FUZZ_WIRE); do $(B)/fuzz/replay_$$t tests/fuzz/corpus/$$t || exit 1; done
-.PHONY: fuzz fuzz-replay
+fuzz: $(FUZZ_TARGETS:%=$(B)/fuzz/fuzz_%) ## fuzz the parsers, FUZZ_SECONDS each
+	@for t in $(FUZZ_TARGETS); do echo "== $$t"; mkdir -p $(B)/fuzz/corpus/$$t; \
+	    $(B)/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) $(FUZZ_FLAGS) $(B)/fuzz/corpus/$$t tests/fuzz/corpus/$$t >$(B)/fuzz/$$t.log 2>&1 || \
+	    { tail -40 $(B)/fuzz/$$t.log; exit 1; }; grep '^stat::' $(B)/fuzz/$$t.log; done
+fuzz-merge: $(FUZZ_TARGETS:%=$(B)/fuzz/fuzz_%)
+	@for t in $(FUZZ_TARGETS); do python3 tests/fuzz/merge.py $(B)/fuzz/fuzz_$$t $(B)/fuzz/corpus/$$t tests/fuzz/corpus/$$t || exit 1; done
+FUZZ_BUILT   := $(FUZZ_TARGETS:%=$(B)/fuzz/replay_%) $(B)/fuzz/alloc
+fuzz-replay: $(FUZZ_BUILT) ## the corpora and failing allocations, under ASan and UBSan
+	@for t in $(FUZZ_TARGETS); do $(B)/fuzz/replay_$$t tests/fuzz/corpus/$$t || :; done >$(B)/fuzz/replay.log 2>&1; \
+	$(B)/fuzz/alloc >>$(B)/fuzz/replay.log 2>&1; ended=$$?; cat $(B)/fuzz/replay.log; \
+	awk -v ended=$$ended '/^[a-z0-9]+: [0-9]+ passed, [0-9]+ failed$$/ { n++; p += $$2; f += $$4 } \
+	    END { f += n < $(words $(FUZZ_TARGETS) alloc) || (ended && !f); print p + 0 " passed, " f + 0 " failed"; exit f > 0 }' $(B)/fuzz/replay.log
+-include $(shell find $(B)/fuzz -name '*.d' 2>/dev/null)
+.PHONY: fuzz fuzz-merge fuzz-replay

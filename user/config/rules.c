@@ -41,6 +41,8 @@ int rules_parse(struct rules *r, const char *name, const char *text, size_t len,
     }
     if(!code)
         code = rules_append(r, &more);
+    if(code == -ENOMEM)
+        snprintf(err, err_size, "%s: out of memory", name);
     rules_done(&more);
     return code;
 }

@@ -55,7 +55,7 @@ struct event {
 /* Value of `key` in a PROCINFO text; empty when absent. */
 struct slice procinfo_get(struct slice text, const char *key);
 
-/* Checks one record as it came from a ring or a capture file and calls `ret` full. 0, -EBADMSG (counted), -ENOTSUP for
+/* Checks one record as it came from a ring or a capture file (aligned to 8) and calls `ret` full. 0, -EBADMSG (counted), -ENOTSUP for
  * an unknown type (counted). Keeps the last `lost` in *lost_seen to turn it into a difference. */
 int event_decode(const void *record, size_t len, u32 *lost_seen, struct event *ret);
 

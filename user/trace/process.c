@@ -282,7 +282,8 @@ void processes_event(struct tracer *t, const struct event *e)
         struct process *p = e->tid == e->tgid ? process_get(t, e->tgid) : NULL;
         if (p) {
             memset(p->comm, 0, sizeof(p->comm));
-            memcpy(p->comm, e->comm.comm.p, min_u64(e->comm.comm.n, sizeof(p->comm) - 1));
+            if (e->comm.comm.n)
+                memcpy(p->comm, e->comm.comm.p, min_u64(e->comm.comm.n, sizeof(p->comm) - 1));
         }
         return;
     }
