@@ -20,6 +20,7 @@ def ask(method, path, body=None):
     request = urllib.request.Request(BASE + path, data, {"Content-Type": "application/json"}, method=method)
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
+            answer.read()
             return answer.status
     except urllib.error.HTTPError as e:
         e.read()

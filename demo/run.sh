@@ -96,10 +96,9 @@ run_traced() {
 end_service() {
     local kids kid status=0
     kids=$(children "$1")
-    for kid in $kids; do kill -TERM "$kid" 2>/dev/null || true; done
+    for kid in $kids; do kill -INT "$kid" 2>/dev/null || true; done # as Ctrl-C: an orderly stop
     wait "$1" || status=$?
-    # uvicorn ends by the signal it was sent, after an orderly stop
-    [ $status = 0 ] || [ $status = 143 ] || die "wftrace ended with status $status"
+    [ $status = 0 ] || die "wftrace ended with status $status"
     unset 'pids[-1]'
 }
 
@@ -124,8 +123,10 @@ cat >&2 <<EOF
 
 The spans are in build/demo/spans.otlp.jsonl (OTLP/JSON, one request a line).
 Try next:
-  build/wftrace run -- curl -s http://example.org         any command, and all its children
-  build/wftrace attach --pid PID                          something that runs already
-  WFTRACE_ARGS="--export otlp=http://localhost:4318" make demo    the same into your Collector
-  build/wftrace doctor                                    what this machine allows
+  build/wftrace run -- make                any command, and all its children
+  build/wftrace list                       what runs here already, and then
+  build/wftrace attach --pid PID           one of those
+  build/wftrace doctor                     what this machine allows
+  WFTRACE_ARGS="--export otlp=http://localhost:4318" make demo
+                                           the same spans into your Collector
 EOF

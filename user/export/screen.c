@@ -46,8 +46,21 @@ void screen_measure(struct screen *s)
     s->columns = columns;
 }
 
+/* The command may have left the cursor in the middle of a line («progress 90 %», ^C), and nobody can tell: a line's worth
+ * of blanks wraps to the next line from anywhere but the first column, from where it stays (as shells do for prompts). */
+static void fresh_line(struct screen *s)
+{
+    json_raw(&s->out.json, "\x1b[0m");
+    for(u32 i = 0; i < s->columns; i++)
+        json_raw(&s->out.json, " ");
+    json_raw(&s->out.json, "\r\x1b[K");
+    s->fresh = true;
+}
+
 void screen_print(struct screen *s, const char *line)
 {
+    if(s->terminal && !s->fresh)
+        fresh_line(s);
     json_raw(&s->out.json, line);
     json_raw(&s->out.json, s->terminal ? "\r\n" : "\n");
 }
@@ -76,6 +89,7 @@ void screen_show(struct screen *s, char (*rows)[512], u32 n)
 void screen_flush(struct screen *s)
 {
     struct export_reply ignored;
+    s->fresh = false;
     if(s->out.json.n)
         (void)lines_write(&s->out, &ignored); /* a closed terminal: the picture is lost, the tracing goes on */
 }

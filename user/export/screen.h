@@ -10,7 +10,7 @@
 
 struct screen {
     struct lines out;   /* what the next flush writes */
-    bool terminal;
+    bool terminal, fresh; /* fresh: since the last flush only whole lines were written */
     u32 rows, columns;
     u32 region, idle;   /* rows held now; frames since they were all needed */
 };
