@@ -124,6 +124,65 @@ def conventions(case):
     assert not p.stdout.strip(), p.stdout
 
 
+# What the conventions of HTTP, database and process spans require, or recommend and is known here.
+_SERVER = ("http.request.method", "url.path", "url.scheme", "server.address", "client.address", "network.peer.address",
+           "network.protocol.version", "user_agent.original", "http.response.status_code")
+_CLIENT = ("http.request.method", "url.full", "server.address", "server.port", "http.response.status_code")
+_DB = ("db.system.name", "server.address", "server.port", "network.peer.address", "network.peer.port")
+_PROCESS = ("process.pid", "process.executable.name", "process.executable.path", "process.exit.code")
+_ASK = """
+import subprocess, sys, urllib.error, urllib.request
+for path in ("/", "/absent"):
+    try:
+        urllib.request.urlopen("http://127.0.0.1:%s%s" % (sys.argv[1], path)).read()
+    except urllib.error.HTTPError as e:
+        e.read()
+subprocess.run(["redis-cli", "-p", sys.argv[2], "hget", "a"])
+subprocess.run(["redis-cli", "-p", sys.argv[2], "get", "a"])
+subprocess.run(["psql", "-qAt", sys.argv[3], "-c", "select 1 from pg_class", "-c", "selec"])
+"""
+
+
+def _lacks(span, names):
+    return [n for n in names if span[n] is None]
+
+
+@test("export/requirements", limit=60)
+def requirements(case):
+    """attributes that the conventions require are there; 4xx is an error for the client only; error.type goes with errors"""
+    (case.dir / "index.html").write_text("hello")
+    serve = ("import http.server as h, sys; "
+             "h.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[1])), h.SimpleHTTPRequestHandler).serve_forever()")
+    port = procs.free_port()
+    t = tracer.Tracer(case.dir, ["/usr/bin/python3", "-c", serve, port], cwd=case.dir, name="server")
+    case.defer(procs.stop, t.proc)
+    procs.wait_port(port, t.proc, t.log, 20)
+    out = case.dir / "client.jsonl"
+    p = tracer.once("run", "--export", f"otlp-json:{out}", "--", "/usr/bin/python3", "-c", _ASK, port, case.redis().port, case.postgres().url)
+    assert p.returncode == 0, p.stderr
+    t.finish()
+    found = spans.Spans([*t.spans(), *spans.load(out)])
+    servers = [s for s in found.where("server") if s["user_agent.original"]]
+    clients = [s for s in found.where("client") if s["http.request.method"]]
+    calls = [s for s in found.where("client") if s["db.system.name"]]
+    commands = [s for s in found.where("internal") if s["process.pid"]]
+    assert len(servers) == 2 and len(clients) == 2 and len(calls) >= 4 and len(commands) >= 4, list(found)
+    for group, names in ((servers, _SERVER), (clients, _CLIENT), (calls, _DB), (commands, _PROCESS)):
+        for s in group:
+            assert not _lacks(s, names), f"{s}: lacks {_lacks(s, names)}"
+    for s in servers + clients:
+        wrong = s["http.response.status_code"] == 404 and s.kind == "client"
+        assert (s.status, s["error.type"]) == ((2, "404") if wrong else (0, None)), (s, s.status, s.attrs)
+    for s in found:
+        assert (s.status == 2) == (s["error.type"] is not None), (s, s.status, s["error.type"])
+        assert s.status != 1, f"{s}: OK is the application's to set"
+    failed = {s["db.system.name"]: s["db.response.status_code"] for s in calls if s.status == 2}
+    assert failed == {"redis": "ERR", "postgresql": "42601"}, failed
+    for s in found:
+        r = s.resource
+        assert r.get("service.name") and r.get("telemetry.distro.name") == "wftrace", r
+
+
 @test("export/retry-after", limit=60)
 def retry(case):
     """503 with Retry-After is waited for and sent again; nothing is lost or doubled"""

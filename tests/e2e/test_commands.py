@@ -1,5 +1,6 @@
 """The other commands: doctor, list, replay, rules list, completion, version."""
 import json
+import subprocess
 
 from support import paths, spans, tracer
 from support.harness import test
@@ -13,6 +14,31 @@ def doctor(case):
     assert "uprobe" in p.stdout.lower(), p.stdout
     data = json.loads(tracer.once("doctor", "--json").stdout)
     assert data, data
+
+
+def _doctor_in(setup, *argv):
+    """doctor where `setup` has changed what it finds, in a mount namespace of its own."""
+    return subprocess.run(["unshare", "-m", "sh", "-c", f'{setup} && exec "$@"', "sh", *argv, paths.WFTRACE, "doctor"],
+                          capture_output=True, text=True, timeout=30)
+
+
+def _wide(text):
+    return [line for line in text.splitlines() if len(line) > 80]
+
+
+@test("command/doctor-without", limit=60)
+def doctor_without(case):
+    """without root, BTF, or with a lockdown: exit 3, a sentence that says what to do, within 80 columns"""
+    lock = case.dir / "lockdown"
+    lock.write_text("none integrity [confidentiality]\n")
+    no_btf = "mount -t tmpfs none /sys/kernel/btf"
+    locked = f"mount -t tmpfs none /sys/kernel/security && cp {lock} /sys/kernel/security/lockdown"
+    user = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    for what, p in (("root", _doctor_in("true", *user)), ("CONFIG_DEBUG_INFO_BTF", _doctor_in(no_btf)), ("lockdown", _doctor_in(locked))):
+        case.note(f"{what}: {p.stdout.strip().splitlines()[-1] if p.stdout.strip() else p.stderr}")
+        assert p.returncode == 3 and "not possible here" in p.stdout and what in p.stdout, (what, p.returncode, p.stdout, p.stderr)
+        assert "✗" in p.stdout and not _wide(p.stdout), p.stdout
+    assert not _wide(tracer.once("doctor").stdout)
 
 
 @test("command/list", limit=40)

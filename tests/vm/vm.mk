@@ -2,9 +2,10 @@
 VM_KERNELS ?= $(or $(VM),bullseye bookworm trixie trixie-backports)
 VM_CASES   ?= exit_code signal threads_and_fork many_processes tcp big_write unix failed_connect sendfile loss_is_counted attach_open hits
 
-check-vm: $(B)/tests/bpf/dump ## live tests under Debian's 5.10, 6.1, 6.12 and newest kernels (QEMU)
+check-vm: $(B)/tests/bpf/dump $(B)/wftrace ## live tests under Debian's 5.10, 6.1, 6.12 and newest kernels (QEMU)
 	@fail=0; for k in $(VM_KERNELS); do echo "== $$k"; \
-	  tests/vm/vmrun -t 900 $$k -- python3 tests/bpf/live.py --small --dump $(B)/tests/bpf/dump $(VM_CASES) || fail=1; \
+	  tests/vm/vmrun -t 900 $$k -- sh -c 'WFTRACE=$(B)/wftrace python3 tests/vm/doctor.py; d=$$?; \
+	    python3 tests/bpf/live.py --small --dump $(B)/tests/bpf/dump $(VM_CASES) && exit $$d' || fail=1; \
 	done; exit $$fail
 
 .PHONY: check-vm

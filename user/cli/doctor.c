@@ -151,6 +151,22 @@ static void mark(FILE *to, const struct probe_row *r, bool color)
     fprintf(to, "%s%s%s", color ? ink : "", !r->ok ? "✗" : absent ? "–" : "✓", color ? "\x1b[0m" : "");
 }
 
+/* Words in lines of at most 78 columns. */
+static void print_wrapped(const char *indent, const char *text)
+{
+    size_t room = 78 - strlen(indent), used = 0;
+    while(*text) {
+        size_t n = strcspn(text, " "), wide = 0;
+        for(size_t i = 0; i < n; i++)
+            wide += ((u8)text[i] & 0xc0) != 0x80;
+        bool fits = used && used + 1 + wide <= room;
+        printf("%s%s%.*s", used && !fits ? "\n" : "", fits ? " " : indent, (int)n, text);
+        used = fits ? used + 1 + wide : wide;
+        text += n + strspn(text + n, " ");
+    }
+    putchar('\n');
+}
+
 static void print_table(const struct doctor *d, const struct options *o)
 {
     bool color = !o->no_color && isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
@@ -159,12 +175,12 @@ static void print_table(const struct doctor *d, const struct options *o)
         fputs("  ", stdout);
         mark(stdout, r, color);
         putchar(' ');
-        print_cell(stdout, r->what, 28);
+        print_cell(stdout, r->what, 31);
         putchar(' ');
-        print_cell(stdout, r->how, -48);
+        print_cell(stdout, r->how, -44);
         putchar('\n');
         if(r->note[0])
-            printf("      %s\n", r->note);
+            print_wrapped("      ", r->note);
     }
 }
 
@@ -210,10 +226,11 @@ static void print_json(const struct doctor *d, struct probes *p)
 
 static void print_verdict(const struct doctor *d)
 {
+    printf("\n%s", d->why[0] ? "Tracing is not possible here:\n" : "");
     if(d->why[0])
-        printf("\nTracing is not possible here: %s\n", d->why);
+        print_wrapped("  ", d->why);
     else
-        printf("\nTracing works here. Try: wftrace run -- COMMAND\n");
+        puts("Tracing works here. Try: wftrace run -- COMMAND");
 }
 
 static int doctor_main(struct options *o)
