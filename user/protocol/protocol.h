@@ -16,7 +16,13 @@ struct privacy {
     bool keep_values; /* --privacy off: statements and keys as they are */
 };
 
-enum sniff { SNIFF_NO, SNIFF_MAYBE /* more bytes may tell */, SNIFF_REQUEST, SNIFF_RESPONSE };
+enum sniff {
+    SNIFF_NO,
+    SNIFF_MAYBE, /* more bytes may tell */
+    SNIFF_REQUEST,
+    SNIFF_RESPONSE,
+    SNIFF_FORM, /* has the form of a request, and of many an answer: it is one if it comes from the end that connected */
+};
 
 /* What one message says. Reused by its owner; cleared by message_clear(). */
 struct message {

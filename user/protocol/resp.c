@@ -544,6 +544,15 @@ static void resp_settle(void *st)
     r->select_at = r->switch_at = 0;
 }
 
+/* A command mistyped, or of a module or a server that we don't know. */
+static bool is_word(struct slice s)
+{
+    for(size_t i = 0; i < s.n; i++)
+        if(!isalnum(s.p[i]) && !(i && strchr("._-", s.p[i])))
+            return false;
+    return s.n > 0 && s.n <= 32 && isalpha(s.p[0]);
+}
+
 static enum sniff sniff_command(struct slice head)
 {
     struct command c;
@@ -556,7 +565,7 @@ static enum sniff sniff_command(struct slice head)
     if(!c.n || (c.n == 1 && c.cut))
         return head.n > 64 ? SNIFF_NO : SNIFF_MAYBE;
     resp_word_of(c.args[0], &known);
-    return known ? SNIFF_REQUEST : SNIFF_NO;
+    return known ? SNIFF_REQUEST : is_word(c.args[0]) ? SNIFF_FORM : SNIFF_NO;
 }
 
 static enum sniff sniff_text(struct slice head, const char *const *texts, enum sniff is)

@@ -29,6 +29,8 @@ static int sniff_all(struct flow *f, enum dir d, struct slice head)
     bool maybe = false;
     for(size_t i = 0; protocols[i]; i++) {
         enum sniff s = protocols[i]->sniff(head);
+        if(s == SNIFF_FORM)
+            s = f->conn->role == CONN_UNKNOWN ? SNIFF_NO : SNIFF_REQUEST;
         bool client = (s == SNIFF_REQUEST) == (d == DIR_SEND);
         maybe |= s == SNIFF_MAYBE;
         if((s != SNIFF_REQUEST && s != SNIFF_RESPONSE) || !role_fits(f, client))

@@ -273,7 +273,11 @@ void flow_end(struct flow *f, enum exchange_end how, u64 time, u32 err)
         enum dir asks = f->client ? DIR_SEND : DIR_RECV;
         half_eof(f, asks);
         half_eof(f, !asks);
-        pair_answer_cut(f, &f->half[!asks], time, err);
+        struct half *answers = &f->half[!asks];
+        if(f->doubt || answers->sync || answers->lossy)
+            how = EXCHANGE_LOST; /* the rest of the answer may be among the bytes that were not captured */
+        else
+            pair_answer_cut(f, answers, time, err);
     }
     pair_end_all(f, how, time, err, false);
     half_clear(f, DIR_SEND);
