@@ -33,9 +33,13 @@ static void file_read(u8 *data, size_t size)
     if(!f || wfcap_open(f, wfcap_abi, &r, err, sizeof(err)))
         return;
     header_walk(wfcap_header_text(r));
-    while(wfcap_next(r, &frame) == WFCAP_OK)
+    while(wfcap_next(r, &frame) == WFCAP_OK) {
         if(frame.kind == WFCAP_RECORD)
             (void)event_decode(frame.record.p, frame.record.n, &lost, &e);
+        if(frame.kind == WFCAP_SITE && memchr(frame.site.function.p, 0, frame.site.function.n + frame.site.file.n + 2) !=
+                                           frame.site.function.p + frame.site.function.n)
+            abort();
+    }
     wfcap_close(r);
 }
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Makes seeds for the ring decoder and the rules: python3 tests/fuzz/seed_records.py (run from the root).
+"""Makes seeds for the ring decoder, capture files and the rules: python3 tests/fuzz/seed_records.py (run from the root).
 
-One file for each record type of bpf/abi.h with every field set, and one with all of them in a row; the rule files of
-tests/targets/rules, and the forms that they don't use."""
-import glob, os, struct
+One file for each record type of bpf/abi.h with every field set, and one with all of them in a row; captures with every
+kind of frame (user/ingest/wfcap.h); the rule files of tests/targets/rules, and the forms that they don't use."""
+import glob, os, struct, zlib
 
 FORK, EXEC, EXIT, COMM, OOM, CONN, DATA, CLOSE, TLS, HIT, EDGE, PUT, TAKE, MAPPED = range(1, 15)
 PROCINFO = 128
@@ -67,6 +67,26 @@ for key, data in records.items():
     put("ring", key, data)
 put("ring", "all", b"".join(records.values()))
 put("ring", "cut", b"".join(records.values())[:-9])
+
+
+def frame(kind, payload):
+    return struct.pack("<III", len(payload), kind, zlib.crc32(payload)) + payload
+
+
+def capture(version, frames):
+    text = b"kernel=6.1.0\0host=h\0wall_minus_boot=5\0rules:shop.yaml=activities: [{name: pay, at: native:/usr/bin/shop:pay}]\0"
+    return b"WFCAP\r\n\x1a" + struct.pack("<IIII", version, 1, len(text), zlib.crc32(text)) + text + b"".join(frames)
+
+
+RECORD, TICK, END, SITE = 1, 2, 3, 4
+site = frame(SITE, struct.pack("<III", 3, 0, 0) + b"shop::pay\0/usr/bin/shop\0")
+tick = frame(TICK, struct.pack("<Qq", 10**12 + 50, 5))
+some = [records[k] for k in ("procinfo", "conn-ipv4", "data", "hit")]
+totals = struct.pack("<QQQQ", len(some), 1, sum(map(len, some)), 0)
+put("wfcap", "kinds", capture(2, [site] + [frame(RECORD, r) for r in some] + [tick, frame(END, totals)]))
+put("wfcap", "wrong-totals", capture(2, [frame(RECORD, some[0]), frame(END, totals)]))
+put("wfcap", "unended-site", capture(2, [frame(SITE, struct.pack("<III", 3, 0, 0) + b"shop::pay\0/usr/bin/shop")]))
+put("wfcap", "empty", capture(1, [frame(END, bytes(32))]))
 
 more = {
     "conditions": 'activities:\n  - name: "load {size} {{x}}"\n    type: storage\n    kind: client\n    at: native:libstore:ns::Store::load\n'
