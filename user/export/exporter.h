@@ -61,7 +61,7 @@ struct export_queues;
 struct export_queue_options {
     u32 max_queue;        /* spans waiting per exporter (default 8192: some 40 MB at most when a receiver is away) */
     u32 max_batch;        /* spans per send (default 512) */
-    u32 delay_ms;         /* how long a span may wait for company (default 200; 0 for live ones) */
+    u32 delay_ms;         /* how long a span may wait for company (default 100; live ones never wait) */
     u64 retry_for_ms;     /* how long one batch is retried before it is dropped (default 300000) */
 };
 int export_queues_new(const struct export_queue_options *o, struct export_queues **ret);

@@ -285,7 +285,8 @@ int export_queues_new(const struct export_queue_options *o, struct export_queues
     struct export_queues *q = calloc(1, sizeof(*q));
     if(!q)
         return -ENOMEM;
-    q->opt = o ? *o : (struct export_queue_options){ .delay_ms = 200 };
+    q->opt = o ? *o : (struct export_queue_options){ 0 };
+    q->opt.delay_ms = q->opt.delay_ms ? q->opt.delay_ms : 100;
     q->opt.max_queue = q->opt.max_queue ? q->opt.max_queue : 8192;
     q->opt.max_batch = (u32)min_u64(q->opt.max_batch ? q->opt.max_batch : BATCH_MAX, min_u64(BATCH_MAX, q->opt.max_queue));
     q->opt.retry_for_ms = q->opt.retry_for_ms ? q->opt.retry_for_ms : 300000;
