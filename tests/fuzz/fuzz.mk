@@ -43,7 +43,7 @@ $(B)/fuzz/alloc: tests/fuzz/alloc.c $$(call fuzz_objs,plain,alloc) tests/wire/wi
 
 fuzz: $(FUZZ_TARGETS:%=$(B)/fuzz/fuzz_%) ## fuzz the parsers, FUZZ_SECONDS each
 	@for t in $(FUZZ_TARGETS); do echo "== $$t"; mkdir -p $(B)/fuzz/corpus/$$t; \
-	    $(B)/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) $(FUZZ_FLAGS) $(B)/fuzz/corpus/$$t tests/fuzz/corpus/$$t >$(B)/fuzz/$$t.log 2>&1 || \
+	    $(B)/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) $(FUZZ_FLAGS) $$(ls tests/fuzz/$$t.dict 2>/dev/null | sed 's/^/-dict=/') $(B)/fuzz/corpus/$$t tests/fuzz/corpus/$$t >$(B)/fuzz/$$t.log 2>&1 || \
 	    { tail -40 $(B)/fuzz/$$t.log; exit 1; }; grep '^stat::' $(B)/fuzz/$$t.log; done
 fuzz-merge: $(FUZZ_TARGETS:%=$(B)/fuzz/fuzz_%)
 	@for t in $(FUZZ_TARGETS); do python3 tests/fuzz/merge.py $(B)/fuzz/fuzz_$$t $(B)/fuzz/corpus/$$t tests/fuzz/corpus/$$t || exit 1; done
