@@ -70,6 +70,7 @@ struct proc;
 struct probes {
     struct probe_options options;
     struct bpf_object *objects[OBJ_MAX];
+    int refused[OBJ_MAX]; /* why an object cannot be loaded, 0 when that is not so */
     struct bpf_object **site_objects; /* without cookies: one object per rule site */
     u32 site_objects_count;
     struct bpf_link **links;
@@ -91,6 +92,9 @@ int loader_open(struct probes *p, char *err, size_t err_size);
 void loader_close(struct probes *p);
 /* A further copy of the probe object with a constant site number. */
 int loader_site_object(struct probes *p, u32 site, struct bpf_object **ret);
+/* Makes the map `sites` ready. */
+int loader_sites(struct probes *p);
+/* NULL when there is none; loads the object at the first call. */
 struct bpf_program *loader_program(struct probes *p, enum object o, const char *name);
 
 /* links.c: user functions. `path` as this process can open it. cookie 0 is fine. -errno. */
@@ -103,6 +107,7 @@ struct link_spec {
 };
 int link_user(struct probes *p, struct bpf_program *prog, const struct link_spec *spec);
 int link_keep(struct probes *p, struct bpf_link *link);
+void links_close(struct probes *p);
 
 /* images.c: what a file offers to probe. */
 struct image_key {

@@ -1,4 +1,5 @@
-/* Loading: five objects that share their maps. The first one makes a map, the later ones reuse it by name. Of each hook
+/* Loading: five objects that share their maps. The first one makes a map, the later ones reuse it by name. Processes and
+ * sockets are always loaded; TLS, runtimes and rules with the first place that wants them (verifying costs time). Of each hook
  * only the programs of the chosen form are loaded, so a form that this kernel refuses is never shown to its verifier. */
 #include "probe/internal.h"
 #include "proc.skel.h"
@@ -88,12 +89,22 @@ static bool hook_wants(const struct hook_form *row, const char *program)
     return false;
 }
 
+/* A program on user functions says before it is verified by which kind of link it will be attached. */
+static void object_by_uprobe_multi(struct bpf_object *o)
+{
+    struct bpf_program *prog;
+    bpf_object__for_each_program(prog, o)
+        bpf_program__set_expected_attach_type(prog, feature_has(FEATURE_UPROBE_MULTI) ? BPF_TRACE_UPROBE_MULTI : 0);
+}
+
 /* Kernel hooks: what the chosen form needs. User-space programs: all. */
 static void object_choose(struct probes *p, enum object which, struct bpf_object *o)
 {
     struct bpf_program *prog;
-    if (which != OBJ_PROC && which != OBJ_SOCK)
+    if (which != OBJ_PROC && which != OBJ_SOCK) {
+        object_by_uprobe_multi(o);
         return;
+    }
     bpf_object__for_each_program(prog, o) {
         bool wanted = false;
         for (size_t i = 0; i < hook_count && !wanted; i++) {
@@ -148,6 +159,7 @@ int loader_site_object(struct probes *p, u32 site, struct bpf_object **ret)
             rodata = m;
     }
     size_t room = 0;
+    object_by_uprobe_multi(o);
     u32 *first = rodata ? bpf_map__initial_value(rodata, &room) : NULL;
     int err = first && room >= sizeof(site) ? 0 : -EINVAL;
     if (!err) {
@@ -164,16 +176,25 @@ int loader_site_object(struct probes *p, u32 site, struct bpf_object **ret)
     return 0;
 }
 
+static int object_need(struct probes *p, enum object which)
+{
+    if (p->objects[which] || p->refused[which])
+        return p->refused[which];
+    int err = object_load(p, which);
+    p->refused[which] = err;
+    if (err)
+        log_warn("probe", "cannot load %s: %s (%s)", object_table[which].name, errno_name(err), libbpf_last);
+    return err;
+}
+
 struct bpf_program *loader_program(struct probes *p, enum object o, const char *name)
 {
-    return p->objects[o] ? bpf_object__find_program_by_name(p->objects[o], name) : NULL;
+    return !object_need(p, o) ? bpf_object__find_program_by_name(p->objects[o], name) : NULL;
 }
 
 static int loader_attach(struct probes *p, enum object which)
 {
     struct bpf_program *prog;
-    if (which != OBJ_PROC && which != OBJ_SOCK)
-        return 0;
     bpf_object__for_each_program(prog, p->objects[which]) {
         if (!bpf_program__autoload(prog))
             continue;
@@ -213,7 +234,7 @@ int loader_open(struct probes *p, char *err, size_t err_size)
     struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY };
     setrlimit(RLIMIT_MEMLOCK, &all); /* maps count against it below 5.11; elsewhere it may fail and needn't work */
     libbpf_set_print(libbpf_say);
-    for (int i = 0; i < OBJ_MAX; i++) {
+    for (int i = 0; i <= OBJ_SOCK; i++) {
         int e = object_load(p, i);
         if (e) {
             snprintf(err, err_size, "cannot load %s: %s (%s)", object_table[i].name, errno_name(e), libbpf_last);
@@ -224,20 +245,26 @@ int loader_open(struct probes *p, char *err, size_t err_size)
     p->stats_fd = map_fd(p, OBJ_PROC, "stats");
     p->unit_fd = map_fd(p, OBJ_PROC, "unit_of_tid");
     p->verdicts_fd = map_fd(p, OBJ_SOCK, "verdicts");
-    p->sites_fd = map_fd(p, OBJ_PROBE, "sites");
+    p->sites_fd = -1;
     int e = loader_control(p);
-    for (int i = 0; !e && i < OBJ_MAX; i++)
+    for (int i = 0; !e && i <= OBJ_SOCK; i++)
         e = loader_attach(p, i);
     if (e)
         snprintf(err, err_size, "cannot set up the kernel side: %s", errno_name(e));
     return e;
 }
 
+int loader_sites(struct probes *p)
+{
+    int err = object_need(p, OBJ_PROBE);
+    if (!err)
+        p->sites_fd = map_fd(p, OBJ_PROBE, "sites");
+    return err;
+}
+
 void loader_close(struct probes *p)
 {
-    for (u32 i = 0; i < p->link_count; i++)
-        bpf_link__destroy(p->links[i]);
-    free(p->links);
+    links_close(p);
     for (u32 i = 0; i < p->site_objects_count; i++)
         bpf_object__close(p->site_objects[i]);
     free(p->site_objects);

@@ -47,9 +47,12 @@ static int site_attach(struct probes *p, const struct rule_site *s, const char *
     struct site program = s->program;
     struct bpf_object *o = NULL;
     program.n_strings = program_strings(&program);
+    int err = loader_sites(p);
+    if (err)
+        return err;
     if (bpf_map_update_elem(p->sites_fd, &s->number, &program, BPF_ANY))
         return -errno;
-    int err = site_object(p, s->number, &o);
+    err = site_object(p, s->number, &o);
     if (err)
         return err;
     struct link_spec link = { .path = path, .offset = s->offset, .cookie = s->number, .semaphore = s->semaphore,
