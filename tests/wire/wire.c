@@ -135,7 +135,7 @@ static void *heard_begin(struct exchange_sink *s, const struct exchange *x, cons
 {
     struct heard *h = container_of(s, struct heard, sink);
     size_t size;
-    assert(x->protocol && x->conn && m->name[0]);
+    assert(x->protocol && x->conn && m->name[0] && !m->no_span);
     if(h->n == ARRAY_LEN(h->begun))
         return NULL;
     FILE *out = open_memstream(&h->begun[h->n], &size);

@@ -123,6 +123,7 @@ static void asked_end(struct flow *f, struct asked *a, struct message *answer, s
     struct stream *s = f->stream;
     if(a->hidden && answer && answer->error_type && a->kept) {
         ledger_add(exchanges, 1);
+        a->kept->no_span = false;
         begin_shown(f, a, a->kept);
         a->hidden = false;
     } else if(!a->hidden && answer && a->kept) {
