@@ -9,7 +9,7 @@ import argparse, glob, os, re, signal, subprocess, sys, time
 
 PLAIN = re.compile(r"^(?:\w+: )?(\d+) passed, (\d+) failed(?:, (\d+) skipped)?\s*$", re.M)
 CMOCKA = re.compile(r"^\[  (PASSED|FAILED|SKIPPED)  \] (\d+) test", re.M)
-LIVE = re.compile(r"^(ok|FAILED|skip)  +\w+ ", re.M)
+LIVE = re.compile(r"^(ok|FAILED|skip)  +\S+", re.M)
 REASON = re.compile(r"(skip\b|\[  SKIPPED|.*\bskipped: )")
 
 
