@@ -1,6 +1,7 @@
-/* Memory that runs out: every wire case and some rule files are run again and again, with the first allocation failing,
- * then the second, and so on: that one alone, and that one with all after it. Nothing may crash, leak, or be heard as
- * answered that wasn't. Linked with --wrap, so that only our code and libyaml fail, and under ASan and UBSan. */
+/* Memory that runs out: every wire case, every file of the stream's fuzz corpus (TLS is there) and some rule files are run
+ * again and again, with the first allocation failing, then the second, and so on: that one alone, and that one with all
+ * after it. Nothing may crash, leak, or be heard as answered that wasn't. Linked with --wrap, so that only our code and
+ * libyaml fail, and under ASan and UBSan. */
 #include "base/base.h"
 #include "config/rules.h"
 
@@ -56,14 +57,14 @@ static void memory_arm(u32 fail_at, bool for_good)
 }
 static void memory_disarm(void) { memory.armed = false; }
 
-/* wire.c feeds the stream from memory of its own, which must not fail; and it needs a stream, so counting begins with one. */
+/* Both feeders use memory of their own, which must not fail; and they need a stream, so counting begins with one. */
 #include "stream/stream.h"
-static u32 wire_fail_at;
-static bool wire_for_good;
+static u32 stream_fail_at;
+static bool stream_for_good;
 static struct stream *armed_stream_new(const struct stream_options *o, struct exchange_sink *sink, struct verdict_sink *v)
 {
     struct stream *s = stream_new(o, sink, v);
-    memory_arm(wire_fail_at, wire_for_good);
+    memory_arm(stream_fail_at, stream_for_good);
     return s;
 }
 static struct stream *armed_stream_free(struct stream *s)
@@ -75,6 +76,7 @@ static struct stream *armed_stream_free(struct stream *s)
 #define malloc __real_malloc
 #define stream_new armed_stream_new
 #define stream_free armed_stream_free
+#include "tests/fuzz/fuzz_stream.c"
 #include "tests/wire/wire.c"
 #undef malloc
 #undef stream_new
@@ -120,8 +122,8 @@ static u32 count_of(const char *text, const char *word)
 
 static bool wire_starves_once(const struct wire_case *c, const char *whole, u32 fail_at, bool for_good)
 {
-    wire_fail_at = fail_at;
-    wire_for_good = for_good;
+    stream_fail_at = fail_at;
+    stream_for_good = for_good;
     cleanup(freep) char *got = wire_run(c, &(struct wire_bend){ .drop_op = SIZE_MAX });
     return count_of(got, "-> answered") <= count_of(whole, "-> answered");
 }
@@ -133,7 +135,7 @@ static void wire_starves(const char *path)
         verdict(path, false);
         return;
     }
-    wire_fail_at = 0;
+    stream_fail_at = 0;
     cleanup(freep) char *whole = wire_run(&c, &(struct wire_bend){ .drop_op = SIZE_MAX });
     u32 all = memory.asked;
     bool ok = all > 0;
@@ -141,6 +143,24 @@ static void wire_starves(const char *path)
         ok = wire_starves_once(&c, whole, n, false) && wire_starves_once(&c, whole, n, true) && ok;
     verdict(path, ok);
     wire_free(&c);
+}
+
+/* Its own assertions hold whatever fails: each begin has its end, with the handle that was given. */
+static void input_starves(const char *path)
+{
+    cleanup(freep) char *text = NULL;
+    size_t n;
+    bool ok = !read_small_file(path, 1 << 20, &text, &n);
+    stream_fail_at = 0;
+    if(ok)
+        LLVMFuzzerTestOneInput((const u8 *)text, n);
+    u32 all = ok ? memory.asked : 0;
+    for(u32 i = 0; i < 2 * all; i++) {
+        stream_fail_at = i / 2 + 1;
+        stream_for_good = i % 2;
+        LLVMFuzzerTestOneInput((const u8 *)text, n);
+    }
+    verdict(path, ok);
 }
 
 /* --- rules --- */
@@ -208,6 +228,7 @@ int main(void)
 {
     stream_starves();
     each_file("tests/wire/*/*.txt", wire_starves);
+    each_file("tests/fuzz/corpus/stream/*", input_starves);
     rules_starve("rules with all keys", rules_many, strlen(rules_many), true);
     rules_starve("rules with mistakes", rules_wrong, strlen(rules_wrong), false);
     each_file("tests/targets/rules/*.yaml", rules_file_starves);

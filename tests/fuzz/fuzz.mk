@@ -37,9 +37,9 @@ $(B)/fuzz/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz_replay.c $$(call fuzz_ob
 	$(call say,REPLAY,$@)
 	$(Q)$(CC) $(FUZZ_CFLAGS) -fsanitize=address,undefined -o $@ $^ $(FUZZ_LIBS)
 # libyaml from its archive, so that --wrap reaches its allocations too.
-$(B)/fuzz/alloc: tests/fuzz/alloc.c $$(call fuzz_objs,plain,alloc) tests/wire/wire.c
+$(B)/fuzz/alloc: tests/fuzz/alloc.c $$(call fuzz_objs,plain,alloc) tests/wire/wire.c tests/fuzz/fuzz_stream.c
 	$(call say,TEST,$@)
-	$(Q)$(CC) $(FUZZ_CFLAGS) -fsanitize=address,undefined $(FUZZ_WRAP) -o $@ $(filter-out tests/wire/%,$^) $(FUZZ_LIBS:-lyaml=-l:libyaml.a)
+	$(Q)$(CC) $(FUZZ_CFLAGS) -fsanitize=address,undefined $(FUZZ_WRAP) -o $@ $< $(filter %.o,$^) $(FUZZ_LIBS:-lyaml=-l:libyaml.a)
 
 fuzz: $(FUZZ_TARGETS:%=$(B)/fuzz/fuzz_%) ## fuzz the parsers, FUZZ_SECONDS each
 	@for t in $(FUZZ_TARGETS); do echo "== $$t"; mkdir -p $(B)/fuzz/corpus/$$t; \
