@@ -190,6 +190,25 @@ static void uvloop_reads_in_the_base_context(void **state)
     call_end(c, 101);
 }
 
+/* Requests read in one go on one connection: the task made then is the first one's. Its successor makes the next task after its
+ * answer: of which request, nobody told. */
+static void uvloop_pipelined(void **state)
+{
+    spawn(PID, true, "start");
+    edge(101, 0x5, 0x20);
+    struct call *a = call_begin(true, 1, 101, 0x7, NULL), *b = calloc(1, sizeof(*b));
+    struct span_context ia = ID(a);
+    *b = *a; /* no event in between */
+    b->x.number = 1;
+    b->handle = tracer_exchanges(t)->begin(tracer_exchanges(t), &b->x, &b->m);
+    edge(101, 0x20, 0x30);
+    has_parent(call_end(call_begin(false, 9, 101, 0x30, NULL), 101), &ia, JOIN_EDGE);
+    call_end(a, 101);
+    edge(101, 0x30, 0x31);
+    has_none(call_end(call_begin(false, 9, 101, 0x31, NULL), 101));
+    call_end(b, 101);
+}
+
 static void executor_hand_over(void **state)
 {
     spawn(PID, true, "start");
@@ -432,7 +451,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(same_thread), T(two_requests_on_a_thread), T(asyncio_context), T(uvloop_reads_in_the_base_context),
-        T(executor_hand_over), T(pool_closure_by_answer), T(closure_needs_order), T(processes), T(subprocess_of_a_request),
+        T(uvloop_pipelined), T(executor_hand_over), T(pool_closure_by_answer), T(closure_needs_order), T(processes), T(subprocess_of_a_request),
         T(context_on_the_wire), T(attached_late), T(traceparents),
         T(a_new_thread_inherits), T(a_new_thread_of_an_unprobed_python), T(threads_of_go), T(event_loop_of_node), T(threads_of_java),
     };

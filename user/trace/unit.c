@@ -162,11 +162,14 @@ void unit_push(struct tracer *t, struct activity *a)
     u->received = true;
     u->inherited = (struct weak){ 0 };
     struct unit *thread = unit_get(t, key_thread(a->tgid, a->tid));
-    if (thread) {
-        thread->received = true;
-        thread->fresh = weak_to(a);
-        thread->fresh_maker = 0;
-    }
+    if (!thread)
+        return;
+    thread->received = true;
+    struct activity *fresh = weak_get(thread->fresh);
+    if (fresh && slot_of(fresh)->conn == slot->conn)
+        return; /* pipelined: the task made next works on the one read first */
+    thread->fresh = weak_to(a);
+    thread->fresh_maker = 0;
 }
 
 void unit_pop(struct tracer *t, struct activity *a)
