@@ -62,8 +62,8 @@ UNIT     := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/te
 unit: $(UNIT) ## unit tests
 	@fail=0; for t in $(UNIT); do $$t >$$t.log 2>&1 || { fail=1; cat $$t.log; echo "FAILED $$t"; }; done; exit $$fail
 
-check: deps ## every test: unit, wire, replay, live BPF, end to end (CI_VM="suite …" adds guests)
-	@python3 tests/support/check.py --build $(B) $(foreach v,$(CI_VM),--vm $(v))
+check: deps ## every test: unit, wire, replay, live BPF, end to end (CI_VM="suite …", CI_ARM="suite …" add guests)
+	@python3 tests/support/check.py --build $(B) $(foreach v,$(CI_VM),--vm $(v)) $(foreach v,$(CI_ARM),--arm64 $(v))
 
 demo: ## a small order service, traced: the live tree in under a minute
 	@scripts/deps.sh demo
@@ -86,7 +86,7 @@ clean: ## remove build/
 	rm -rf $(B)
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
 -include scripts/*.mk tests/*/*.mk
 # What `check` runs, built beforehand by the account that called it. Unit tests after the objects: each calls make for its own.

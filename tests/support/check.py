@@ -29,7 +29,7 @@ def count(text, status):
     return (0, 1, 0) if status else (1, 0, 0)
 
 
-def suites(build, vm):
+def suites(build, vm, arm64):
     """(name, command, seconds allowed, needs root) in the order they run."""
     for test in sorted(glob.glob("tests/unit/test_*.c")):
         name = os.path.basename(test)[:-2]
@@ -41,6 +41,8 @@ def suites(build, vm):
     yield "e2e", ["python3", "tests/e2e/run.py"], 1200, True
     for suite in vm:
         yield "vm/" + suite, ["make", "-s", "check-vm", "VM_KERNELS=" + suite], 900, False
+    for suite in arm64:
+        yield "arm64/" + suite, ["make", "-s", "check-arm64", "ARM64_SUITES=" + suite], 900, False
 
 
 def command_line(command, limit, root):
@@ -95,7 +97,7 @@ def run_all(o):
     total = [0, 0, 0]
     collector = subprocess.Popen(["nice", "tests/support/collector.sh"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                  stderr=open(o.build + "/logs/collector.log", "w"))  # minutes when it is not there yet
-    for name, command, limit, root in suites(o.build, o.vm):
+    for name, command, limit, root in suites(o.build, o.vm, o.arm64):
         if o.k in name:
             if name == "e2e":
                 collector.wait()
@@ -109,6 +111,7 @@ def main():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     a.add_argument("--build", default="build", help="the build folder (build)")
     a.add_argument("--vm", action="append", default=[], metavar="SUITE", help="also the live tests under this Debian suite's kernel")
+    a.add_argument("--arm64", action="append", default=[], metavar="SUITE", help="cross-compile for arm64; live tests in such a guest")
     a.add_argument("-k", default="", metavar="TEXT", help="only suites whose name contains this")
     o = a.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
