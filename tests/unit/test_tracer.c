@@ -300,6 +300,14 @@ static void subprocess_of_a_request(void **state)
     struct event end = ev(EVENT_EXIT, 200, 200, 0);
     feed(end);
     has_parent(got[0], &ia, JOIN_EDGE);
+    f = ev(EVENT_FORK, PID, 102, 0); /* by a thread of which nothing is known, while a request is served */
+    f.fork.child_tgid = f.fork.child_tid = 201;
+    feed(f);
+    x = ev(EVENT_EXEC, 201, 201, 0);
+    x.exec.filename = slice_str("/bin/ship");
+    feed(x);
+    feed(ev(EVENT_EXIT, 201, 201, 0));
+    has_none(got[1]);
     call_end(a, 101);
 }
 
