@@ -6,12 +6,15 @@
 #include <cmocka.h>
 #include <elf.h>
 #include <fcntl.h>
+#include <linux/perf_event.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "probe/cxx_sites.h"
 #include "probe/demangle.h"
+#include "probe/place.h"
 #include "probe/symbols.h"
 
 static char dir[64], path[128], stripped[128];
@@ -230,12 +233,48 @@ static void test_truncated_under_us(void **state)
     elf_close(image);
 }
 
+/* A uprobe of this process at `offset` of the fixture; -1 where that is not allowed. */
+static int foreign_probe(u64 offset)
+{
+    cleanup(freep) char *text = NULL;
+    if(read_small_file("/sys/bus/event_source/devices/uprobe/type", 32, &text, NULL))
+        return -1;
+    struct perf_event_attr attr = {
+        .size = sizeof(attr), .type = (u32)strtoul(text, NULL, 10), .uprobe_path = (u64)(uintptr_t)path, .probe_offset = offset
+    };
+    return (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+}
+
+/* Somebody else's breakpoint stands in the code while we read it: the image is the file's all the same. */
+static void test_probed_by_others(void **state)
+{
+    UNUSED(state);
+    struct elf_image *image;
+    struct elf_symbol s;
+    struct place place;
+    u32 before, with;
+    assert_int_equal(elf_open(path, &image), 0);
+    assert_int_equal(elf_symbol(image, "plain", &s), 0);
+    assert_int_equal(place_entry(image, &s, 0, &place), 0);
+    assert_int_equal(elf_u32(image, s.value, &before), 0);
+    elf_close(image);
+    cleanup(closep) int fd = foreign_probe(place.file_offset - place.delta);
+    if(fd < 0) {
+        print_message("no uprobe here: %s\n", errno_name(errno));
+        skip();
+    }
+    assert_int_equal(elf_open(path, &image), 0);
+    assert_int_equal(elf_u32(image, s.value, &with), 0);
+    assert_int_equal(with, before);
+    elf_close(image);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_basics), cmocka_unit_test(test_without_sections), cmocka_unit_test(test_versions), cmocka_unit_test(test_names_of_users),
         cmocka_unit_test(test_demangle), cmocka_unit_test(test_unwinding), cmocka_unit_test(test_every_cut), cmocka_unit_test(test_not_ours),
-        cmocka_unit_test(test_truncated_under_us),
+        cmocka_unit_test(test_truncated_under_us), cmocka_unit_test(test_probed_by_others),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

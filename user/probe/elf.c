@@ -390,7 +390,8 @@ int elf_open(const char *path, struct elf_image **ret)
         return -errno;
     if(!S_ISREG(st.st_mode) || st.st_size < (off_t)sizeof(Elf64_Ehdr))
         return -ENOEXEC;
-    void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    /* Shared: the kernel writes its breakpoints into private mappings, and other tracers' are not the file's code. */
+    void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
     if(p == MAP_FAILED)
         return -errno;
     guard_add(p, (size_t)st.st_size);
