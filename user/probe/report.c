@@ -32,8 +32,8 @@ int probes_report(struct probe_row *rows, size_t max)
         rows[n++] = row(hook_table[i].what, ok ? form_name[won] : "absent", ok ? "" : hook_table[i].absent, ok);
     }
     if (n < max)
-        rows[n++] = row("user functions", feature_has(FEATURE_UPROBE) ? "perf event" : "absent",
-                        feature_has(FEATURE_COOKIE) ? "one per probe, site number as cookie" : "one per probe, one program per rule site",
+        rows[n++] = row("user functions", !feature_has(FEATURE_UPROBE) ? "absent" : feature_has(FEATURE_UPROBE_MULTI) ? "uprobe_multi" : "perf event",
+                        feature_has(FEATURE_COOKIE) ? "one link per probe, site number as cookie" : "one link per probe, one program per rule site",
                         feature_has(FEATURE_UPROBE));
     return (int)n;
 }
