@@ -25,7 +25,7 @@ struct conn {
     u32 generation; /* of the cached verdict */
     u32 mode, budget;
     u8 run_dir, role;
-    u8 pad[2];
+    u16 err; /* the socket's, when its state turned to CLOSE */
 };
 struct {
     __uint(type, BPF_MAP_TYPE_LRU_HASH);

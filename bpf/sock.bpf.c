@@ -212,9 +212,24 @@ static __always_inline void conn_closed(struct sock *sk, u64 key)
     r.conn = c->id;
     r.sent = c->pos[DATA_SEND];
     r.received = c->pos[DATA_RECV];
-    r.err = BPF_CORE_READ(sk, sk_err);
+    r.err = c->err;
     bpf_map_delete_elem(&conns, &key);
     ring_put(r, STAT_ring_full_conn);
+}
+
+/* The state turns to CLOSE as soon as the peer resets, in soft interrupt, maybe while the process is still inside the call
+ * whose bytes we then hear of. So the end is told when the socket goes away; only its error is kept until then (reading
+ * it clears it). MPTCP's outer sockets have no such tracepoint and end here. */
+static __always_inline void conn_errs(struct sock *sk, u64 key)
+{
+    struct conn *c = bpf_map_lookup_elem(&conns, &key);
+    if (!c)
+        return;
+    int err = BPF_CORE_READ(sk, sk_err);
+    if (err)
+        c->err = err;
+    if (BPF_CORE_READ(sk, sk_protocol) == IPPROTO_MPTCP)
+        conn_closed(sk, key);
 }
 
 static __always_inline int on_state(u64 *ctx)
@@ -223,6 +238,7 @@ static __always_inline int on_state(u64 *ctx)
     int old = ctx[1], now = ctx[2];
     u64 key = (u64)sk;
     if (now == TCP_SYN_SENT) {
+        conn_closed(sk, key); /* the same socket connects anew */
         if (target_current())
             birth_note(key, ROLE_CLIENT, bpf_get_current_pid_tgid());
     } else if (old == TCP_SYN_RECV && now == TCP_ESTABLISHED) {
@@ -230,10 +246,18 @@ static __always_inline int on_state(u64 *ctx)
     } else if (now == TCP_CLOSE) {
         if (old == TCP_SYN_SENT)
             connect_failed(sk, key);
-        conn_closed(sk, key);
+        conn_errs(sk, key);
         bpf_map_delete_elem(&births, &key);
     }
     return 0;
 }
 SEC("tp_btf/inet_sock_set_state") int inet_sock_set_state_tp_btf(u64 *ctx) { return on_state(ctx); }
 SEC("raw_tp/inet_sock_set_state") int inet_sock_set_state_raw_tp(u64 *ctx) { return on_state(ctx); }
+
+static __always_inline int on_destroy(u64 *ctx)
+{
+    conn_closed((void *)ctx[0], ctx[0]);
+    return 0;
+}
+SEC("tp_btf/tcp_destroy_sock") int tcp_destroy_sock_tp_btf(u64 *ctx) { return on_destroy(ctx); }
+SEC("raw_tp/tcp_destroy_sock") int tcp_destroy_sock_raw_tp(u64 *ctx) { return on_destroy(ctx); }

@@ -196,6 +196,40 @@ def case_big_write():
     need(kernel['budget_bytes'] > 0, kernel)
 
 
+def case_answer_then_reset():
+    """The client resets while the server answers: the answer is told before the end, on one connection."""
+    turns = 20 if ARGS.small else 200
+    rc, ev, total, kernel, _ = python(f"""
+import socket, threading, struct
+s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen()
+def serve():
+    for i in range({turns}):
+        c, _ = s.accept()
+        c.recv(100)
+        try: c.sendall(b'a' * 1000)
+        except OSError: pass
+        c.close()
+t = threading.Thread(target=serve); t.start()
+for i in range({turns}):
+    c = socket.create_connection(s.getsockname())
+    c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    c.send(b'?' * 10); c.recv(1); c.close()
+t.join()
+""")
+    lossless(total, kernel)
+    conns = of(ev, 'conn')
+    need(len(conns) == 2 * turns, len(conns), 'connections')
+    closed = {}
+    for e in ev:
+        if e['type'] == 'close':
+            closed[e['conn']] = e
+        elif e['type'] == 'data':
+            need(e['conn'] not in closed, 'bytes after the end', e)
+    need(len(closed) == 2 * turns, len(closed), 'ends')
+    servers = [closed[c['conn']] for c in conns if c['role'] == 'server']
+    need(servers and all(c['sent'] == '1000' and c['received'] == '10' for c in servers), servers[:3])
+
+
 def case_unix():
     rc, ev, total, kernel, _ = python('''
     import socket, os, tempfile, threading

@@ -15,6 +15,7 @@ const struct hook hook_table[HOOKS_MAX] = {
     { "process title", OBJ_PROC, TRACEPOINT(task_rename), "changes of title are not seen" },
     { "out of memory", OBJ_PROC, TRACEPOINT(mark_victim), "an OOM kill looks like any SIGKILL" },
     { "connection state", OBJ_SOCK, TRACEPOINT(inet_sock_set_state), "no roles, failed connects and closes of connections" },
+    { "connection end", OBJ_SOCK, TRACEPOINT(tcp_destroy_sock), "connections stay open until their process ends" },
     { "socket data",
       OBJ_SOCK,
       {
@@ -34,7 +35,7 @@ const struct hook hook_table[HOOKS_MAX] = {
       },
       "no messages of any protocol" },
 };
-const size_t hook_count = 7;
+const size_t hook_count = 8;
 
 static bool form_possible(const struct hook_form *f)
 {
