@@ -93,17 +93,25 @@ def build_all(build, log):
     return status
 
 
+def prepare(build):
+    """Starts what end-to-end tests need and what takes minutes the first time, outside their time limits: Collector, environments."""
+    names = [os.path.basename(r)[len("requirements-"):-len(".txt")] for r in sorted(glob.glob("tests/e2e/requirements-*.txt"))]
+    venvs = "import sys; sys.path.insert(0, 'tests'); from support.venv import venv; [venv(n) for n in sys.argv[1:]]"
+    commands = {"collector": ["nice", "tests/support/collector.sh"], "venvs": ["python3", "-c", venvs, *names]}
+    return [subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=open("%s/logs/%s.log" % (build, name), "w"))
+            for name, argv in commands.items()]
+
+
 def run_all(o):
     total = [0, 0, 0]
-    collector = subprocess.Popen(["nice", "tests/support/collector.sh"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                 stderr=open(o.build + "/logs/collector.log", "w"))  # minutes when it is not there yet
+    prepared = prepare(o.build)
     for name, command, limit, root in suites(o.build, o.vm, o.arm64):
         if o.k in name:
             if name == "e2e":
-                collector.wait()
+                [p.wait() for p in prepared]
             result = run(name, command_line(command, limit, root), "%s/logs/%s.log" % (o.build, name.replace("/", "-")))
             total = [x + y for x, y in zip(total, result)]
-    collector.wait()
+    [p.wait() for p in prepared]
     return total
 
 

@@ -1,5 +1,11 @@
 //! Activities of a Rust program: nested, recursive, on a thread, a negative result. See rules/native_rust.yaml.
-use std::hint::black_box;
+// std's own is stable only since 1.66; Debian 12 has 1.63.
+#[inline(never)]
+fn black_box<T>(value: T) -> T {
+    let read = unsafe { std::ptr::read_volatile(&value) };
+    std::mem::forget(value);
+    read
+}
 
 #[no_mangle]
 #[inline(never)]
