@@ -15,6 +15,7 @@ struct tls_stream {
     u64 pos[2];
     u64 run_bytes;
     u32 run_dir, pad;
+    u64 len, head[8], tail; /* of the last write while nothing was read: its length, first and last bytes */
 };
 struct {
     __uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -55,6 +56,32 @@ static __always_inline struct tls_stream *tls_stream_get(u64 ssl)
     return bpf_map_lookup_elem(&tls_streams, &k);
 }
 
+/* A write during the handshake cannot go out yet and is called again until the handshake is done, while nothing can have
+ * been read. The same bytes once more before the first byte read are therefore the same write; Node hands them over from
+ * another buffer the second time, so the place says nothing. Compared are the length, the first 64 bytes and the last 8.
+ * What follows the first read is never taken for a repetition. */
+static __always_inline bool tls_is_retry(u64 ssl, u64 buf, u64 len)
+{
+    struct tls_stream *s = tls_stream_get(ssl);
+    u64 head[8] = {}, tail = 0, n = len < sizeof(head) ? len : sizeof(head);
+    if (!s || s->pos[DATA_RECV])
+        return false;
+    asm volatile("" : "+r"(n));
+    if (n <= sizeof(head))
+        bpf_probe_read_user(head, n, (void *)buf);
+    if (len > sizeof(head))
+        bpf_probe_read_user(&tail, sizeof(tail), (void *)(buf + len - sizeof(tail)));
+    u64 differs = (s->len ^ len) | (s->tail ^ tail);
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+        differs |= s->head[i] ^ head[i];
+        s->head[i] = head[i];
+    }
+    s->len = len;
+    s->tail = tail;
+    return !differs && s->pos[DATA_SEND];
+}
+
 static __always_inline int tls_put(const struct target *t, u64 ssl, u64 buf, u64 len, u32 dir)
 {
     struct tls_stream *s = tls_stream_get(ssl);
@@ -89,7 +116,8 @@ SEC("uprobe") int tls_write(struct pt_regs *ctx)
     struct target *t = target_current();
     if (!t || !(t->flags & TARGET_F_DATA))
         return 0;
-    return tls_put(t, PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx), PT_REGS_PARM3(ctx), DATA_SEND);
+    u64 ssl = PT_REGS_PARM1(ctx), buf = PT_REGS_PARM2(ctx), len = PT_REGS_PARM3(ctx);
+    return tls_is_retry(ssl, buf, len) ? 0 : tls_put(t, ssl, buf, len, DATA_SEND);
 }
 
 SEC("uprobe") int tls_read(struct pt_regs *ctx)

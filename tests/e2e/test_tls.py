@@ -23,7 +23,7 @@ def _client(case, argv, path, n=N):
     found = spans.load(out)
     got = [s for s in found.where("client", http__response__status_code=200) if (s["url.path"] or "").startswith(path)]
     assert sorted(s["url.path"] for s in got) == sorted(f"{path}{i}" for i in range(n)), \
-        f"{len(got)} of {n} client spans; all: {found[:8]}"
+        f"{len(got)} of {n} client spans: {sorted(s['url.path'] for s in got)}; all: {found[:8]}"
     for s in got:
         assert s["http.request.method"] == "GET" and s["server.port"], s.attrs
         assert s["url.scheme"] in (None, "https") and s.end > s.start, s.attrs
