@@ -1,6 +1,6 @@
 //! Activities of a Rust program: nested, recursive, on a thread, a negative result. See rules/native_rust.yaml.
 // std's own is stable only since 1.66; Debian 12 has 1.63.
-#[inline(never)]
+#[inline(always)]
 fn black_box<T>(value: T) -> T {
     let read = unsafe { std::ptr::read_volatile(&value) };
     std::mem::forget(value);
@@ -23,8 +23,8 @@ mod ledger {
     #[inline(never)]
     pub fn settle(account: u64, amount: i64) -> i64 {
         let parsed = super::rs_parse(2) as i64;
-        let unused = std::hint::black_box(parsed + account as i64);
-        std::hint::black_box(super::rs_apply(amount) + (unused - unused))
+        let unused = super::black_box(parsed + account as i64);
+        super::black_box(super::rs_apply(amount) + (unused - unused))
     }
 }
 
