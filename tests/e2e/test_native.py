@@ -171,3 +171,19 @@ def exec_rule(case):
     assert p.returncode == 0, p.stderr
     found = spans.load(out).where(name="backup")
     assert sorted(s.status == 2 for s in found) == [False, True], found
+
+
+@test("native/first-instant", limit=60)
+def first_instant(case):
+    """a library's function that the program calls as its first act is seen: the probe sits before the command is let go"""
+    source = case.dir / "first.c"
+    source.write_text("const char *zlibVersion(void);\nint main(void) { return zlibVersion()[0] == 'x'; }\n")
+    binary = case.dir / "first"
+    subprocess.run(["cc", "-O1", "-o", binary, source, "-lz"], check=True)
+    rules = case.dir / "first.yaml"
+    rules.write_text('activities:\n  - name: version\n    type: task\n    at: "native:libz.so.*:zlibVersion"\n')
+    for n in range(3):
+        out = case.dir / f"{n}.jsonl"
+        p = tracer.once("run", "-r", rules, "--export", f"otlp-json:{out}", "--", binary)
+        assert p.returncode == 0, f"status {p.returncode}: {p.stderr[-800:]}"
+        assert [s.name for s in spans.load(out)].count("version") == 1, [s.name for s in spans.load(out)]
