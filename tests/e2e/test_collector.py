@@ -192,3 +192,22 @@ def retry(case):
     assert [status for _, status in s.asked[:3]] == [503, 429, 200], (s.asked, p.stderr)
     assert s.asked[1][0] - s.asked[0][0] >= 0.9, "did not wait as asked"
     case.note(f"{len(s.asked)} requests")
+
+
+@test("export/comes-back", limit=60)
+def comes_back(case):
+    """a receiver that is away at first gets every span once it is there; away and back are told once each"""
+    port, out = procs.free_port(), case.dir / "trace.jsonl"
+    t = tracer.Tracer(case.dir, ["sh", "-c", "/bin/true; sleep 0.3; /bin/true; sleep 5; /bin/true"],
+                      opts=["--export", f"otlp=http://127.0.0.1:{port}"])
+    case.defer(procs.stop, t.proc)
+    procs.wait_for("the outage", lambda: "cannot reach" in t.said(), 20, t.proc, t.log)
+    s = case.start(sink.Sink(port=port))
+    assert t.proc.wait(30) == 0, t.said()
+    assert t.said().count("cannot reach") == 1 and t.said().count("again after") == 1, t.said()
+    files = []
+    for i, body in enumerate(s.bodies):
+        files.append(case.dir / f"body{i}")
+        files[-1].write_bytes(body)
+    p = subprocess.run([venv("otlp") / "bin" / "python", paths.SUPPORT / "otlp_check.py", "decode", *files], capture_output=True, text=True)
+    assert len(t.spans()) == 6 and sorted(p.stdout.split()) == sorted(x.span_id for x in t.spans()), (p.stdout, p.stderr, t.spans(), t.said())

@@ -9,7 +9,7 @@ class Sink:
     """Answers POSTs by `plan`, a list of (status, headers, seconds to wait), the last one for ever. Bodies in `bodies`
     hold what came with an answer of 200; `asked` is (time, status) of every request."""
 
-    def __init__(self, plan=((200, {}, 0),)):
+    def __init__(self, plan=((200, {}, 0),), port=0):
         self.plan, self.bodies, self.asked = list(plan), [], []
         sink = self
 
@@ -35,7 +35,7 @@ class Sink:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.server.daemon_threads = True
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
