@@ -6,6 +6,7 @@
 char LICENSE[] SEC("license") = "GPL";
 
 volatile const u32 fixed_site = 0;
+volatile const u32 may_sleep = 0; /* loaded as sleepable: may wait for a page that the program has not touched yet */
 
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -68,7 +69,10 @@ static __always_inline void op_string(struct run *s, struct rec_hit *hit, u8 *st
     }
     u8 *to = strings + (slot & 7) * HIT_STR;
     if (op.kind == READ_STR) {
+        u8 first;
         n = bpf_probe_read_user_str(to, HIT_STR, (void *)s->v) - 1;
+        if (n < 0 && may_sleep && !bpf_copy_from_user(&first, 1, (void *)s->v))
+            n = bpf_probe_read_user_str(to, HIT_STR, (void *)s->v) - 1;
     } else {
         u64 want = hit->v[op.size & 7];
         want = want > HIT_STR ? HIT_STR : want;

@@ -116,7 +116,35 @@ static void object_choose(struct probes *p, enum object which, struct bpf_object
     }
 }
 
-static int object_load(struct probes *p, enum object which)
+typedef __typeof__(((struct probe_bpf *)0)->rodata) probe_constants;
+
+/* The constants of an opened probe object, to be set before it is loaded; NULL when it has none. */
+static probe_constants site_constants(struct bpf_object *o)
+{
+    struct bpf_map *m;
+    size_t room = 0;
+    bpf_object__for_each_map(m, o) {
+        if (!strstr(bpf_map__name(m), ".rodata"))
+            continue;
+        void *first = bpf_map__initial_value(m, &room);
+        return first && room >= sizeof(*(probe_constants)0) ? first : NULL;
+    }
+    return NULL;
+}
+
+/* Declared probes may wait for a page that the program has not touched yet, where links for many allow it (6.6). */
+static void object_sleepable(struct bpf_object *o)
+{
+    probe_constants c = site_constants(o);
+    struct bpf_program *prog;
+    if (!c)
+        return;
+    *(u32 *)&c->may_sleep = 1;
+    bpf_object__for_each_program(prog, o)
+        bpf_program__set_flags(prog, bpf_program__flags(prog) | BPF_F_SLEEPABLE);
+}
+
+static int object_try(struct probes *p, enum object which, bool sleepable)
 {
     size_t size;
     const void *bytes = object_table[which].bytes(&size);
@@ -125,6 +153,8 @@ static int object_load(struct probes *p, enum object which)
     if (!o)
         return -errno;
     object_choose(p, which, o);
+    if (sleepable)
+        object_sleepable(o);
     int err = object_sizes(p, o);
     if (!err)
         err = object_reuse_maps(p, o);
@@ -138,11 +168,11 @@ static int object_load(struct probes *p, enum object which)
     return 0;
 }
 
-/* The place of `fixed_site` in .rodata, as the skeleton knows it. */
-static u32 *site_constant(void *rodata)
+static int object_load(struct probes *p, enum object which)
 {
-    struct probe_bpf *layout = NULL;
-    return (u32 *)&((__typeof__(layout->rodata))rodata)->fixed_site;
+    bool sleepable = which == OBJ_PROBE && feature_has(FEATURE_UPROBE_MULTI);
+    int err = object_try(p, which, sleepable);
+    return err && sleepable ? object_try(p, which, false) : err;
 }
 
 int loader_site_object(struct probes *p, u32 site, struct bpf_object **ret)
@@ -153,17 +183,11 @@ int loader_site_object(struct probes *p, u32 site, struct bpf_object **ret)
     struct bpf_object *o = bpf_object__open_mem(bytes, size, &opts);
     if (!o)
         return -errno;
-    struct bpf_map *rodata = NULL, *m;
-    bpf_object__for_each_map(m, o) {
-        if (strstr(bpf_map__name(m), ".rodata"))
-            rodata = m;
-    }
-    size_t room = 0;
     object_by_uprobe_multi(o);
-    u32 *first = rodata ? bpf_map__initial_value(rodata, &room) : NULL;
-    int err = first && room >= sizeof(site) ? 0 : -EINVAL;
+    probe_constants constants = site_constants(o);
+    int err = constants ? 0 : -EINVAL;
     if (!err) {
-        *site_constant(first) = site;
+        *(u32 *)&constants->fixed_site = site;
         err = object_reuse_maps(p, o);
     }
     if (!err)
