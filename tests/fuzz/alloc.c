@@ -32,10 +32,10 @@ static struct {
 
 static bool refuse(void)
 {
-    if(!memory.armed)
+    if (!memory.armed)
         return false;
     memory.asked++;
-    if(!memory.fail_at || (memory.for_good ? memory.asked < memory.fail_at : memory.asked != memory.fail_at))
+    if (!memory.fail_at || (memory.for_good ? memory.asked < memory.fail_at : memory.asked != memory.fail_at))
         return false;
     memory.failed++;
     errno = ENOMEM;
@@ -90,7 +90,7 @@ static void verdict(const char *what, bool ok)
 {
     passed += ok;
     failed += !ok;
-    if(!ok)
+    if (!ok)
         printf("FAILED %s\n", what);
 }
 
@@ -101,7 +101,7 @@ static void stream_starves(void)
     struct exchange_sink sink = { 0 };
     struct stream_options o = { 0 };
     u32 refused = 0, n = 0;
-    for(bool more = true; more && n < 1000;) {
+    for (bool more = true; more && n < 1000;) {
         memory_arm(++n, false);
         struct stream *s = stream_new(&o, &sink, NULL);
         more = memory.failed;
@@ -115,7 +115,7 @@ static void stream_starves(void)
 static u32 count_of(const char *text, const char *word)
 {
     u32 n = 0;
-    for(const char *at = text; (at = strstr(at, word)); at += strlen(word))
+    for (const char *at = text; (at = strstr(at, word)); at += strlen(word))
         n++;
     return n;
 }
@@ -131,7 +131,7 @@ static bool wire_starves_once(const struct wire_case *c, const char *whole, u32 
 static void wire_starves(const char *path)
 {
     struct wire_case c;
-    if(wire_load(path, &c)) {
+    if (wire_load(path, &c)) {
         verdict(path, false);
         return;
     }
@@ -139,7 +139,7 @@ static void wire_starves(const char *path)
     cleanup(freep) char *whole = wire_run(&c, &(struct wire_bend){ .drop_op = SIZE_MAX });
     u32 all = memory.asked;
     bool ok = all > 0;
-    for(u32 n = 1; n <= all; n++)
+    for (u32 n = 1; n <= all; n++)
         ok = wire_starves_once(&c, whole, n, false) && wire_starves_once(&c, whole, n, true) && ok;
     verdict(path, ok);
     wire_free(&c);
@@ -152,10 +152,10 @@ static void input_starves(const char *path)
     size_t n;
     bool ok = !read_small_file(path, 1 << 20, &text, &n);
     stream_fail_at = 0;
-    if(ok)
+    if (ok)
         LLVMFuzzerTestOneInput((const u8 *)text, n);
     u32 all = ok ? memory.asked : 0;
-    for(u32 i = 0; i < 2 * all; i++) {
+    for (u32 i = 0; i < 2 * all; i++) {
         stream_fail_at = i / 2 + 1;
         stream_for_good = i % 2;
         LLVMFuzzerTestOneInput((const u8 *)text, n);
@@ -187,7 +187,7 @@ static bool rules_starve_once(const char *name, const char *text, size_t len, bo
     int code = rules_parse(&r, name, text, len, err, sizeof(err));
     memory_disarm();
     bool ok = code ? err[0] && !r.n : valid && r.n && r.sites;
-    if(!ok)
+    if (!ok)
         printf("%s, allocation %u%s fails: %d «%s»\n", name, fail_at, for_good ? " and all after it" : "", code, err);
     rules_done(&r);
     return ok;
@@ -197,7 +197,7 @@ static void rules_starve(const char *name, const char *text, size_t len, bool va
 {
     bool ok = rules_starve_once(name, text, len, valid, 0, false);
     u32 all = memory.asked;
-    for(u32 n = 1; n <= all; n++)
+    for (u32 n = 1; n <= all; n++)
         ok = rules_starve_once(name, text, len, valid, n, false) && rules_starve_once(name, text, len, valid, n, true) && ok;
     verdict(name, ok && all > 0);
 }
@@ -206,7 +206,7 @@ static void rules_file_starves(const char *path)
 {
     cleanup(freep) char *text = NULL;
     size_t len;
-    if(read_small_file(path, 1 << 20, &text, &len))
+    if (read_small_file(path, 1 << 20, &text, &len))
         verdict(path, false);
     else
         rules_starve(path, text, len, true);
@@ -215,11 +215,11 @@ static void rules_file_starves(const char *path)
 static void each_file(const char *pattern, void (*run)(const char *path))
 {
     glob_t g;
-    if(glob(pattern, 0, NULL, &g)) {
+    if (glob(pattern, 0, NULL, &g)) {
         verdict(pattern, false);
         return;
     }
-    for(size_t i = 0; i < g.gl_pathc; i++)
+    for (size_t i = 0; i < g.gl_pathc; i++)
         run(g.gl_pathv[i]);
     globfree(&g);
 }

@@ -23,7 +23,7 @@ static bool visit_symbol(void *arg, const struct elf_symbol *s)
     char text[64];
     u64 target;
     u32 missed;
-    if(!w->left--)
+    if (!w->left--)
         return false;
     (void)place_entry(w->image, s, PLACE_ARGS | PLACE_NEW_NOPS, &place);
     (void)place_returns(w->image, s, exits, ARRAY_LEN(exits), &missed);
@@ -60,7 +60,7 @@ static void visit_all(const struct elf_image *image)
     u64 at;
     (void)elf_build_id(image);
     (void)elf_soname(image);
-    for(unsigned i = 0; i < 8 && elf_needed(image, i); i++)
+    for (unsigned i = 0; i < 8 && elf_needed(image, i); i++)
         ;
     elf_symbols_each(image, visit_symbol, &w);
     w.left = 64;
@@ -84,18 +84,18 @@ static void text_all(const uint8_t *data, size_t size)
     char text[512], out[256];
     bool ok;
     snprintf(text, sizeof(text), "%.*s", (int)(size < 500 ? size : 500), (const char *)data);
-    for(int machine = 0; machine < 2; machine++)
+    for (int machine = 0; machine < 2; machine++)
         (void)usdt_parse_args(machine, NULL, text, args, ARRAY_LEN(args), &ok);
     (void)demangle(text, true, out, sizeof(out));
     (void)insn_decode(data, size, &insn);
-    if(!maps_parse(slice_of(data, size), &maps))
+    if (!maps_parse(slice_of(data, size), &maps))
         maps_done(&maps);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     cleanup(elf_closep) struct elf_image *image = NULL;
-    if(!elf_open_bytes(slice_of(data, size), &image))
+    if (!elf_open_bytes(slice_of(data, size), &image))
         visit_all(image);
     else
         text_all(data, size);

@@ -11,7 +11,7 @@ static size_t fuzz_run(const struct protocol *proto, void *st, enum side side, c
     u8 *copy = malloc(n + 1);
     memcpy(copy, p, n);
     size_t at = 0;
-    for(int idle = 0; idle < 64;) {
+    for (int idle = 0; idle < 64;) {
         message_clear(m);
         struct parse_result r = proto->parse(st, side, slice_of(copy + at, n - at), m);
         assert(r.used <= n - at);
@@ -19,16 +19,16 @@ static size_t fuzz_run(const struct protocol *proto, void *st, enum side side, c
         u64 skip = min_u64(r.skip, n - at);
         at += skip;
         idle = r.used + skip ? 0 : idle + 1;
-        if(r.status == PARSE_MORE || r.status == PARSE_SWITCH)
+        if (r.status == PARSE_MORE || r.status == PARSE_SWITCH)
             break;
-        if(r.status == PARSE_BAD) {
+        if (r.status == PARSE_BAD) {
             ptrdiff_t to = proto->resync(st, side, slice_of(copy + at, n - at), 0, true);
-            if(to < 0)
+            if (to < 0)
                 break;
             at += (size_t)to + (at < n && !to);
         }
     }
-    if(proto->cut && at < n) {
+    if (proto->cut && at < n) {
         message_clear(m);
         struct parse_result r = proto->cut(st, side, slice_of(copy + at, n - at), m);
         assert(r.used <= n - at);
@@ -40,7 +40,7 @@ static size_t fuzz_run(const struct protocol *proto, void *st, enum side side, c
 static int fuzz_protocol(const struct protocol *proto, const u8 *p, size_t n)
 {
     static struct message m;
-    if(n < 2)
+    if (n < 2)
         return 0;
     void *st = calloc(1, proto->state_size);
     struct session session = { .server = p[0] & 1, .joined = p[0] & 2, .privacy.keep_values = p[0] & 4 };

@@ -28,7 +28,7 @@ static bool case_run(const struct cases *c, int i)
     char path[4096];
     size_t n;
     case_path(c, i, path);
-    if(read_small_file(path, CASE_BYTES, &text, &n))
+    if (read_small_file(path, CASE_BYTES, &text, &n))
         return false;
     u8 *copy = malloc(n ? n : 1); /* flush with the end of its allocation: ASan sees the first byte too far */
     memcpy(copy, text, n);
@@ -45,11 +45,11 @@ static int run_from(const struct cases *c, int first, volatile int *at)
     *at = first;
     fflush(stdout);
     pid_t pid = fork();
-    if(pid < 0)
+    if (pid < 0)
         return first;
-    if(!pid) {
-        for(; *at < c->n; ++*at)
-            if(!case_run(c, *at))
+    if (!pid) {
+        for (; *at < c->n; ++*at)
+            if (!case_run(c, *at))
                 _exit(1);
         exit(0); /* and the leak check */
     }
@@ -63,23 +63,23 @@ static int folder_run(const char *name, const char *folder, volatile int *at)
     struct cases c = { .folder = folder };
     int failed = 0;
     c.n = scandir(folder, &c.v, is_case, alphasort);
-    for(int i = 0; i < c.n; i++) {
+    for (int i = 0; i < c.n; i++) {
         i = run_from(&c, i, at);
-        if(i < 0) {
+        if (i < 0) {
             printf("FAILED %s: memory was lost\n", folder);
             failed++;
             break;
         }
-        if(i < c.n) {
+        if (i < c.n) {
             printf("FAILED %s/%s\n", folder, c.v[i]->d_name);
             failed++;
         }
     }
-    if(c.n <= 0)
+    if (c.n <= 0)
         printf("FAILED %s: no files\n", folder);
     int passed = c.n > failed ? c.n - failed : 0;
     printf("%s: %d passed, %d failed\n", name, passed, failed + (c.n <= 0));
-    for(int i = 0; i < c.n; i++)
+    for (int i = 0; i < c.n; i++)
         free(c.v[i]);
     free(c.v);
     return failed || c.n <= 0;
@@ -90,7 +90,7 @@ int main(int argc, char **argv)
     volatile int *at = mmap(NULL, sizeof(*at), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     int failed = at == MAP_FAILED || argc < 2;
     const char *name = strrchr(argv[0], '_');
-    for(int i = 1; i < argc && at != MAP_FAILED; i++)
+    for (int i = 1; i < argc && at != MAP_FAILED; i++)
         failed |= folder_run(name ? name + 1 : argv[0], argv[i], at);
     return failed;
 }

@@ -6,7 +6,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
     struct sql_facts f;
-    if(!n)
+    if (!n)
         return 0;
     size_t size = (size_t)p[0] * 8 + 1;
     u8 *copy = malloc(n);

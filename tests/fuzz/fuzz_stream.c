@@ -9,7 +9,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 static void *on_begin(struct exchange_sink *s, const struct exchange *x, const struct message *m)
 {
     assert(x->conn && x->protocol && memchr(m->name, 0, sizeof(m->name)));
-    for(u16 i = 0; i < m->attrs.n; i++)
+    for (u16 i = 0; i < m->attrs.n; i++)
         assert(m->attrs.v[i].key);
     return malloc(1); /* ASan tells of an end that is missing or comes twice */
 }
@@ -55,9 +55,9 @@ static void put_other(struct stream *s, u64 time, u64 *pos, u8 kind)
 {
     struct event close = { .type = EVENT_CLOSE, .time = time, .tgid = 7, .close = { .conn = 1 + (kind & 1) } };
     struct event gone = { .type = EVENT_EXIT, .time = time, .tgid = 7 };
-    if(kind & 2)
+    if (kind & 2)
         stream_event(s, kind & 4 ? &gone : &close);
-    else if(kind & 4)
+    else if (kind & 4)
         stream_tick(s, time + 200000000);
     else
         pos[kind & 1] += 1 + (kind >> 3) * 50; /* a gap */
@@ -71,16 +71,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
     u64 time = 1000000, pos[4] = { 0 };
     struct event conn = { .type = EVENT_CONN, .time = time, .tgid = 7, .conn = { .id = 1, .family = AF_INET, .role = n ? (p[0] >> 1) % 3 : 0, .was_open = n && p[0] & 8 } };
     stream_event(s, &conn);
-    for(size_t at = 1; at + 2 <= n;) {
+    for (size_t at = 1; at + 2 <= n;) {
         u8 kind = p[at], what = p[at + 1] >> 6;
         size_t len = (size_t)(p[at + 1] & 63) * 4;
         at += 2;
-        if(len > n - at || what == 3)
+        if (len > n - at || what == 3)
             len = what == 3 ? 0 : n - at;
         time += 1000000 + kind * 1000;
-        if(what == 3)
+        if (what == 3)
             put_other(s, time, pos, kind);
-        else if(what == 2)
+        else if (what == 2)
             put_tls(s, time, pos, p + at, len, kind);
         else
             put_data(s, time, pos, p + at, len, kind);

@@ -15,9 +15,9 @@ static void header_walk(struct slice text)
 {
     size_t at = 0, sum = 0;
     struct slice key, value;
-    while(wfcap_header_each(text, "", &at, &key, &value))
+    while (wfcap_header_each(text, "", &at, &key, &value))
         sum += key.n + value.n;
-    if(sum > text.n)
+    if (sum > text.n)
         abort();
     (void)wfcap_header_get(text, "kernel");
 }
@@ -30,13 +30,13 @@ static void file_read(u8 *data, size_t size)
     char err[200];
     u32 lost = 0;
     FILE *f = size ? fmemopen(data, size, "rb") : NULL;
-    if(!f || wfcap_open(f, wfcap_abi, &r, err, sizeof(err)))
+    if (!f || wfcap_open(f, wfcap_abi, &r, err, sizeof(err)))
         return;
     header_walk(wfcap_header_text(r));
-    while(wfcap_next(r, &frame) == WFCAP_OK) {
-        if(frame.kind == WFCAP_RECORD)
+    while (wfcap_next(r, &frame) == WFCAP_OK) {
+        if (frame.kind == WFCAP_RECORD)
             (void)event_decode(frame.record.p, frame.record.n, &lost, &e);
-        if(frame.kind == WFCAP_SITE && memchr(frame.site.function.p, 0, frame.site.function.n + frame.site.file.n + 2) !=
+        if (frame.kind == WFCAP_SITE && memchr(frame.site.function.p, 0, frame.site.function.n + frame.site.file.n + 2) !=
                                            frame.site.function.p + frame.site.function.n)
             abort();
     }
@@ -58,12 +58,12 @@ static void store_crc(u8 *at, const u8 *p, size_t n)
 
 static void checksums_mend(u8 *p, size_t n)
 {
-    if(n < FILE_HEAD || load_u32(p + 16) > n - FILE_HEAD)
+    if (n < FILE_HEAD || load_u32(p + 16) > n - FILE_HEAD)
         return;
     store_crc(p + 20, p + FILE_HEAD, load_u32(p + 16));
-    for(size_t at = FILE_HEAD + load_u32(p + 16); n - at >= FRAME_HEAD;) {
+    for (size_t at = FILE_HEAD + load_u32(p + 16); n - at >= FRAME_HEAD;) {
         size_t len = load_u32(p + at);
-        if(len > n - at - FRAME_HEAD)
+        if (len > n - at - FRAME_HEAD)
             return;
         store_crc(p + at + 8, p + at + FRAME_HEAD, len);
         at += FRAME_HEAD + len;

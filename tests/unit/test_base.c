@@ -33,7 +33,7 @@ static void numbers_are_whole_and_bounded(void **state)
         { "", -EINVAL, 7 },  { "-1", -EINVAL, 7 },                      { "1 ", -EINVAL, 7 },
         { "007", 0, 7 },     { "0x10", -EINVAL, 7 },                    { "99999999999999999999999", -ERANGE, 7 },
     };
-    for(size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         u64 got = 7;
         assert_int_equal(slice_u64(slice_str(cases[i].in), &got), cases[i].rc);
         assert_int_equal(got, cases[i].out);
@@ -43,8 +43,8 @@ static void numbers_are_whole_and_bounded(void **state)
 static void hashes_tell_length_and_content_apart(void **state)
 {
     static const u8 zeros[32];
-    for(size_t a = 0; a < 32; a++)
-        for(size_t b = a + 1; b < 32; b++)
+    for (size_t a = 0; a < 32; a++)
+        for (size_t b = a + 1; b < 32; b++)
             assert_true(hash_bytes(zeros, a, 1) != hash_bytes(zeros, b, 1));
     assert_true(hash_bytes("abcdefgh1", 9, 0) != hash_bytes("abcdefgh2", 9, 0));
     assert_true(hash_bytes("abc", 3, 0) != hash_bytes("abc", 3, 1));
@@ -56,11 +56,11 @@ static void small_files_are_read_to_their_ceiling(void **state)
     int fd = mkstemp(path);
     char block[1000];
     memset(block, 'x', sizeof(block));
-    for(int i = 0; i < 10; i++)
+    for (int i = 0; i < 10; i++)
         assert_int_equal(write(fd, block, sizeof(block)), sizeof(block));
     close(fd);
     static const size_t max[] = { 0, 1, 4096, 5000, 9999, 10000, 10001, 1 << 20 };
-    for(size_t i = 0; i < ARRAY_LEN(max); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(max); i++) {
         cleanup(freep) char *text = NULL;
         size_t len = 0;
         assert_int_equal(read_small_file(path, max[i], &text, &len), 0);
@@ -85,9 +85,9 @@ static void the_nearest_word_is_a_plausible_slip(void **state)
         { "consol", "console" }, { "otpl", "otlp" },    { "OTLP", "otlp" }, { "zipkn", "zipkin" },
         { "otlp_json", "otlp-json" }, { "stroe", "store" }, { "postgres", NULL }, { "", NULL }, { "xy", NULL },
     };
-    for(size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         const char *got = nearest_word(cases[i].in, words, ARRAY_LEN(words));
-        if(cases[i].out)
+        if (cases[i].out)
             assert_string_equal(got, cases[i].out);
         else
             assert_null(got);

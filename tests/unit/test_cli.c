@@ -16,7 +16,7 @@ static char err[1024];
 static int parse(const char *command, char **words)
 {
     int n = 0;
-    while(words[n])
+    while (words[n])
         n++;
     o = (struct options){ 0 };
     err[0] = 0;
@@ -28,7 +28,7 @@ static void forms_of_an_option(void **state)
     UNUSED(state);
     assert_int_equal(parse("attach", WORDS("--pid", "12", "--pid=13", "-p", "14", "-p15", "-q", "--service=a=b")), 0);
     assert_int_equal(o.n_select, 4);
-    for(u32 i = 0; i < 4; i++)
+    for (u32 i = 0; i < 4; i++)
         assert_int_equal(o.select[i].number, 12 + i);
     assert_true(o.quiet);
     assert_string_equal(o.agent.service, "a=b");
@@ -75,9 +75,9 @@ static void what_is_wrong_is_named(void **state)
         { "attach", "--pid=-1", "-1" },             { "list", "--capture=x", "list takes no --capture" },
     };
     UNUSED(state);
-    for(size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         assert_int_equal(parse(cases[i].command, WORDS((char *)(uintptr_t)cases[i].word)), -EINVAL);
-        if(!strstr(err, cases[i].says))
+        if (!strstr(err, cases[i].says))
             fail_msg("%s %s says: %s", cases[i].command, cases[i].word, err);
     }
 }
@@ -94,7 +94,7 @@ static void lists_have_ceilings(void **state)
     char *words[2 * CLI_SELECTORS + 4];
     int n = 0;
     UNUSED(state);
-    for(int i = 0; i <= CLI_SELECTORS; i++)
+    for (int i = 0; i <= CLI_SELECTORS; i++)
         words[n++] = (char *)(uintptr_t) "--pid=7";
     words[n] = NULL;
     assert_int_equal(parse("attach", words), -EINVAL);
@@ -113,7 +113,7 @@ static void durations(void **state)
         { "-1s", -EINVAL, 0 }, { "1.5s", -EINVAL, 0 }, { "99999999h", -ERANGE, 0 }, { "99999999999999999999s", -ERANGE, 0 },
     };
     UNUSED(state);
-    for(size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         u64 ns = 0;
         assert_int_equal(duration_parse(cases[i].text, &ns), cases[i].code);
         assert_int_equal(ns, cases[i].ns);
@@ -138,7 +138,7 @@ static void names_of_groups(void **state)
         { "/init.scope", "", "" }, { "/", "", "" }, { "", "", "" }, { "//deadbeef//", "", "" },
     };
     UNUSED(state);
-    for(size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         char unit[128], container[80];
         cgroup_read_names(cases[i].path, unit, sizeof(unit), container, sizeof(container));
         assert_string_equal(unit, cases[i].unit);
@@ -182,8 +182,8 @@ static void selectors(void **state)
         { { SELECT_CONTAINER, "0123", 0 }, true }, { { SELECT_CONTAINER, "1234", 0 }, false },
     };
     UNUSED(state);
-    for(size_t i = 0; i < ARRAY_LEN(cases); i++)
-        if(selector_matches(&cases[i].s, &p) != cases[i].hit)
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        if (selector_matches(&cases[i].s, &p) != cases[i].hit)
             fail_msg("selector %s", cases[i].s.text);
 }
 
@@ -226,15 +226,15 @@ static void hostile_text_is_printable(void **state)
 static void every_command_is_complete(void **state)
 {
     UNUSED(state);
-    for(const struct command *const *c = commands; *c; c++) {
+    for (const struct command *const *c = commands; *c; c++) {
         assert_non_null((*c)->run);
         assert_true((*c)->summary[0] && strlen((*c)->summary) <= 66);
         assert_ptr_equal(command_by_name((*c)->name), *c);
     }
-    for(const char *const *l = later_commands; *l; l++)
+    for (const char *const *l = later_commands; *l; l++)
         assert_null(command_by_name(*l));
-    for(const struct option *a = option_table; a->name; a++)
-        for(const struct option *b = a + 1; b->name; b++) {
+    for (const struct option *a = option_table; a->name; a++)
+        for (const struct option *b = a + 1; b->name; b++) {
             assert_string_not_equal(a->name, b->name);
             assert_false(a->letter && a->letter == b->letter);
         }

@@ -38,7 +38,7 @@ static void lengths(void **state)
     assert_int_equal(v->n, 5); /* lengths arg1 and 16 once each, the length is the value d too */
     assert_int_equal(v->len_slot[p.attr[0]], p.attr[3]);
     assert_int_equal(v->len_slot[p.attr[1]], v->len_slot[p.attr[2]]);
-    for(u8 i = 0; i < v->n; i++)
+    for (u8 i = 0; i < v->n; i++)
         assert_true(v->len_slot[i] < i); /* read before what needs it */
     rules_done(&r);
 }

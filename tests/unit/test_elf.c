@@ -108,7 +108,7 @@ static void test_versions(void **state)
     UNUSED(state);
     cleanup(elf_closep) struct elf_image *image = NULL;
     struct elf_symbol now, then;
-    if(elf_open("/usr/lib/x86_64-linux-gnu/libc.so.6", &image))
+    if (elf_open("/usr/lib/x86_64-linux-gnu/libc.so.6", &image))
         skip();
     assert_int_equal(elf_symbol(image, "pthread_cond_wait@@GLIBC_2.3.2", &now), 0);
     assert_int_equal(elf_symbol(image, "pthread_cond_wait@GLIBC_2.2.5", &then), 0);
@@ -168,11 +168,11 @@ static void test_unwinding(void **state)
     assert_true(plan.can_unwind && plan.cxx && !plan.rust && plan.count == 0); /* imports only */
     cxx_sites(bare, 0, &plan);
     assert_true(plan.can_unwind);
-    if(!elf_open("/usr/lib/x86_64-linux-gnu/libc.so.6", &c)) {
+    if (!elf_open("/usr/lib/x86_64-linux-gnu/libc.so.6", &c)) {
         cxx_sites(c, 0, &plan);
         assert_false(plan.can_unwind);
     }
-    if(!elf_open("/usr/lib/x86_64-linux-gnu/libstdc++.so.6", &cxx)) {
+    if (!elf_open("/usr/lib/x86_64-linux-gnu/libstdc++.so.6", &cxx)) {
         cxx_sites(cxx, 0, &plan);
         assert_true(plan.can_unwind && plan.count >= 3);
     }
@@ -188,13 +188,13 @@ static void test_every_cut(void **state)
     size_t size = (size_t)st.st_size, room = (size + 4095) & ~(size_t)4095;
     u8 *area = mmap(NULL, room + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     assert_int_equal(mprotect(area + room, 4096, PROT_NONE), 0);
-    for(size_t cut = 0; cut < size; cut += cut < 1200 ? 1 : 97) {
+    for (size_t cut = 0; cut < size; cut += cut < 1200 ? 1 : 97) {
         struct elf_image *image;
         struct elf_symbol s;
         struct cxx_plan plan;
         u8 *at = area + room - cut;
         assert_int_equal(pread(fd, at, cut, 0), cut);
-        if(elf_open_bytes(slice_of(at, cut), &image))
+        if (elf_open_bytes(slice_of(at, cut), &image))
             continue;
         (void)elf_symbol(image, "plain", &s);
         (void)elf_symbol_at(image, 0x1100, &s);
@@ -237,7 +237,7 @@ static void test_truncated_under_us(void **state)
 static int foreign_probe(u64 offset)
 {
     cleanup(freep) char *text = NULL;
-    if(read_small_file("/sys/bus/event_source/devices/uprobe/type", 32, &text, NULL))
+    if (read_small_file("/sys/bus/event_source/devices/uprobe/type", 32, &text, NULL))
         return -1;
     struct perf_event_attr attr = {
         .size = sizeof(attr), .type = (u32)strtoul(text, NULL, 10), .uprobe_path = (u64)(uintptr_t)path, .probe_offset = offset
@@ -259,7 +259,7 @@ static void test_probed_by_others(void **state)
     assert_int_equal(elf_u32(image, s.value, &before), 0);
     elf_close(image);
     cleanup(closep) int fd = foreign_probe(place.file_offset - place.delta);
-    if(fd < 0) {
+    if (fd < 0) {
         print_message("no uprobe here: %s\n", errno_name(errno));
         skip();
     }

@@ -45,7 +45,7 @@ static char *captured(int from, int to, bool color, const char *text, void (*bod
     close(saved);
     fcntl(from, F_SETFL, O_NONBLOCK);
     ssize_t n = 0, got;
-    while((got = read(from, out + n, sizeof(out) - 1 - (size_t)n)) > 0)
+    while ((got = read(from, out + n, sizeof(out) - 1 - (size_t)n)) > 0)
         n += got;
     out[n] = 0;
     close(from);
@@ -100,7 +100,7 @@ static void a_running_tree(struct span_sink *k)
 static size_t count(const char *text, const char *what)
 {
     size_t n = 0;
-    for(; (text = strstr(text, what)); text += strlen(what))
+    for (; (text = strstr(text, what)); text += strlen(what))
         n++;
     return n;
 }
@@ -122,7 +122,7 @@ static void a_terminal_gets_a_live_tree_and_its_rows_back(void **state)
     assert_int_equal(count(out, "14.2 ms"), 1);
     assert_non_null(strstr(out, "left open")); /* close() shows what still runs */
     char *held = NULL, *freed = strstr(out, "\x1b[r");
-    for(char *s = out; (s = strstr(s, "\x1b[1;")); s++)
+    for (char *s = out; (s = strstr(s, "\x1b[1;")); s++)
         held = s;
     assert_true(held && freed && freed > held); /* the margin is gone at the end */
     assert_null(log_hook);

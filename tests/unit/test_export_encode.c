@@ -67,7 +67,7 @@ static char *run_on(const char *command, const void *in, size_t n)
     out[len] = 0;
     int rc = pclose(p);
     unlink(path);
-    if(rc)
+    if (rc)
         fprintf(stderr, "%s: %s\n", command, out);
     assert_int_equal(rc, 0);
     return out;
@@ -77,8 +77,8 @@ static char *run_on(const char *command, const void *in, size_t n)
 static void squeeze(char *s)
 {
     char *o = s;
-    for(; *s; s++)
-        if(!strchr(" \n", *s) || (o[-1] != ' '))
+    for (; *s; s++)
+        if (!strchr(" \n", *s) || (o[-1] != ' '))
             *o++ = *s == '\n' ? ' ' : *s;
     *o = 0;
 }
@@ -86,14 +86,14 @@ static void squeeze(char *s)
 static size_t count(const char *text, const char *what)
 {
     size_t n = 0;
-    for(; (text = strstr(text, what)); text += strlen(what))
+    for (; (text = strstr(text, what)); text += strlen(what))
         n++;
     return n;
 }
 
 static void assert_has(const char *text, const char *what)
 {
-    if(!strstr(text, what))
+    if (!strstr(text, what))
         fail_msg("no «%s» in:\n%s", what, text);
 }
 
@@ -108,7 +108,7 @@ static bool have_schema(void)
 
 static void protoc_reads_what_we_wrote(void **state)
 {
-    if(!have_schema())
+    if (!have_schema())
         skip();
     struct resource *r = make_resource("orders");
     struct span *v[] = { rich_span(r) };
@@ -144,7 +144,7 @@ static void protoc_reads_what_we_wrote(void **state)
         "flags: 769", /* sampled, known, remote */
         "schema_url: \"" OTEL_SCHEMA_URL "\"",
     };
-    for(size_t i = 0; i < ARRAY_LEN(expected); i++)
+    for (size_t i = 0; i < ARRAY_LEN(expected); i++)
         assert_has(text, expected[i]);
     assert_int_equal(count(text, "array_value"), 1);
     assert_has(text, "string_value: \"make\"");
@@ -157,11 +157,11 @@ static void protoc_reads_what_we_wrote(void **state)
 
 static void spans_are_grouped_and_stay_in_order(void **state)
 {
-    if(!have_schema())
+    if (!have_schema())
         skip();
     struct resource *r[2] = { make_resource("one"), make_resource("two") };
     struct span *v[60];
-    for(u32 i = 0; i < 60; i++) {
+    for (u32 i = 0; i < 60; i++) {
         char name[16];
         snprintf(name, sizeof(name), "n%02u", i);
         v[i] = make_span(name, i % 3 ? "redis" : "http1", r[i % 2], (u8)(i + 1), 0);
@@ -175,7 +175,7 @@ static void spans_are_grouped_and_stay_in_order(void **state)
     assert_int_equal(count(text, "scope_spans {"), 4);
     assert_int_equal(count(text, "    spans {"), 60);
     assert_int_equal(count(text, "parent_span_id"), 0);
-    for(u32 i = 0; i < 60; i++) {
+    for (u32 i = 0; i < 60; i++) {
         char name[24];
         u32 group = i % 2 * 2 + (i % 3 != 0);
         snprintf(name, sizeof(name), "name: \"n%02u\"", i);
@@ -186,7 +186,7 @@ static void spans_are_grouped_and_stay_in_order(void **state)
     }
     free(text);
     encoder_free(e);
-    for(u32 i = 0; i < 60; i++)
+    for (u32 i = 0; i < 60; i++)
         span_unref(v[i]);
     resource_unref(r[0]);
     resource_unref(r[1]);
@@ -263,7 +263,7 @@ static void json_forms_are_valid_and_complete(void **state)
 static void json_stops_at_its_ceiling(void **state)
 {
     struct json j = { .max = 100 };
-    for(int i = 0; i < 30; i++)
+    for (int i = 0; i < 30; i++)
         json_raw(&j, "12345");
     assert_true(j.failed);
     assert_true(j.n < 100 && j.room <= 100);

@@ -33,8 +33,8 @@ static const char *python(void)
 {
     static const char *found;
     const char *const tries[] = { getenv("WF_PYTHON"), "python3", "/usr/bin/python3" };
-    for(size_t i = 0; i < ARRAY_LEN(tries) && !found; i++)
-        if(tries[i] && *tries[i] && has_grpc(tries[i]))
+    for (size_t i = 0; i < ARRAY_LEN(tries) && !found; i++)
+        if (tries[i] && *tries[i] && has_grpc(tries[i]))
             found = tries[i];
     return found ? found : "python3";
 }
@@ -48,12 +48,12 @@ static struct sink sink_start(const char *const *args)
     const char *argv[24] = { python(), "tests/e2e/sink.py", "--dir", s.dir };
     int in[2], out[2], n = 4;
     char line[200] = "";
-    while(*args)
+    while (*args)
         argv[n++] = *args++;
     assert_non_null(mkdtemp(s.dir));
     assert_int_equal(pipe(in) | pipe(out), 0);
     s.pid = fork();
-    if(!s.pid) {
+    if (!s.pid) {
         dup2(in[0], 0), dup2(out[1], 1);
         close(in[1]), close(out[0]);
         execvp(argv[0], (char **)(uintptr_t)argv);
@@ -95,7 +95,7 @@ static void spans_make(void)
 {
     struct resource *r = resource_new();
     attr_str(&r->attrs, "service.name", slice_str("orders"));
-    for(u32 i = 0; i < SPANS; i++) {
+    for (u32 i = 0; i < SPANS; i++) {
         struct span *s = spans[i] = span_new();
         memset(s->id.trace_id, 1, TRACE_ID_LEN);
         memset(s->id.span_id, (int)i + 1, SPAN_ID_LEN);
@@ -110,7 +110,7 @@ static void spans_make(void)
 static struct export_spec spec_for(bool grpc, bool tls, unsigned port)
 {
     struct export_spec s = { .timeout_ms = 3000 };
-    if(grpc)
+    if (grpc)
         snprintf(s.target, sizeof(s.target), "grpc%s://127.0.0.1:%u", tls ? "s" : "", port);
     else
         snprintf(s.target, sizeof(s.target), "http%s://127.0.0.1:%u/v1/traces", tls ? "s" : "", port);
@@ -134,7 +134,7 @@ static void *open_or_fail(const struct exporter *x, const struct export_spec *sp
 {
     char err[300] = "";
     void *self = NULL;
-    if(x->open(spec, &self, err, sizeof(err)))
+    if (x->open(spec, &self, err, sizeof(err)))
         fail_msg("%s", err);
     return self;
 }
@@ -150,21 +150,21 @@ struct expect {
 static void check_answers(bool grpc, const struct expect *rows, size_t n)
 {
     const struct exporter *x = grpc ? &exporter_otlp_grpc : &exporter_otlp_http;
-    for(size_t at = 0; at < n; at += 6) {
+    for (size_t at = 0; at < n; at += 6) {
         const char *args[24] = { grpc ? "--grpc" : "--http" };
         int k = 1;
         size_t end = min_u64(at + 6, n);
-        for(size_t i = at; i < end; i++)
+        for (size_t i = at; i < end; i++)
             args[k++] = "--fault", args[k++] = rows[i].fault;
         struct sink sink = sink_start(args);
         struct export_spec spec = spec_for(grpc, false, grpc ? sink.grpc : sink.http);
         void *self = open_or_fail(x, &spec);
-        for(size_t i = at; i < end; i++) {
+        for (size_t i = at; i < end; i++) {
             struct outcome o = send_once(x, self, NULL);
-            if(o.result != rows[i].result || o.reply.after_ms != rows[i].after_ms || o.reply.refused != rows[i].refused)
+            if (o.result != rows[i].result || o.reply.after_ms != rows[i].after_ms || o.reply.refused != rows[i].refused)
                 fail_msg("%s: result %d after %llu refused %llu (%s)", rows[i].fault, o.result,
                          (unsigned long long)o.reply.after_ms, (unsigned long long)o.reply.refused, o.reply.why);
-            if(rows[i].why && !strstr(o.reply.why, rows[i].why))
+            if (rows[i].why && !strstr(o.reply.why, rows[i].why))
                 fail_msg("%s: «%s»", rows[i].fault, o.reply.why);
         }
         x->close(self);
@@ -215,7 +215,7 @@ static void grpc_answers_mean_what_otlp_says(void **state)
         { "slow:4000", EXPORT_RETRY, 0, 0, NULL },
         { "ok", EXPORT_OK, 0, 0, NULL },
     };
-    if(!have_grpc())
+    if (!have_grpc())
         skip();
     check_answers(true, rows, ARRAY_LEN(rows));
 }
@@ -258,7 +258,7 @@ static void check_secure(bool grpc)
     spec.headers = "authorization=Bearer%20t0ken, x-tenant=a";
     void *self = open_or_fail(x, &spec);
     struct outcome o = send_once(x, self, NULL);
-    if(o.result != EXPORT_OK)
+    if (o.result != EXPORT_OK)
         fail_msg("%s", o.reply.why);
     assert_int_equal(send_once(x, self, NULL).result, EXPORT_OK); /* the connection is reused */
     x->close(self);
@@ -266,7 +266,7 @@ static void check_secure(bool grpc)
     char *log = sink_log(&sink);
     assert_non_null(strstr(log, "\"auth\": \"Bearer t0ken\""));
     assert_non_null(strstr(log, "OTel-OTLP-Exporter-wftrace/"));
-    if(!grpc)
+    if (!grpc)
         assert_non_null(strstr(log, "\"encoding\": \"gzip\""));
     free(log);
     spec.headers = "authorization=Bearer wrong";
@@ -293,19 +293,19 @@ static void http_over_tls_with_token_and_gzip(void **state) { check_secure(false
 
 static void grpc_over_tls_with_token_and_gzip(void **state)
 {
-    if(!have_grpc())
+    if (!have_grpc())
         skip();
     check_secure(true);
 }
 
 static void many_batches_on_plain_h2c(void **state)
 {
-    if(!have_grpc())
+    if (!have_grpc())
         skip();
     struct sink sink = sink_start((const char *[]){ "--grpc", NULL });
     struct export_spec spec = spec_for(true, false, sink.grpc);
     void *self = open_or_fail(&exporter_otlp_grpc, &spec);
-    for(int i = 0; i < 20; i++)
+    for (int i = 0; i < 20; i++)
         assert_int_equal(send_once(&exporter_otlp_grpc, self, NULL).result, EXPORT_OK);
     exporter_otlp_grpc.close(self);
     check_body(&sink, 20);
@@ -360,7 +360,7 @@ static void queue_and_receiver_agree_to_the_span(void **state)
     export_queues_new(&(struct export_queue_options){ .delay_ms = 200, .max_batch = SPANS }, &q);
     assert_int_equal(export_queues_add(q, &spec, err, sizeof(err)), 0);
     log_level = LOG_ERROR;
-    for(u32 i = 0; i < SPANS; i++)
+    for (u32 i = 0; i < SPANS; i++)
         export_queues_sink(q)->ended(export_queues_sink(q), span_ref(spans[i]));
     assert_int_equal(export_queues_close(q, 8000), 4);
     log_level = LOG_WARN;
@@ -379,7 +379,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    for(u32 i = 0; i < SPANS; i++)
+    for (u32 i = 0; i < SPANS; i++)
         span_unref(spans[i]);
     return 0;
 }

@@ -20,7 +20,7 @@ static struct fake {
 
 static int fake_open(const struct export_spec *spec, void **ret, char *err, size_t err_size)
 {
-    if(!strcmp(spec->target, "bad")) {
+    if (!strcmp(spec->target, "bad")) {
         snprintf(err, err_size, "cannot open it");
         return -ENOENT;
     }
@@ -31,22 +31,22 @@ static int fake_open(const struct export_spec *spec, void **ret, char *err, size
 static enum export_result fake_send(void *self, const struct batch *b, struct export_reply *ret)
 {
     u32 n = fake.sends;
-    if(n < ARRAY_LEN(fake.at))
+    if (n < ARRAY_LEN(fake.at))
         fake.at[n] = clock_boot_ns();
     __atomic_store_n(&fake.sends, n + 1, __ATOMIC_RELEASE);
     enum export_result r = fake.answer[n < fake.n_answers ? n : fake.n_answers - 1];
-    for(u64 from = clock_boot_ns(); clock_boot_ns() < from + __atomic_load_n(&fake.slow_ms, __ATOMIC_RELAXED) * NSEC_PER_MSEC;) {
+    for (u64 from = clock_boot_ns(); clock_boot_ns() < from + __atomic_load_n(&fake.slow_ms, __ATOMIC_RELAXED) * NSEC_PER_MSEC;) {
         u64 stop = __atomic_load_n(b->stop_at, __ATOMIC_ACQUIRE);
-        if(stop && clock_boot_ns() >= stop)
+        if (stop && clock_boot_ns() >= stop)
             return EXPORT_RETRY;
         usleep(2000);
     }
     fake.max_batch = b->n > fake.max_batch ? (u32)b->n : fake.max_batch;
     ret->after_ms = fake.after_ms;
     snprintf(ret->why, sizeof(ret->why), "because");
-    if(r == EXPORT_OK) {
+    if (r == EXPORT_OK) {
         ret->refused = fake.refused;
-        for(size_t i = 0; i < b->n; i++)
+        for (size_t i = 0; i < b->n; i++)
             fake.sum += b->spans[i]->tid;
         fake.delivered += b->n;
     }
@@ -85,7 +85,7 @@ static struct export_queues *begin(const struct exporter *x, struct export_queue
 static void put(struct export_queues *q, u32 n)
 {
     struct span_sink *sink = export_queues_sink(q);
-    for(u32 i = 0; i < n; i++) {
+    for (u32 i = 0; i < n; i++) {
         struct span *s = span_new();
         assert_non_null(s);
         s->tid = i + 1;
@@ -95,7 +95,7 @@ static void put(struct export_queues *q, u32 n)
 
 static void wait_for(const u32 *what, u32 least)
 {
-    for(int i = 0; i < 500 && __atomic_load_n(what, __ATOMIC_ACQUIRE) < least; i++)
+    for (int i = 0; i < 500 && __atomic_load_n(what, __ATOMIC_ACQUIRE) < least; i++)
         usleep(5000);
     assert_true(__atomic_load_n(what, __ATOMIC_ACQUIRE) >= least);
 }
@@ -207,9 +207,9 @@ static void a_full_queue_drops_the_newest_and_frees_them(void **state)
     assert_int_equal(fake.delivered, 110 - lost);
     assert_int_equal(ledger_get(spans_dropped_queue) - dropped, lost);
     struct span *all[200];
-    for(int i = 0; i < 200; i++) /* every span has come back to the pool */
+    for (int i = 0; i < 200; i++) /* every span has come back to the pool */
         assert_non_null(all[i] = span_new());
-    for(int i = 0; i < 200; i++)
+    for (int i = 0; i < 200; i++)
         span_unref(all[i]);
     span_pool_limit(65536);
 }

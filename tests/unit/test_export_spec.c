@@ -10,7 +10,7 @@ static void env_clear(void)
     static const char *const name[] = { "ENDPOINT", "HEADERS", "CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY",
                                         "COMPRESSION", "TIMEOUT", "PROTOCOL" };
     char var[64];
-    for(size_t i = 0; i < ARRAY_LEN(name); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(name); i++) {
         snprintf(var, sizeof(var), "OTEL_EXPORTER_OTLP_%s", name[i]);
         unsetenv(var);
         snprintf(var, sizeof(var), "OTEL_EXPORTER_OTLP_TRACES_%s", name[i]);
@@ -40,10 +40,10 @@ static void good_specs(void **state)
         { "otlp", "otlp-http", "http://localhost:4318/v1/traces" },
     };
     env_clear();
-    for(size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct export_spec s;
         char err[300] = "";
-        if(export_spec_parse(cases[i].text, &s, err, sizeof(err)))
+        if (export_spec_parse(cases[i].text, &s, err, sizeof(err)))
             fail_msg("%s: %s", cases[i].text, err);
         assert_string_equal(s.kind, cases[i].kind);
         assert_string_equal(s.target, cases[i].target);
@@ -76,15 +76,15 @@ static void bad_specs_say_where_and_what_instead(void **state)
         { "otlp-json:", { "name a file" } },
     };
     env_clear();
-    for(size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct export_spec s, before;
         char err[300] = "";
         memset(&s, 0x5a, sizeof(s));
         before = s;
         assert_int_equal(export_spec_parse(cases[i].text, &s, err, sizeof(err)), -EINVAL);
         assert_memory_equal(&s, &before, sizeof(s));
-        for(size_t k = 0; k < 3 && cases[i].said[k]; k++)
-            if(!strstr(err, cases[i].said[k]))
+        for (size_t k = 0; k < 3 && cases[i].said[k]; k++)
+            if (!strstr(err, cases[i].said[k]))
                 fail_msg("%s: no «%s» in «%s»", cases[i].text, cases[i].said[k], err);
     }
 }
@@ -131,13 +131,13 @@ static void bad_variables_are_named(void **state)
         { "OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317", "OTEL_EXPORTER_OTLP_ENDPOINT" },
         { "OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "http/protobuf" },
     };
-    for(size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct export_spec s;
         char err[300] = "";
         env_clear();
         setenv(cases[i].var, cases[i].value, 1);
         assert_int_equal(export_spec_parse("otlp", &s, err, sizeof(err)), -EINVAL);
-        if(!strstr(err, cases[i].said))
+        if (!strstr(err, cases[i].said))
             fail_msg("%s=%s: «%s»", cases[i].var, cases[i].value, err);
     }
     env_clear();
@@ -146,7 +146,7 @@ static void bad_variables_are_named(void **state)
 static void every_exporter_describes_itself(void **state)
 {
     size_t n = 0;
-    for(; exporters[n]; n++) {
+    for (; exporters[n]; n++) {
         assert_non_null(exporters[n]->name);
         assert_non_null(exporters[n]->help);
         assert_non_null(exporters[n]->open);

@@ -61,14 +61,14 @@ static void arrival_order_does_not_matter(void **state)
         "  \xe2\x95\xb0\xe2\x94\x80 \xe2\x9c\x97 POST /charge                                   8.0 ms\n"
         "     \xe2\x94\x82 it broke\n"
         "     \xe2\x95\xb0\xe2\x94\x80 INSERT                                        1.0 ms\n";
-    for(u32 order = 0; order < 24; order++) {
+    for (u32 order = 0; order < 24; order++) {
         struct tree *t = tree_new(100);
         struct span *s[4] = { make("POST /orders", 1, 0, 0, 14), make("SELECT orders", 2, 1, 1, 2),
                               make("POST /charge", 3, 1, 4, 8), make("INSERT", 4, 3, 5, 1) };
         u32 left[4] = { 0, 1, 2, 3 }, code = order;
         attr_int(&s[0]->attrs, "http.response.status_code", 201);
         span_set_error(s[2], slice_str("it broke\nand more"));
-        for(u32 n = 4; n; n--) {
+        for (u32 n = 4; n; n--) {
             u32 pick = code % n;
             code /= n;
             end(t, s[left[pick]]);
@@ -120,11 +120,11 @@ static void a_long_root_gives_its_branches_out(void **state)
     struct span *root = make("uvicorn", 1, 0, 0, 0);
     root->start_ns -= 60 * NSEC_PER_SEC;
     tree_start(t, root);
-    for(u8 i = 2; i < 12; i++)
+    for (u8 i = 2; i < 12; i++)
         end(t, make("GET /", i, 1, i, 1));
     u64 now = clock_wall_ns() + NSEC_PER_SEC;
     u32 n = 0;
-    for(struct node *b; (b = tree_ready(t, now, false)); n++) {
+    for (struct node *b; (b = tree_ready(t, now, false)); n++) {
         assert_string_equal(b->name, "GET /");
         tree_forget(t, b);
     }
@@ -141,7 +141,7 @@ static void memory_is_bounded_and_losses_are_shown(void **state)
     struct tree *t = tree_new(200);
     struct span *root = make("make", 1, 0, 0, 5000);
     tree_start(t, root);
-    for(u32 i = 0; i < 5000; i++) {
+    for (u32 i = 0; i < 5000; i++) {
         struct span *s = make("cc", 2, 1, i, 1);
         memcpy(s->id.span_id, &(u32){ i + 1000 }, 4);
         end(t, s);
@@ -160,10 +160,10 @@ static void cycles_and_depth_do_no_harm(void **state)
     end(t, make("a", 1, 2, 0, 1));
     end(t, make("b", 2, 1, 0, 1));
     end(t, make("self", 3, 3, 0, 1));
-    for(u8 i = 10; i < 250; i++)
+    for (u8 i = 10; i < 250; i++)
         end(t, make("deep", i, (u8)(i - 1), i, 1));
     u32 n = 0;
-    for(struct node *b; (b = tree_ready(t, clock_wall_ns(), true)); n++) {
+    for (struct node *b; (b = tree_ready(t, clock_wall_ns(), true)); n++) {
         draw(b, 80);
         tree_forget(t, b);
     }
@@ -177,27 +177,27 @@ static void random_histories_hold_together(void **state)
 {
     u64 rng = 7;
     struct tree *t = tree_new(70);
-    for(int i = 0; i < 30000; i++) {
+    for (int i = 0; i < 30000; i++) {
         rng = hash_u64(rng + 1);
         u8 id = (u8)(rng % 120 + 1), parent = (u8)(rng >> 20) % 3 ? (u8)((rng >> 8) % 121) : 0;
         struct span *s = make("x", id, parent, (u32)(rng >> 40) % 1000, 1);
-        if(rng >> 63)
+        if (rng >> 63)
             tree_start(t, s);
         else
             tree_end(t, s);
         span_unref(s);
-        if(i % 500 == 0)
-            for(struct node *b; (b = tree_ready(t, clock_wall_ns() + (rng >> 50) * NSEC_PER_MSEC, false));)
+        if (i % 500 == 0)
+            for (struct node *b; (b = tree_ready(t, clock_wall_ns() + (rng >> 50) * NSEC_PER_MSEC, false));)
                 tree_forget(t, b);
         u32 open = 0, nodes = 0;
-        for(struct node *n = tree_tops(t); n; n = n->next, nodes++) {
+        for (struct node *n = tree_tops(t); n; n = n->next, nodes++) {
             open += n->open;
             assert_null(n->parent);
             assert_true(nodes < 200);
         }
         assert_int_equal(open, tree_running(t));
     }
-    for(struct node *b; (b = tree_ready(t, clock_wall_ns(), true));)
+    for (struct node *b; (b = tree_ready(t, clock_wall_ns(), true));)
         tree_forget(t, b);
     assert_int_equal(tree_running(t), 0);
     tree_free(t);
@@ -216,7 +216,7 @@ static void nothing_a_terminal_obeys_gets_through(void **state)
         { "caf\xc3\xa9", "caf\xc3\xa9" },
         { "bad\xff", "bad?" },
     };
-    for(size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         char out[64];
         text_copy(out, sizeof(out), cases[i].in, true);
         assert_string_equal(out, cases[i].out);
@@ -243,7 +243,7 @@ static void widths_and_cuts(void **state)
     } took[] = { { 400, "0 \xc2\xb5s" },      { 999000, "999 \xc2\xb5s" },  { 14200000, "14.2 ms" },
                  { 140200000, "140 ms" },     { 1500000000, "1.50 s" },     { 61 * NSEC_PER_SEC, "1:01 min" },
                  { 3661 * NSEC_PER_SEC, "1:01 h" } };
-    for(size_t i = 0; i < ARRAY_LEN(took); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(took); i++) {
         duration_text(took[i].ns, s, sizeof(s));
         assert_string_equal(s, took[i].out);
     }

@@ -55,7 +55,7 @@ static int bed_open(void **state)
         { 4, SITE_POINT, "p:tick" }, { 6, SITE_ENTRY, "big" }, { 6, SITE_RETURN, "big" },
         { NO_RULE, SITE_THROW, "__cxa_throw" }, { NO_RULE, SITE_CATCH, "__cxa_begin_catch" }, { 1, SITE_TAIL, "inner" },
     };
-    for(size_t i = 0; i < ARRAY_LEN(rows); i++)
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         site_add(b->rules.sites, &(struct site_row){ rows[i].rule, rows[i].role, intern(rows[i].f), intern("/b") });
     b->sink.ended = keep;
     b->tracer = tracer_new(&(struct tracer_options){ .wall_minus_boot = 1000, .seed = { 1, 2 } }, &b->sink);
@@ -71,7 +71,7 @@ static int bed_close(void **state)
     struct bed *b = *state;
     workflow_free(b->w);
     tracer_free(b->tracer);
-    for(int i = 0; i < b->n; i++)
+    for (int i = 0; i < b->n; i++)
         span_unref(b->got[i]);
     rules_done(&b->rules);
     free(b);
@@ -189,7 +189,7 @@ static void exceptions(void **state)
     u64 caught = b->now;
     assert_int_equal(b->n, 2);
     assert_string_equal(b->got[0]->name, "inner 2");
-    for(int i = 0; i < 2; i++) {
+    for (int i = 0; i < 2; i++) {
         assert_int_equal(b->got[i]->status, STATUS_ERROR);
         assert_string_equal(str(b->got[i], "error.type"), "shop::TooMuch");
         assert_int_equal(b->got[i]->n_events, 1);
@@ -258,7 +258,7 @@ static void tail_and_exit(void **state)
     struct event e = { .type = EVENT_EXIT };
     send(b, &e);
     bool seen = false;
-    for(int i = 0; i < b->n; i++)
+    for (int i = 0; i < b->n; i++)
         seen |= !strcmp(b->got[i]->name, "outer") && attr_get(&b->got[i]->attrs, "wftrace.unfinished");
     assert_true(seen);
 }
@@ -266,7 +266,7 @@ static void tail_and_exit(void **state)
 static void hostile(void **state)
 {
     struct bed *b = *state;
-    for(int i = 0; i < 2000; i++) /* deeper than is kept */
+    for (int i = 0; i < 2000; i++) /* deeper than is kept */
         hit(b, S_INNER, 1000000 - (u64)i, 1, i, 0);
     hit(b, S_OUTER_RET, 1, 8, 0, 0); /* a return without an entry, unknown sites, values that were not read */
     hit(b, 4000000, 1, 8, 0, 0);

@@ -82,7 +82,7 @@ static const struct row rows[] = {
 static size_t from_hex(const char *hex, u8 *out)
 {
     size_t n = strlen(hex) / 2;
-    for(size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         unsigned byte;
         assert_int_equal(sscanf(hex + 2 * i, "%2x", &byte), 1);
         out[i] = (u8)byte;
@@ -93,14 +93,14 @@ static size_t from_hex(const char *hex, u8 *out)
 static void test_known_bytes(void **state)
 {
     UNUSED(state);
-    for(size_t r = 0; r < ARRAY_LEN(rows); r++) {
+    for (size_t r = 0; r < ARRAY_LEN(rows); r++) {
         u8 bytes[16];
         struct insn i;
         size_t n = from_hex(rows[r].bytes, bytes);
         int err = insn_decode(bytes, n, &i);
         bool same = !err && i.length == rows[r].length && i.kind == rows[r].kind && i.emulation == rows[r].emulation && i.writes == rows[r].writes &&
                     i.rsp_known == (rows[r].rsp_delta != NOT_KNOWN) && (!i.rsp_known || i.rsp_delta == rows[r].rsp_delta) && i.target == rows[r].target;
-        if(!same)
+        if (!same)
             fail_msg("%s: err %d length %d kind %d emulation %d writes %x rsp %d %d target %d", rows[r].bytes, err, i.length, i.kind, i.emulation,
                      i.writes, i.rsp_known, i.rsp_delta, i.target);
     }
@@ -109,11 +109,11 @@ static void test_known_bytes(void **state)
 static void test_every_cut_wants_more(void **state)
 {
     UNUSED(state);
-    for(size_t r = 0; r < ARRAY_LEN(rows); r++) {
+    for (size_t r = 0; r < ARRAY_LEN(rows); r++) {
         u8 bytes[16];
         struct insn i;
         size_t n = from_hex(rows[r].bytes, bytes);
-        for(size_t cut = 0; cut < n; cut++) {
+        for (size_t cut = 0; cut < n; cut++) {
             u8 *exact = malloc(cut ? cut : 1); /* so that a read past the end is seen by a sanitizer */
             memcpy(exact, bytes, cut);
             int err = insn_decode(exact, cut, &i);
@@ -157,18 +157,18 @@ static void check_line(const char *line, struct tally *t)
     unsigned long address;
     int at = 0;
     size_t n = 0;
-    if(sscanf(line, " %lx:\t%n", &address, &at) != 1 || !at || strstr(line, "(bad)") || strstr(line, ".byte"))
+    if (sscanf(line, " %lx:\t%n", &address, &at) != 1 || !at || strstr(line, "(bad)") || strstr(line, ".byte"))
         return;
     const char *p = line + at;
-    for(; n < 16 && isxdigit((u8)p[0]) && isxdigit((u8)p[1]) && p[2] == ' '; p += 3)
+    for (; n < 16 && isxdigit((u8)p[0]) && isxdigit((u8)p[1]) && p[2] == ' '; p += 3)
         bytes[n++] = (u8)strtoul((char[]){ p[0], p[1], 0 }, NULL, 16);
     /* fwait is an instruction of its own for the processor, a prefix for objdump; likewise a lone REX. */
-    if(!n || n == 16 /* data with a symbol of its own */ || (bytes[0] == 0x9b && n > 1) || (n == 1 && (bytes[0] & 0xf0) == 0x40))
+    if (!n || n == 16 /* data with a symbol of its own */ || (bytes[0] == 0x9b && n > 1) || (n == 1 && (bytes[0] & 0xf0) == 0x40))
         return;
     struct insn i;
     int err = insn_decode(bytes, n, &i);
     t->lines++;
-    if((err || i.length != n) && t->wrong++ < 8)
+    if ((err || i.length != n) && t->wrong++ < 8)
         fprintf(stderr, "decoded %d (err %d): %s", err ? 0 : i.length, err, line);
 }
 
@@ -178,9 +178,9 @@ static struct tally check_image(const char *path, const char *limits)
     char command[512], line[512];
     snprintf(command, sizeof(command), "objdump -d -w -z --section=.text %s '%s' 2>/dev/null", limits, path);
     FILE *f = popen(command, "r");
-    while(f && fgets(line, sizeof(line), f))
+    while (f && fgets(line, sizeof(line), f))
         check_line(line, &t);
-    if(f)
+    if (f)
         pclose(f);
     return t;
 }
@@ -192,18 +192,18 @@ static void test_against_objdump(void **state)
     static const char *const patterns[] = { "/usr/lib/x86_64-linux-gnu/libc.so.6", "/usr/lib/x86_64-linux-gnu/libssl.so.3" };
     const char *one = getenv("WF_INSN_IMAGE");
     unsigned lines = 0;
-    if(system("objdump --version >/dev/null 2>&1"))
+    if (system("objdump --version >/dev/null 2>&1"))
         skip();
-    for(size_t i = 0; i < (one ? 1 : ARRAY_LEN(patterns)); i++) {
+    for (size_t i = 0; i < (one ? 1 : ARRAY_LEN(patterns)); i++) {
         const char *path = one ? one : patterns[i];
-        if(access(path, R_OK))
+        if (access(path, R_OK))
             continue;
         struct tally t = check_image(path, one ? "" : i ? "" : "--stop-address=0x90000");
         printf("%s: %u instructions, %u of another length\n", path, t.lines, t.wrong);
         assert_int_equal(t.wrong, 0);
         lines += t.lines;
     }
-    if(!lines)
+    if (!lines)
         skip();
 }
 

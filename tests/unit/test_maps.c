@@ -25,10 +25,10 @@ static void test_entries(void **state)
     struct map_entry e;
     static const enum map_kind kinds[] = { MAP_KIND_FILE, MAP_KIND_FILE, MAP_KIND_ANON, MAP_KIND_MEMFD, MAP_KIND_FILE, MAP_KIND_SPECIAL, MAP_KIND_SPECIAL };
     size_t n = 0;
-    for(; maps_next(&s, &e); n++) {
+    for (; maps_next(&s, &e); n++) {
         assert_true(n < ARRAY_LEN(kinds));
         assert_int_equal(e.kind, kinds[n]);
-        if(n == 0) {
+        if (n == 0) {
             assert_int_equal(e.start, 0x400000);
             assert_int_equal(e.offset, 0x1000);
             assert_int_equal(e.dev_major, 8);
@@ -36,7 +36,7 @@ static void test_entries(void **state)
             assert_true(e.exec && e.read && !e.write && !e.shared);
             assert_true(slice_eq(e.path, "/usr/bin/db us daemon"));
         }
-        if(n == 4)
+        if (n == 4)
             assert_true(e.deleted && e.shared && e.dev_minor == 0x1a);
     }
     assert_int_equal(n, ARRAY_LEN(kinds));
@@ -66,7 +66,7 @@ static void test_modules(void **state)
 static void test_every_cut(void **state)
 {
     UNUSED(state);
-    for(size_t cut = 0; cut < sizeof(text); cut++) {
+    for (size_t cut = 0; cut < sizeof(text); cut++) {
         struct maps maps;
         char *exact = malloc(cut ? cut : 1);
         memcpy(exact, text, cut);
@@ -82,7 +82,7 @@ static void test_many_modules_are_bounded(void **state)
     enum { LINES = MAPS_MODULES_MAX + 10 };
     char *big = malloc(LINES * 64), *to = big;
     struct maps maps;
-    for(unsigned i = 0; i < LINES; i++)
+    for (unsigned i = 0; i < LINES; i++)
         to += sprintf(to, "%x000-%x000 r-xp 0 08:02 %u /m%u\n", i + 1, i + 2, i + 1, i);
     assert_int_equal(maps_parse(slice_of(big, (size_t)(to - big)), &maps), 0);
     assert_int_equal(maps.count, MAPS_MODULES_MAX);

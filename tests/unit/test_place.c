@@ -62,10 +62,10 @@ static void test_entries(void **state)
         { "wf_nop", PLACE_NEW_NOPS, 0, 0, true, true },
         { "wf_nop_late", PLACE_NEW_NOPS, 0, 0, false, true },        /* would break the red zone */
     };
-    for(size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct place p = place(rows[i].name, rows[i].want);
         bool same = p.delta == rows[i].delta && p.stack_shift == rows[i].shift && p.emulated == rows[i].emulated && p.return_legal == rows[i].return_legal;
-        if(!same)
+        if (!same)
             fail_msg("%s %x: +%u shift %d emulated %d legal %d: %s", rows[i].name, rows[i].want, p.delta, p.stack_shift, p.emulated, p.return_legal, p.why);
     }
     assert_int_equal(place("wf_clobber", ARG_RSI).args_intact, ARG_ALL & ~ARG_RDI);
@@ -114,9 +114,9 @@ static void test_libc(void **state)
     static const char *const names[] = { "read", "write", "send", "recv", "close", "connect" };
     struct elf_symbol s;
     struct place p;
-    if(elf_open("/usr/lib/x86_64-linux-gnu/libc.so.6", &libc))
+    if (elf_open("/usr/lib/x86_64-linux-gnu/libc.so.6", &libc))
         skip();
-    for(size_t i = 0; i < ARRAY_LEN(names); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         assert_int_equal(elf_symbol(libc, names[i], &s), 0);
         assert_int_equal(place_entry(libc, &s, ARG_RDI | ARG_RSI | ARG_RDX | PLACE_RETURN, &p), 0);
         assert_true(p.emulated && p.return_legal);

@@ -57,20 +57,20 @@ static void test_queue_modules(void **state)
     glob("/usr/lib/python3*/lib-dynload/_queue.*.so", 0, NULL, &g);
     glob("/usr/local/lib/python3*/lib-dynload/_queue.*.so", GLOB_APPEND, NULL, &g);
     glob("~/.pyenv/versions/3.*/lib/python3.*/lib-dynload/_queue.*.so", GLOB_APPEND | GLOB_TILDE, NULL, &g);
-    for(size_t i = 0; i < g.gl_pathc; i++) {
+    for (size_t i = 0; i < g.gl_pathc; i++) {
         cleanup(elf_closep) struct elf_image *image = NULL;
         struct py_plan plan;
-        if(strstr(g.gl_pathv[i], "python3.7") || elf_open(g.gl_pathv[i], &image))
+        if (strstr(g.gl_pathv[i], "python3.7") || elf_open(g.gl_pathv[i], &image))
             continue;
         assert_true(py_sites(image, 0, &plan));
         assert_int_equal(plan.count, 4);
-        for(u32 k = 0; k < 4; k++) {
+        for (u32 k = 0; k < 4; k++) {
             char name[64];
             struct elf_symbol s;
             u64 at;
             snprintf(name, sizeof(name), "_queue_SimpleQueue_%s", names[k]);
             assert_int_equal(py_method(image, names[k], siblings, &at), 0);
-            if(!elf_symbol(image, name, &s))
+            if (!elf_symbol(image, name, &s))
                 assert_int_equal(at, s.value);
             assert_true(plan.sites[k].place.emulated);
         }
@@ -90,7 +90,7 @@ static bool read_word(pid_t pid, u64 at, void *out, size_t n)
 static u64 fsbase_of(pid_t pid)
 {
     struct user_regs_struct regs = { 0 };
-    if(ptrace(PTRACE_ATTACH, pid, 0, 0))
+    if (ptrace(PTRACE_ATTACH, pid, 0, 0))
         return 0;
     waitpid(pid, NULL, 0);
     ptrace(PTRACE_GETREGS, pid, 0, &regs);
@@ -114,11 +114,11 @@ static u64 find_and_read(pid_t pid, struct py_plan *plan)
     struct maps maps;
     u64 context = 0, runtime;
     assert_int_equal(maps_read(pid, &maps), 0);
-    for(u32 i = 0; i < maps.count && !context; i++) {
+    for (u32 i = 0; i < maps.count && !context; i++) {
         cleanup(elf_closep) struct elf_image *image = NULL;
-        if(!maps.modules[i].exec || maps_open(pid, &maps.modules[i], &image) || !py_sites(image, 0, plan) || !plan->runtime)
+        if (!maps.modules[i].exec || maps_open(pid, &maps.modules[i], &image) || !py_sites(image, 0, plan) || !plan->runtime)
             continue;
-        if(!maps_vaddr_to_address(&maps.modules[i], image, plan->runtime_vaddr, &runtime))
+        if (!maps_vaddr_to_address(&maps.modules[i], image, plan->runtime_vaddr, &runtime))
             context = context_by_plan(pid, plan, runtime);
     }
     maps_done(&maps);
@@ -131,10 +131,10 @@ static pid_t python_start(const char *python, int *ret_in, FILE **ret_out)
                                   "c=contextvars.copy_context()\n"
                                   "c.run(lambda: (print(sys.version_info[1], id(c), flush=True), sys.stdin.read()))\n";
     int in[2], out[2];
-    if(pipe(in) || pipe(out))
+    if (pipe(in) || pipe(out))
         return -1;
     pid_t pid = fork();
-    if(!pid) {
+    if (!pid) {
         dup2(in[0], 0);
         dup2(out[1], 1);
         close(in[1]);
@@ -160,7 +160,7 @@ static bool check_python(const char *python)
     close(in);
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
-    if(!up || minor < 8)
+    if (!up || minor < 8)
         return false;
     printf("%s: 3.%d, context %lx, seen %lx %s\n", python, minor, id, (unsigned long)seen, plan.why_not ? plan.why_not : "");
     assert_int_equal(plan.minor, minor);
@@ -177,11 +177,11 @@ static void test_live_contexts(void **state)
     glob("/usr/bin/python3.[0-9]*", 0, NULL, &g);
     glob("/usr/local/bin/python3.[0-9]*", GLOB_APPEND, NULL, &g);
     glob("~/.pyenv/versions/3.*/bin/python3.[0-9]*", GLOB_APPEND | GLOB_TILDE, NULL, &g);
-    for(size_t i = 0; i < g.gl_pathc; i++)
-        if(strspn(strrchr(g.gl_pathv[i], '/') + 7, "0123456789.") == strlen(strrchr(g.gl_pathv[i], '/') + 7))
+    for (size_t i = 0; i < g.gl_pathc; i++)
+        if (strspn(strrchr(g.gl_pathv[i], '/') + 7, "0123456789.") == strlen(strrchr(g.gl_pathv[i], '/') + 7))
             done += check_python(g.gl_pathv[i]);
     globfree(&g);
-    if(!done)
+    if (!done)
         skip();
 }
 

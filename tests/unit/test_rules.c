@@ -27,7 +27,7 @@ static void whole_rule(void **state)
                      "    when: arg1 > 0x10\n"
                      "    metrics: [ { counter: a.b }, { histogram: a.c, of: duration } ]\n",
                      err, sizeof(err));
-    if(code)
+    if (code)
         fail_msg("%s", err);
     assert_int_equal(r.n, 1);
     const struct rule *a = r.v;
@@ -83,11 +83,11 @@ static void mistakes(void **state)
         { "    attributes: { a: &x [ *x ] }", "takes a text" },
         { "\t- broken", "no valid YAML" },
     };
-    for(size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct rules r;
         char text[512], err[1024];
         snprintf(text, sizeof(text), "activities:\n  - name: n\n    at: native:/b:f\n%s\n", cases[i].line);
-        if(parse(&r, text, err, sizeof(err)) != -EINVAL || !strstr(err, cases[i].says))
+        if (parse(&r, text, err, sizeof(err)) != -EINVAL || !strstr(err, cases[i].says))
             fail_msg("«%s» says: %s", cases[i].line, err);
         assert_int_equal(r.n, 0);
         rules_done(&r);
@@ -102,11 +102,11 @@ static void places(void **state)
         { "usdt:/b::x", "provider is missing" },    { "python:m:f", "not supported yet" },   { "go:pkg.F", "not supported yet" },
         { "http:/x", "not supported yet" },         { "exec:", "is missing" },
     };
-    for(size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct rules r;
         char text[256], err[512];
         snprintf(text, sizeof(text), "activities:\n  - name: n\n    at: \"%s\"\n", cases[i].at);
-        if(parse(&r, text, err, sizeof(err)) != -EINVAL || !strstr(err, cases[i].says) || !strstr(err, "r.yaml:3:"))
+        if (parse(&r, text, err, sizeof(err)) != -EINVAL || !strstr(err, cases[i].says) || !strstr(err, "r.yaml:3:"))
             fail_msg("«%s» says: %s", cases[i].at, err);
     }
 }

@@ -70,7 +70,7 @@ static void bad_utf8_is_replaced(void **state)
         { "12345678\0", 9, "12345678" R },
         { "", 0, "" },
     };
-    for(size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct small_set room;
         struct attr_set *set = small_set(&room);
         char *exact = malloc(cases[i].n + 1); /* so that a sanitizer sees a read beyond the input */
@@ -135,7 +135,7 @@ static void spans_come_from_a_bounded_pool(void **state)
     assert_null(span_new());
     s[0]->resource = resource_new();
     struct resource *r = resource_ref(s[0]->resource);
-    for(int i = 0; i < SPAN_ATTRS + 3; i++) {
+    for (int i = 0; i < SPAN_ATTRS + 3; i++) {
         char key[16];
         snprintf(key, sizeof(key), "k%d", i);
         attr_int(&s[0]->attrs, intern(key), i);
@@ -171,12 +171,12 @@ static void exceptions_and_links_are_bounded(void **state)
     assert_string_equal(s->events[0].attrs[0].key, "exception.type");
     assert_string_equal(s->events[0].attrs[1].key, "exception.stacktrace");
     assert_true(s->events[0].attrs[1].len > 2000 && s->events[0].attrs[1].len < SPAN_TEXT);
-    for(int i = 0; i < 300; i++)
+    for (int i = 0; i < 300; i++)
         span_add_exception(s, 5, slice_str("E"), slice_str("m"), slice_str(""));
     assert_int_equal(s->n_events, SPAN_EVENTS);
     assert_int_equal(s->dropped_events, 255);
     struct span_context to = { { 1 }, { 2 }, 1 };
-    for(int i = 0; i < SPAN_LINKS; i++)
+    for (int i = 0; i < SPAN_LINKS; i++)
         assert_true(span_add_link(s, &to, "queue"));
     assert_false(span_add_link(s, &to, "queue"));
     assert_int_equal(s->dropped_links, 1);
@@ -213,7 +213,7 @@ static void hex_goes_both_ways(void **state)
 
 static void every_join_has_its_name(void **state)
 {
-    for(int i = 0; i < JOIN_MAX; i++)
+    for (int i = 0; i < JOIN_MAX; i++)
         assert_non_null(join_name[i]);
     assert_string_equal(join_name[JOIN_WIRE], "wire");
     assert_string_equal(join_name[JOIN_UNKNOWN], "unknown");

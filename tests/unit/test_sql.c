@@ -32,10 +32,10 @@ static void test_summaries(void **state)
         { "", "", "", "" },
         { "((((", "", "", "" },
     };
-    for(size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct sql_facts f;
         sql_facts_of(slice_str(cases[i].sql), &f);
-        if(strcmp(f.summary, cases[i].summary))
+        if (strcmp(f.summary, cases[i].summary))
             print_error("%s\n", cases[i].sql);
         assert_string_equal(f.summary, cases[i].summary);
         assert_string_equal(f.operation, cases[i].operation);
@@ -60,7 +60,7 @@ static void test_literals(void **state)
         { "select 1::int, x::text, :name", "select ?::int, x::text, :name" },
     };
     char out[256];
-    for(size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         size_t n = sql_strip_literals(slice_str(cases[i].sql), out, sizeof(out));
         assert_string_equal(out, cases[i].text);
         assert_int_equal(n, strlen(cases[i].text));
@@ -90,7 +90,7 @@ static void test_routes(void **state)
         { "no-slash", "" },
     };
     char out[128];
-    for(size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         route_of_path(slice_str(cases[i][0]), out, sizeof(out));
         assert_string_equal(out, cases[i][1]);
     }

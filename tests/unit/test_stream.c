@@ -165,7 +165,7 @@ static void test_tls_object_used_again(void **state)
 {
     struct bench b;
     bench_open(&b, &(struct stream_options){ 0 });
-    for(u64 id = 1; id <= 2; id++) {
+    for (u64 id = 1; id <= 2; id++) {
         conn(&b, id, CONN_CLIENT);
         data_at(&b, id, DIR_SEND, 0, "\x16\x03\x01\x02\x00\x01", 6, 517);
         tls(&b, 0xa, DIR_SEND, 0, get);
@@ -185,7 +185,7 @@ static void test_unknown_is_ignored(void **state)
     bench_open(&b, &(struct stream_options){ 0 });
     conn(&b, 1, CONN_CLIENT);
     u64 pos[2] = { 0 };
-    for(int i = 0; i < 12; i++, pos[i & 1] += 5)
+    for (int i = 0; i < 12; i++, pos[i & 1] += 5)
         data(&b, 1, i & 1 ? DIR_RECV : DIR_SEND, pos[i & 1], "@@@@@");
     assert_int_equal(b.ignored, 1 << 1);
     assert_int_equal(b.begun, 0);
@@ -197,11 +197,11 @@ static void test_bounds(void **state)
     struct bench b;
     bench_open(&b, &(struct stream_options){ .max_open = 4, .max_conns = 8 });
     conn(&b, 1, CONN_CLIENT);
-    for(u64 i = 0; i < 10; i++)
+    for (u64 i = 0; i < 10; i++)
         data(&b, 1, DIR_SEND, i * GET_LEN, get);
     assert_int_equal(b.begun, 10);
     assert_true(b.begun - b.ended <= 4);
-    for(u64 id = 2; id < 40; id++) {
+    for (u64 id = 2; id < 40; id++) {
         conn(&b, id, CONN_CLIENT);
         data(&b, id, DIR_SEND, 0, get);
     }

@@ -17,8 +17,8 @@ __asm__(".text\n"
 
 static const struct tls_site *site_of(const struct tls_plan *plan, enum tls_role role)
 {
-    for(u32 i = 0; i < plan->count; i++)
-        if(plan->sites[i].role == role)
+    for (u32 i = 0; i < plan->count; i++)
+        if (plan->sites[i].role == role)
             return &plan->sites[i];
     return NULL;
 }
@@ -45,12 +45,12 @@ static void test_real(const char *path)
 {
     cleanup(elf_closep) struct elf_image *image = NULL;
     struct tls_plan plan;
-    if(elf_open(path, &image) || !tls_sites(image, 0, &plan)) {
+    if (elf_open(path, &image) || !tls_sites(image, 0, &plan)) {
         printf("%s: not here\n", path);
         return;
     }
     unsigned reads = 0;
-    for(u32 i = 0; i < plan.count; i++) {
+    for (u32 i = 0; i < plan.count; i++) {
         const struct tls_site *s = &plan.sites[i];
         printf("%s: %s +%u %s\n", path, s->function, s->place.delta, s->place.why);
         reads += s->role == TLS_READ || s->role == TLS_READ_EX;
@@ -72,7 +72,7 @@ static void test_none(void **state)
     UNUSED(state);
     cleanup(elf_closep) struct elf_image *image = NULL;
     struct tls_plan plan;
-    if(elf_open("/usr/lib/x86_64-linux-gnu/libc.so.6", &image))
+    if (elf_open("/usr/lib/x86_64-linux-gnu/libc.so.6", &image))
         skip();
     assert_false(tls_sites(image, 0, &plan));
 }

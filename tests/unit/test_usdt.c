@@ -55,11 +55,11 @@ static bool same_arg(const struct usdt_arg *a, const struct usdt_arg *b)
 static void test_arguments(void **state)
 {
     UNUSED(state);
-    for(size_t i = 0; i < ARRAY_LEN(rows); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct usdt_arg a[2] = { 0 };
         bool ok;
         int n = usdt_parse_args(rows[i].machine, NULL, rows[i].text, a, 2, &ok);
-        if(n != 1 || !ok || !same_arg(&a[0], &rows[i].arg))
+        if (n != 1 || !ok || !same_arg(&a[0], &rows[i].arg))
             fail_msg("%s: n %d ok %d size %d kind %d reg %d index %d scale %d offset %ld", rows[i].text, n, ok, a[0].size, a[0].kind, a[0].reg, a[0].index,
                      a[0].scale, (long)a[0].offset);
     }
@@ -75,7 +75,7 @@ static void test_lists_and_refusals(void **state)
     assert_int_equal(usdt_parse_args(ELF_X86_64, NULL, "", a, 3, &ok), 0);
     assert_true(ok);
     static const char *const bad[] = { "3@%rax", "8@%xmm0", "8@", "8@(%rax", "8@(%rax,%rbx,3)", "8@4(%rip)", "8@%rax,", "8@nosuch(%rip)", "@@" };
-    for(size_t i = 0; i < ARRAY_LEN(bad); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         assert_int_equal(usdt_parse_args(ELF_X86_64, NULL, bad[i], a, 3, &ok), 0);
         assert_false(ok);
     }

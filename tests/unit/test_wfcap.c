@@ -61,7 +61,7 @@ static int open_bytes(const u8 *p, size_t n, u32 abi, struct wfcap_reader **ret)
     char err[200];
     static u8 nothing;
     FILE *f = n ? fmemopen((void *)(uintptr_t)p, n, "rb") : fmemopen(&nothing, 1, "rb");
-    if(!n)
+    if (!n)
         fgetc(f);
     return wfcap_open(f, abi, ret, err, sizeof(err));
 }
@@ -71,7 +71,7 @@ static u64 drain(struct wfcap_reader *r, enum wfcap_status *ret)
 {
     struct wfcap_frame frame;
     u64 n = 0;
-    while((*ret = wfcap_next(r, &frame)) == WFCAP_OK)
+    while ((*ret = wfcap_next(r, &frame)) == WFCAP_OK)
         n += frame.kind == WFCAP_RECORD;
     return n;
 }
@@ -95,7 +95,7 @@ static enum wfcap_status site_of(const struct fixture *f, const void *payload, u
     size_t len = 24 + header_len + frame_put(file + 24 + header_len, WFCAP_SITE, payload, n);
     assert_int_equal(open_bytes(file, len, ABI, &r), 0);
     enum wfcap_status s = wfcap_next(r, ret);
-    if(s == WFCAP_OK) {
+    if (s == WFCAP_OK) {
         assert_true(slice_eq(ret->site.function, "f"));
         assert_true(slice_eq(ret->site.file, "/x"));
     }
@@ -113,7 +113,7 @@ static void sites(void **state)
     assert_int_equal(frame.site.number, 1);
     assert_int_equal(frame.site.rule, 2);
     assert_int_equal(frame.site.role, 3);
-    for(u32 n = 0; n < sizeof(whole); n++)
+    for (u32 n = 0; n < sizeof(whole); n++)
         assert_int_equal(site_of(f, whole, n, &frame), WFCAP_CORRUPT);
     static const u8 more[] = { 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 'f', 0, 0, 'x', 0 };
     assert_int_equal(site_of(f, more, sizeof(more), &frame), WFCAP_CORRUPT);
@@ -194,10 +194,10 @@ static void the_header_gives_its_pairs(void **state)
 static void every_cut_is_noticed(void **state)
 {
     struct fixture *f = *state;
-    for(size_t n = 0; n < f->len; n++) {
+    for (size_t n = 0; n < f->len; n++) {
         struct wfcap_reader *r = NULL;
         enum wfcap_status how;
-        if(open_bytes(f->bytes, n, ABI, &r))
+        if (open_bytes(f->bytes, n, ABI, &r))
             continue;
         assert_true(drain(r, &how) <= 3);
         assert_int_equal(how, WFCAP_TRUNCATED);
@@ -208,11 +208,11 @@ static void every_cut_is_noticed(void **state)
 static void every_flipped_bit_is_noticed(void **state)
 {
     struct fixture *f = *state;
-    for(size_t bit = 0; bit < f->len * 8; bit++) {
+    for (size_t bit = 0; bit < f->len * 8; bit++) {
         struct wfcap_reader *r = NULL;
         enum wfcap_status how;
         f->bytes[bit / 8] ^= (u8)(1 << bit % 8);
-        if(!open_bytes(f->bytes, f->len, ABI, &r)) {
+        if (!open_bytes(f->bytes, f->len, ABI, &r)) {
             drain(r, &how);
             assert_true(how == WFCAP_CORRUPT || how == WFCAP_TRUNCATED);
             wfcap_close(r);
@@ -262,7 +262,7 @@ static void a_full_disk_is_an_error_once(void **state)
     int failures = 0;
     UNUSED(state);
     assert_int_equal(wfcap_create("/dev/full", ABI, &h, &w), 0);
-    for(int i = 0; i < 20; i++)
+    for (int i = 0; i < 20; i++)
         failures += wfcap_write_record(w, block, sizeof(block)) == -ENOSPC;
     assert_int_equal(failures, 1);
     assert_int_equal(wfcap_finish(w, NULL), -ENOSPC);

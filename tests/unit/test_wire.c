@@ -14,7 +14,7 @@
 
 static bool same(const char *path, const char *how, const char *want, const char *got)
 {
-    if(!strcmp(want, got))
+    if (!strcmp(want, got))
         return true;
     print_error("%s, %s: wanted\n%s\nheard\n%s\n", path, how, want, got);
     return false;
@@ -25,7 +25,7 @@ static bool golden_ok(const char *path, const char *got)
     char golden[512];
     snprintf(golden, sizeof(golden), "%.*s.golden", (int)(strlen(path) - 4), path);
     const char *mode = getenv("WF_GOLDEN");
-    if(mode && !strcmp(mode, "write")) {
+    if (mode && !strcmp(mode, "write")) {
         cleanup(fclosep) FILE *f = fopen(golden, "w");
         assert_non_null(f);
         fputs(got, f);
@@ -33,7 +33,7 @@ static bool golden_ok(const char *path, const char *got)
     }
     cleanup(freep) char *want = NULL;
     size_t n;
-    if(read_small_file(golden, 1 << 20, &want, &n)) {
+    if (read_small_file(golden, 1 << 20, &want, &n)) {
         print_error("%s: no golden file: WF_GOLDEN=write makes it\n", path);
         return false;
     }
@@ -44,9 +44,9 @@ static bool cuts_ok(const char *path, const struct wire_case *c, const char *wan
 {
     size_t all = c->n_bytes, step = all / CUTS_MAX + 1;
     bool ok = true;
-    for(size_t i = 0; i < c->n_ops && ok; i++) {
+    for (size_t i = 0; i < c->n_ops && ok; i++) {
         const struct wire_op *op = &c->ops[i];
-        for(size_t at = 1; op->kind == WIRE_CALL && !op->tail && at < op->n && ok; at += step) {
+        for (size_t at = 1; op->kind == WIRE_CALL && !op->tail && at < op->n && ok; at += step) {
             char how[64];
             snprintf(how, sizeof(how), "call %zu cut at %zu", i, at);
             cleanup(freep) char *got = wire_run(c, &(struct wire_bend){ .cut_op = i, .cut_at = at, .drop_op = SIZE_MAX });
@@ -58,8 +58,8 @@ static bool cuts_ok(const char *path, const struct wire_case *c, const char *wan
 
 static bool has_line(const char *block, size_t n, const char *line, size_t len)
 {
-    for(const char *p = block, *end = block + n; p < end; p += strcspn(p, "\n") + 1)
-        if((size_t)(end - p) >= len && !strncmp(p, line, len) && (p[len] == '\n' || !p[len]))
+    for (const char *p = block, *end = block + n; p < end; p += strcspn(p, "\n") + 1)
+        if ((size_t)(end - p) >= len && !strncmp(p, line, len) && (p[len] == '\n' || !p[len]))
             return true;
     return false;
 }
@@ -67,10 +67,10 @@ static bool has_line(const char *block, size_t n, const char *line, size_t len)
 /* Is every line of `block` in `of`? What depends on a message that was lost may be missing, and said to be unknown. */
 static bool is_part(const char *block, const char *of, size_t of_len)
 {
-    for(const char *line = block; *line;) {
+    for (const char *line = block; *line;) {
         size_t n = strcspn(line, "\n");
         bool unknown = !strncmp(line, "postgres: postgresql", n) || strstr(line, "wftrace.db.statement = \"unknown\"") == line + 2;
-        if(!unknown && strncmp(line, "  at ", 5) && !has_line(of, of_len, line, n))
+        if (!unknown && strncmp(line, "  at ", 5) && !has_line(of, of_len, line, n))
             return false;
         line += n + (line[n] == '\n');
     }
@@ -79,8 +79,8 @@ static bool is_part(const char *block, const char *of, size_t of_len)
 
 static bool is_part_of_any(const char *block, const char *want)
 {
-    for(const char *of = want, *end; (end = strstr(of, "\n\n")); of = end + 2)
-        if(is_part(block, of, (size_t)(end - of)))
+    for (const char *of = want, *end; (end = strstr(of, "\n\n")); of = end + 2)
+        if (is_part(block, of, (size_t)(end - of)))
             return true;
     return false;
 }
@@ -88,9 +88,9 @@ static bool is_part_of_any(const char *block, const char *want)
 /* Each block that was answered must be one of `want`, or less of it. */
 static bool answered_are_true(const char *path, const char *how, const char *want, char *got)
 {
-    for(char *block = got, *end; *block && (end = strstr(block, "\n\n")); block = end + 2) {
+    for (char *block = got, *end; *block && (end = strstr(block, "\n\n")); block = end + 2) {
         *end = 0;
-        if(!strstr(block, "-> answered") || is_part_of_any(block, want))
+        if (!strstr(block, "-> answered") || is_part_of_any(block, want))
             continue;
         print_error("%s, %s: heard what wasn't there\n%s\nwhole it was\n%s\n", path, how, block, want);
         return false;
@@ -101,9 +101,9 @@ static bool answered_are_true(const char *path, const char *how, const char *wan
 static bool losses_ok(const char *path, const struct wire_case *c, const char *want)
 {
     bool ok = true;
-    for(size_t i = 0; i < c->n_ops && ok; i++) {
+    for (size_t i = 0; i < c->n_ops && ok; i++) {
         char how[64];
-        if(c->ops[i].kind != WIRE_CALL)
+        if (c->ops[i].kind != WIRE_CALL)
             continue;
         snprintf(how, sizeof(how), "call %zu lost", i);
         cleanup(freep) char *got = wire_run(c, &(struct wire_bend){ .drop_op = i });
@@ -116,7 +116,7 @@ static bool case_ok(const char *path)
 {
     struct wire_case c;
     int err = wire_load(path, &c);
-    if(err) {
+    if (err) {
         print_error("%s: line %d can't be read\n", path, err);
         return false;
     }
@@ -140,8 +140,8 @@ static void test_protocol(void **state)
     size_t failed = 0, run = 0;
     snprintf(pattern, sizeof(pattern), "tests/wire/%s/*.txt", (const char *)*state);
     assert_int_equal(glob(pattern, 0, NULL, &g), 0);
-    for(size_t i = 0; i < g.gl_pathc; i++) {
-        if(only && !strstr(g.gl_pathv[i], only))
+    for (size_t i = 0; i < g.gl_pathc; i++) {
+        if (only && !strstr(g.gl_pathv[i], only))
             continue;
         run++;
         failed += !case_ok(g.gl_pathv[i]);

@@ -12,13 +12,13 @@ static int hex_of(int c) { return isdigit(c) ? c - '0' : isxdigit(c) ? tolower(c
 static size_t unescape(const char *s, u8 *out)
 {
     size_t n = 0;
-    for(; *s; s++) {
-        if(*s != '\\') {
+    for (; *s; s++) {
+        if (*s != '\\') {
             out[n++] = (u8)*s;
             continue;
         }
         s++;
-        switch(*s) {
+        switch (*s) {
         case 'r': out[n++] = '\r'; break;
         case 'n': out[n++] = '\n'; break;
         case 't': out[n++] = '\t'; break;
@@ -41,22 +41,22 @@ static bool line_call(struct wire_case *c, const char *line, u64 *clock)
     *op = (struct wire_op){ .kind = WIRE_CALL, .from_client = line[0] == '>', .time = *clock, .at = c->n_bytes };
     line++;
     char *end = (char *)line;
-    if(*line == '~') {
+    if (*line == '~') {
         op->kind = WIRE_LOST;
         op->len = (u32)strtoul(line + 1, &end, 10);
         c->n_ops++;
         return end > line + 1;
     }
-    if(*line == '[') {
+    if (*line == '[') {
         op->len = (u32)strtoul(line + 1, &end, 10);
-        if(*end++ != ']')
+        if (*end++ != ']')
             return false;
     }
     op->tail = !strncmp(end, "…", strlen("…"));
     end += op->tail ? strlen("…") : *end == ' ';
     op->n = unescape(end, c->bytes + c->n_bytes);
     c->n_bytes += op->n;
-    if(op->len < op->n)
+    if (op->len < op->n)
         op->len = (u32)op->n;
     c->n_ops++;
     *clock += 10000;
@@ -67,11 +67,11 @@ static bool line_read(struct wire_case *c, char *line, u64 *clock)
 {
     line[strcspn(line, "\n")] = 0;
     struct wire_op *op = &c->ops[c->n_ops];
-    if(!*line || *line == '#')
+    if (!*line || *line == '#')
         return true;
-    if(c->n_ops + 1 >= WIRE_OPS)
+    if (c->n_ops + 1 >= WIRE_OPS)
         return false;
-    switch(*line) {
+    switch (*line) {
     case '>': case '<':
         return line_call(c, line, clock);
     case '@':
@@ -97,14 +97,14 @@ static bool line_read(struct wire_case *c, char *line, u64 *clock)
 int wire_load(const char *path, struct wire_case *ret)
 {
     cleanup(fclosep) FILE *f = fopen(path, "r");
-    if(!f)
+    if (!f)
         return -errno;
     *ret = (struct wire_case){ .bytes = malloc(CASE_BYTES) };
     cleanup(freep) char *line = NULL;
     size_t room = 0;
     u64 clock = 1000000;
-    for(int number = 1; ret->bytes && getline(&line, &room, f) >= 0; number++)
-        if(ret->n_bytes + strlen(line) > CASE_BYTES || !line_read(ret, line, &clock))
+    for (int number = 1; ret->bytes && getline(&line, &room, f) >= 0; number++)
+        if (ret->n_bytes + strlen(line) > CASE_BYTES || !line_read(ret, line, &clock))
             return number;
     return ret->bytes ? 0 : -ENOMEM;
 }
@@ -122,9 +122,9 @@ struct heard {
 
 static void print_attrs(FILE *out, const struct attr_set *set)
 {
-    for(u16 i = 0; i < set->n; i++) {
+    for (u16 i = 0; i < set->n; i++) {
         const struct attr *a = &set->v[i];
-        if(a->type == ATTR_INT)
+        if (a->type == ATTR_INT)
             fprintf(out, "  %s = %lld\n", a->key, (long long)a->i);
         else
             fprintf(out, "  %s = \"%.*s\"\n", a->key, (int)a->len, a->s);
@@ -136,15 +136,15 @@ static void *heard_begin(struct exchange_sink *s, const struct exchange *x, cons
     struct heard *h = container_of(s, struct heard, sink);
     size_t size;
     assert(x->protocol && x->conn && m->name[0] && !m->no_span);
-    if(h->n == ARRAY_LEN(h->begun))
+    if (h->n == ARRAY_LEN(h->begun))
         return NULL;
     FILE *out = open_memstream(&h->begun[h->n], &size);
     fprintf(out, "%s: %s\n", x->protocol->name, m->name);
-    if(m->traceparent[0])
+    if (m->traceparent[0])
         fprintf(out, "  traceparent %s\n", m->traceparent);
-    if(m->tracestate[0])
+    if (m->tracestate[0])
         fprintf(out, "  tracestate %s\n", m->tracestate);
-    if(m->baggage[0])
+    if (m->baggage[0])
         fprintf(out, "  baggage %s\n", m->baggage);
     print_attrs(out, &m->attrs);
     fclose(out);
@@ -155,16 +155,16 @@ static void heard_end(struct exchange_sink *s, void *handle, const struct exchan
 {
     static const char *const how[] = { "answered", "closed", "lost" };
     struct heard *h = container_of(s, struct heard, sink);
-    if(!handle)
+    if (!handle)
         return;
     fprintf(h->out, "%s", h->begun[(uintptr_t)handle - 1]);
     fprintf(h->out, "  -> %s", how[a->how]);
-    if(a->err)
+    if (a->err)
         fprintf(h->out, " %s", errno_name((int)a->err));
     fprintf(h->out, "\n");
-    if(m)
+    if (m)
         print_attrs(h->out, &m->attrs);
-    if(m && m->error_type)
+    if (m && m->error_type)
         fprintf(h->out, "  error %s%s%s\n", m->error_type, m->error_message ? ": " : "", m->error_message ? m->error_message : "");
     fprintf(h->out, "  at %llu..%llu us, answer %llu..%llu us, bytes %llu / %llu, number %llu, offset %llu\n\n", (unsigned long long)x->start / 1000,
             (unsigned long long)a->request_last / 1000, (unsigned long long)a->first / 1000, (unsigned long long)a->last / 1000,
@@ -203,22 +203,22 @@ static void run_call(struct run *r, const struct wire_op *op, size_t piece, size
 {
     enum dir d = dir_of(r->c, op->from_client);
     const u8 *p = r->c->bytes + op->at;
-    if(op->tail) {
+    if (op->tail) {
         r->pos[d] -= op->len;
         feed(r, d, p, op->n, op->len, true, op->time);
         r->pos[d] += op->len;
         return;
     }
     size_t at = 0;
-    while(at < op->n || op->n == 0) {
+    while (at < op->n || op->n == 0) {
         size_t n = cut && at < cut ? cut : op->n - at;
-        if(piece && n > piece)
+        if (piece && n > piece)
             n = piece;
         u32 len = at + n == op->n ? op->len - (u32)at : (u32)n;
         feed(r, d, p + at, n, len, false, op->time);
         r->pos[d] += len;
         at += n;
-        if(!op->n)
+        if (!op->n)
             break;
     }
 }
@@ -226,9 +226,9 @@ static void run_call(struct run *r, const struct wire_op *op, size_t piece, size
 static void run_noise(struct run *r, u64 time)
 {
     u8 noise[300];
-    for(size_t i = 0; i < sizeof(noise); i++)
+    for (size_t i = 0; i < sizeof(noise); i++)
         noise[i] = (u8)(i * 7 + i * i * 13 + 3);
-    for(int i = 0; i < 6; i++) {
+    for (int i = 0; i < 6; i++) {
         enum dir d = i % 2 ? DIR_SEND : DIR_RECV;
         feed(r, d, noise, sizeof(noise), sizeof(noise), false, time);
         r->pos[d] += sizeof(noise);
@@ -239,12 +239,12 @@ static void run_op(struct run *r, size_t i, const struct wire_bend *b)
 {
     const struct wire_op *op = &r->c->ops[i];
     struct event e = { .type = EVENT_CLOSE, .time = op->time, .tgid = 7, .close = { .conn = 1, .err = op->len } };
-    if(op->kind == WIRE_LOST || (op->kind == WIRE_CALL && b->drop_op == i)) {
+    if (op->kind == WIRE_LOST || (op->kind == WIRE_CALL && b->drop_op == i)) {
         r->pos[dir_of(r->c, op->from_client)] += op->tail ? 0 : op->len;
         r->lost += op->kind == WIRE_CALL;
-    } else if(op->kind == WIRE_CALL)
+    } else if (op->kind == WIRE_CALL)
         run_call(r, op, b->piece, b->cut_op == i ? b->cut_at : 0);
-    else if(op->kind == WIRE_TICK)
+    else if (op->kind == WIRE_TICK)
         stream_tick(r->stream, op->time);
     else
         stream_event(r->stream, &e);
@@ -262,14 +262,14 @@ char *wire_run(const struct wire_case *c, const struct wire_bend *b)
                           .tgid = 7,
                           .conn = { .id = 1, .family = AF_INET, .role = c->server ? CONN_SERVER : CONN_CLIENT, .was_open = c->joined } };
     stream_event(r.stream, &conn);
-    for(size_t i = 0; i < c->n_ops; i++)
+    for (size_t i = 0; i < c->n_ops; i++)
         run_op(&r, i, b);
-    if(b->garbage)
+    if (b->garbage)
         run_noise(&r, 900000000);
     stream_tick(r.stream, 1000000000);
     stream_free(r.stream);
     fclose(h.out);
-    for(size_t i = 0; i < h.n; i++)
+    for (size_t i = 0; i < h.n; i++)
         free(h.begun[i]);
     return text;
 }

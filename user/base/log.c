@@ -13,24 +13,24 @@ static const char *const level_mark[] = { [LOG_ERROR] = "error: ", [LOG_WARN] = 
 
 static void line_make_printable(char *line)
 {
-    for(; *line; line++)
-        if((u8)*line < 0x20 || *line == 0x7f)
+    for (; *line; line++)
+        if ((u8)*line < 0x20 || *line == 0x7f)
             *line = '?';
 }
 
 static void line_write(char *line, size_t len)
 {
     void (*hook)(const char *) = __atomic_load_n(&log_hook, __ATOMIC_ACQUIRE);
-    if(hook) {
+    if (hook) {
         hook(line);
         return;
     }
     line[len] = '\n';
-    for(size_t off = 0; off < len + 1;) {
+    for (size_t off = 0; off < len + 1;) {
         ssize_t n = write(STDERR_FILENO, line + off, len + 1 - off);
-        if(n < 0 && errno == EINTR)
+        if (n < 0 && errno == EINTR)
             continue;
-        if(n <= 0)
+        if (n <= 0)
             break;
         off += (size_t)n;
     }
@@ -40,7 +40,7 @@ void log_at(enum log_level level, const char *topic, const char *fmt, ...)
 {
     char line[1024];
     int saved = errno;
-    if(level > log_level)
+    if (level > log_level)
         return;
     int head = snprintf(line, sizeof(line) - 1, "wftrace: %s%s: ", level_mark[level], topic);
     size_t len = min_u64((u64)(head > 0 ? head : 0), sizeof(line) - 2);

@@ -44,7 +44,7 @@ static void counted_started(struct span_sink *sink, struct span *s)
 {
     struct agent *a = container_of(sink, struct agent, counted);
     struct span_sink *next = export_queues_sink(a->queues);
-    if(next->started)
+    if (next->started)
         next->started(next, s);
 }
 
@@ -67,19 +67,19 @@ static void verdict_set(struct verdict_sink *v, u64 conn, bool ignore, u32 budge
 static void record_dispatch(struct agent *a, const void *record, size_t len)
 {
     struct event e;
-    if(event_decode(record, len, &a->lost_seen, &e)) /* counted there */
+    if (event_decode(record, len, &a->lost_seen, &e)) /* counted there */
         return;
     a->lost += e.lost;
     tracer_event(a->tracer, &e);
     stream_event(a->stream, &e);
     workflow_event(a->workflow, &e);
-    if(e.type == EVENT_CLOSE && a->probes)
+    if (e.type == EVENT_CLOSE && a->probes)
         probes_forget(a->probes, e.close.conn);
 }
 
 static void capture_fail(struct agent *a, int err)
 {
-    if(err)
+    if (err)
         log_error("capture", "writing %s: %s (capture stopped there; tracing goes on)", a->o.capture, errno_name(err));
 }
 
@@ -87,7 +87,7 @@ static void capture_fail(struct agent *a, int err)
 static void capture_sites(struct agent *a)
 {
     const struct site_row *row;
-    while(a->rules.sites && (row = site_get(a->rules.sites, a->sites_written))) {
+    while (a->rules.sites && (row = site_get(a->rules.sites, a->sites_written))) {
         struct wfcap_site site = { a->sites_written++, row->rule, (u32)row->role, slice_str(row->function), slice_str(row->file) };
         capture_fail(a, wfcap_write_site(a->capture, &site));
     }
@@ -96,9 +96,9 @@ static void capture_sites(struct agent *a)
 static void record_take(void *arg, const void *record, size_t len)
 {
     struct agent *a = arg;
-    if(a->capture)
+    if (a->capture)
         capture_sites(a);
-    if(a->capture)
+    if (a->capture)
         capture_fail(a, wfcap_write_record(a->capture, record, len));
     record_dispatch(a, record, len);
 }
@@ -117,9 +117,9 @@ static s64 clock_offset(void)
 {
     s64 best = 0;
     u64 narrowest = UINT64_MAX;
-    for(int i = 0; i < 5; i++) {
+    for (int i = 0; i < 5; i++) {
         u64 before = clock_boot_ns(), wall = clock_wall_ns(), after = clock_boot_ns();
-        if(after - before < narrowest) {
+        if (after - before < narrowest) {
             narrowest = after - before;
             best = (s64)(wall - (before + (after - before) / 2));
         }
@@ -130,11 +130,11 @@ static s64 clock_offset(void)
 static void tick_if_due(struct agent *a)
 {
     u64 now = clock_boot_ns();
-    if(now < a->next_tick)
+    if (now < a->next_tick)
         return;
     a->next_tick = now + TICK_NS;
     struct wfcap_tick tick = { now, clock_offset() };
-    if(a->capture)
+    if (a->capture)
         capture_fail(a, wfcap_write_tick(a->capture, &tick));
     line_tick(a, tick.now_boot, tick.wall_minus_boot);
 }
@@ -144,16 +144,16 @@ static void tick_if_due(struct agent *a)
 static int exporters_open(struct agent *a, char *err, size_t err_size)
 {
     int code = export_queues_new(&(struct export_queue_options){ 0 }, &a->queues);
-    for(size_t i = 0; !code && i < a->o.n_exports; i++)
+    for (size_t i = 0; !code && i < a->o.n_exports; i++)
         code = export_queues_add(a->queues, &a->o.exports[i], err, err_size);
     return code;
 }
 
 static int rules_open(struct agent *a, char *err, size_t err_size)
 {
-    for(size_t i = 0; i < a->o.n_rule_files; i++) {
+    for (size_t i = 0; i < a->o.n_rule_files; i++) {
         int code = rules_load(&a->rules, a->o.rule_files[i], err, err_size);
-        if(code)
+        if (code)
             return code;
     }
     return 0;
@@ -172,11 +172,11 @@ static int line_open(struct agent *a, char *err, size_t err_size)
                                 .exec = workflow_exec_hooks(&a->rules) };
     a->tracer = tracer_new(&t, &a->counted);
     struct stream_options s = { .privacy = { .keep_values = a->o.keep_values } };
-    if(a->tracer)
+    if (a->tracer)
         a->stream = stream_new(&s, tracer_exchanges(a->tracer), a->probes ? &a->verdicts : NULL);
-    if(a->stream)
+    if (a->stream)
         a->workflow = workflow_new(&a->rules, a->tracer);
-    if(a->workflow)
+    if (a->workflow)
         return 0;
     snprintf(err, err_size, "not enough memory for the tables");
     return -ENOMEM;
@@ -192,28 +192,28 @@ static void header_number(struct wfcap_header *h, const char *key, const char *f
 static void header_root(struct agent *a, struct wfcap_header *h)
 {
     char text[56];
-    if(!span_context_valid(&a->o.root))
+    if (!span_context_valid(&a->o.root))
         return;
     traceparent_format(&a->o.root, text);
     (void)wfcap_header_add(h, "root", slice_str(text));
-    if(a->o.root_state)
+    if (a->o.root_state)
         (void)wfcap_header_add(h, "root_state", slice_str(a->o.root_state));
 }
 
 static int header_rules(struct agent *a, struct wfcap_header *h)
 {
-    for(size_t i = 0; i < a->o.n_rule_files; i++) {
+    for (size_t i = 0; i < a->o.n_rule_files; i++) {
         cleanup(freep) char *text = NULL;
         size_t len = 0;
         char key[512];
         int err = read_small_file(a->o.rule_files[i], WFCAP_HEADER_MAX, &text, &len);
-        if(err)
+        if (err)
             return err;
         snprintf(key, sizeof(key), "rules:%s", a->o.rule_files[i]);
-        for(char *eq = key; (eq = strchr(eq, '='));) /* '=' ends a key */
+        for (char *eq = key; (eq = strchr(eq, '='));) /* '=' ends a key */
             *eq = '-';
         err = wfcap_header_add(h, key, slice_of(text, len));
-        if(err)
+        if (err)
             return err;
     }
     return 0;
@@ -231,7 +231,7 @@ static int header_fill(struct agent *a, struct wfcap_header *h)
     header_number(h, "seed1", "%llu", a->seed[1]);
     header_number(h, "wall_minus_boot", "%llu", (u64)a->wall_minus_boot);
     (void)wfcap_header_add(h, "privacy", slice_str(a->o.keep_values ? "off" : "strict"));
-    if(a->o.service)
+    if (a->o.service)
         (void)wfcap_header_add(h, "service", slice_str(a->o.service));
     header_root(a, h);
     return header_rules(a, h);
@@ -239,14 +239,14 @@ static int header_fill(struct agent *a, struct wfcap_header *h)
 
 static int capture_open(struct agent *a, char *err, size_t err_size)
 {
-    if(!a->o.capture)
+    if (!a->o.capture)
         return 0;
     struct wfcap_header h = { 0 };
     int code = header_fill(a, &h);
-    if(!code)
+    if (!code)
         code = wfcap_create(a->o.capture, wfcap_abi, &h, &a->capture);
     wfcap_header_done(&h);
-    if(code)
+    if (code)
         snprintf(err, err_size, "cannot write the capture file %s: %s", a->o.capture, errno_name(code));
     return code;
 }
@@ -254,7 +254,7 @@ static int capture_open(struct agent *a, char *err, size_t err_size)
 static int open_probes(struct agent *a, enum agent_failure *about, char *err, size_t err_size)
 {
     int code = probes_open(&a->o.probe, &a->probes, err, err_size);
-    if(code)
+    if (code)
         *about = code == -EPERM || code == -EACCES || code == -EOPNOTSUPP ? AGENT_PRIVILEGE : AGENT_RUNTIME;
     return code;
 }
@@ -263,17 +263,17 @@ static int live_steps(struct agent *a, enum agent_failure *about, char *err, siz
 {
     *about = AGENT_CONFIG;
     int code = rules_open(a, err, err_size);
-    if(!code)
+    if (!code)
         code = open_probes(a, about, err, err_size);
-    if(code)
+    if (code)
         return code;
     *about = AGENT_CONFIG;
     code = a->rules.n ? probes_rules(a->probes, &a->rules, err, err_size) : 0;
-    if(code)
+    if (code)
         return code;
     *about = AGENT_RUNTIME; /* what an exporter's text may say was checked before */
     code = exporters_open(a, err, err_size);
-    if(!code)
+    if (!code)
         code = line_open(a, err, err_size);
     return code ? code : capture_open(a, err, err_size);
 }
@@ -281,18 +281,18 @@ static int live_steps(struct agent *a, enum agent_failure *about, char *err, siz
 int agent_open(const struct agent_options *o, struct agent **ret, enum agent_failure *ret_about, char *err, size_t err_size)
 {
     struct agent *a = calloc(1, sizeof(*a));
-    if(!a) {
+    if (!a) {
         *ret_about = AGENT_RUNTIME;
         snprintf(err, err_size, "no memory");
         return -ENOMEM;
     }
     a->o = *o;
-    if(getrandom(a->seed, sizeof(a->seed), 0) != sizeof(a->seed))
+    if (getrandom(a->seed, sizeof(a->seed), 0) != sizeof(a->seed))
         a->seed[0] = clock_wall_ns(), a->seed[1] = (u64)getpid();
     a->wall_minus_boot = clock_offset();
     snprintf(err, err_size, "failed");
     int code = live_steps(a, ret_about, err, err_size);
-    if(code) {
+    if (code) {
         agent_close(a, NULL);
         return code;
     }
@@ -318,12 +318,12 @@ int agent_turn(struct agent *a, int timeout_ms)
 void agent_drain(struct agent *a, u64 quiet_ms, u64 most_ms)
 {
     u64 start = clock_boot_ns(), last = start;
-    for(u64 now = start; now - last < quiet_ms * NSEC_PER_MSEC && now - start < most_ms * NSEC_PER_MSEC;) {
+    for (u64 now = start; now - last < quiet_ms * NSEC_PER_MSEC && now - start < most_ms * NSEC_PER_MSEC;) {
         int n = agent_turn(a, 10);
         now = clock_boot_ns();
-        if(n < 0)
+        if (n < 0)
             break;
-        if(n > 0)
+        if (n > 0)
             last = now;
     }
 }
@@ -333,7 +333,7 @@ u64 agent_kernel_stat(struct agent *a, size_t i, const char **ret_name)
     u64 values[64] = { 0 };
     const char *const *names = NULL;
     *ret_name = NULL;
-    if(i >= ARRAY_LEN(values))
+    if (i >= ARRAY_LEN(values))
         return 0;
     probes_stats(a->probes, values, ARRAY_LEN(values), &names);
     *ret_name = names ? names[i] : NULL;
@@ -359,11 +359,11 @@ static int replay_rules(struct agent *a, struct slice text, char *err, size_t er
 {
     size_t at = 0;
     struct slice name, rules;
-    while(wfcap_header_each(text, "rules:", &at, &name, &rules)) {
+    while (wfcap_header_each(text, "rules:", &at, &name, &rules)) {
         char file[512];
         snprintf(file, sizeof(file), "%.*s", (int)min_u64(name.n, 500), (const char *)name.p);
         int code = rules_parse(&a->rules, file, (const char *)rules.p, rules.n, err, err_size);
-        if(code)
+        if (code)
             return code;
     }
     return 0;
@@ -377,12 +377,12 @@ static int replay_header(struct agent *a, char *err, size_t err_size)
     a->seed[0] = header_u64(text, "seed0");
     a->seed[1] = header_u64(text, "seed1");
     a->wall_minus_boot = (s64)header_u64(text, "wall_minus_boot");
-    if(!a->o.service)
+    if (!a->o.service)
         a->o.service = header_string(text, "service");
-    if(!a->o.privacy_set)
+    if (!a->o.privacy_set)
         a->o.keep_values = slice_eq(wfcap_header_get(text, "privacy"), "off");
     struct slice root = wfcap_header_get(text, "root");
-    if(root.n && !traceparent_parse(root, &a->o.root))
+    if (root.n && !traceparent_parse(root, &a->o.root))
         a->o.root_state = header_string(text, "root_state");
     return replay_rules(a, text, err, err_size);
 }
@@ -392,10 +392,10 @@ static int replay_header(struct agent *a, char *err, size_t err_size)
 static void replay_wait(struct agent *a)
 {
     u64 gone_before = 0;
-    for(int idle_ms = 0; idle_ms < REPLAY_IDLE_MS;) {
+    for (int idle_ms = 0; idle_ms < REPLAY_IDLE_MS;) {
         u64 gone = ledger_get(spans_exported) + ledger_get(spans_dropped_queue) + ledger_get(spans_dropped_refused) +
                    ledger_get(spans_dropped_unreachable);
-        if(a->sum.spans * a->o.n_exports < gone + REPLAY_WAITING)
+        if (a->sum.spans * a->o.n_exports < gone + REPLAY_WAITING)
             return;
         idle_ms = gone == gone_before ? idle_ms + 1 : 0;
         gone_before = gone;
@@ -406,7 +406,7 @@ static void replay_wait(struct agent *a)
 /* The book is filled in the order of its numbers, as it was live. */
 static void replay_site(struct agent *a, const struct wfcap_site *s)
 {
-    if(!a->rules.sites || s->number != a->rules.sites->n || s->role > SITE_PANIC_CATCH)
+    if (!a->rules.sites || s->number != a->rules.sites->n || s->role > SITE_PANIC_CATCH)
         return;
     char function[WFCAP_SITE_TEXT + 1], file[WFCAP_SITE_TEXT + 1];
     snprintf(function, sizeof(function), "%.*s", (int)s->function.n, (const char *)s->function.p);
@@ -419,10 +419,10 @@ static void replay_frames(struct agent *a)
 {
     struct wfcap_frame frame;
     enum wfcap_status status;
-    while((status = wfcap_next(a->replay, &frame)) == WFCAP_OK) {
-        if(frame.kind == WFCAP_TICK)
+    while ((status = wfcap_next(a->replay, &frame)) == WFCAP_OK) {
+        if (frame.kind == WFCAP_TICK)
             line_tick(a, frame.tick.now_boot, frame.tick.wall_minus_boot);
-        else if(frame.kind == WFCAP_SITE)
+        else if (frame.kind == WFCAP_SITE)
             replay_site(a, &frame.site);
         else
             record_dispatch(a, frame.record.p, frame.record.n);
@@ -436,14 +436,14 @@ static int replay_steps(struct agent *a, const char *path, enum agent_failure *a
 {
     *about = AGENT_RUNTIME;
     FILE *f = strcmp(path, "-") ? fopen(path, "rbe") : stdin;
-    if(!f) {
+    if (!f) {
         snprintf(err, err_size, "cannot read %s: %s", path, errno_name(errno));
         return -errno;
     }
     int code = wfcap_open(f, wfcap_abi, &a->replay, err, err_size);
-    if(!code)
+    if (!code)
         code = replay_header(a, err, err_size);
-    if(code)
+    if (code)
         return code;
     code = exporters_open(a, err, err_size);
     return code ? code : line_open(a, err, err_size);
@@ -453,14 +453,14 @@ int agent_replay(const struct agent_options *o, const char *path, struct agent *
                  char *err, size_t err_size)
 {
     struct agent *a = calloc(1, sizeof(*a));
-    if(!a) {
+    if (!a) {
         *ret_about = AGENT_RUNTIME;
         snprintf(err, err_size, "no memory");
         return -ENOMEM;
     }
     a->o = *o;
     int code = replay_steps(a, path, ret_about, err, err_size);
-    if(code) {
+    if (code) {
         agent_close(a, NULL);
         return code;
     }
@@ -477,26 +477,26 @@ void agent_summary_of(const struct agent *a, struct agent_summary *ret) { *ret =
  * activity, an activity ends a span, a span waits in a queue); the queues are flushed last. */
 void agent_close(struct agent *a, struct agent_summary *ret)
 {
-    if(!a)
+    if (!a)
         return;
     a->probes = probes_close(a->probes);
     a->sum.lost_records = a->lost;
-    if(a->capture) {
+    if (a->capture) {
         struct wfcap_totals totals = { 0 };
         a->sum.capture_err = wfcap_finish(take_ptr(a->capture), &totals);
         a->sum.captured = totals.records;
     }
-    if(a->stream)
+    if (a->stream)
         a->stream = stream_free(a->stream);
-    if(a->workflow)
+    if (a->workflow)
         workflow_free(a->workflow);
-    if(a->tracer)
+    if (a->tracer)
         a->tracer = tracer_free(a->tracer);
-    if(a->queues)
+    if (a->queues)
         a->sum.undelivered = export_queues_close(a->queues, a->o.flush_ms);
     a->replay = wfcap_close(a->replay);
     rules_done(&a->rules);
-    if(ret)
+    if (ret)
         *ret = a->sum;
     free(a);
 }

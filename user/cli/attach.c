@@ -37,8 +37,8 @@ static const char *selector_name(enum selector_kind kind)
 
 static bool is_known(const struct attach *t, const struct proc *p)
 {
-    for(size_t i = 0; i < t->n; i++)
-        if(t->targets[i].pid == p->pid && t->targets[i].start == p->start)
+    for (size_t i = 0; i < t->n; i++)
+        if (t->targets[i].pid == p->pid && t->targets[i].start == p->start)
             return true;
     return false;
 }
@@ -47,12 +47,12 @@ static bool is_known(const struct attach *t, const struct proc *p)
 static int target_add(struct attach *t, const struct proc *p)
 {
     u64 start_now = 0;
-    if(t->n == TARGETS_MAX || is_known(t, p))
+    if (t->n == TARGETS_MAX || is_known(t, p))
         return 0;
     int pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0);
     int err = agent_target(t->agent, p->pid);
-    if(err || proc_start(p->pid, &start_now) || start_now != p->start) {
-        if(!err)
+    if (err || proc_start(p->pid, &start_now) || start_now != p->start) {
+        if (!err)
             agent_untarget(t->agent, p->pid); /* another process by now */
         closep(&pidfd);
         return err ? err : -ESRCH;
@@ -64,8 +64,8 @@ static int target_add(struct attach *t, const struct proc *p)
 
 static bool any_matches(const struct options *o, const struct proc *p, bool later)
 {
-    for(size_t i = 0; i < o->n_select; i++)
-        if(!(later && o->select[i].kind == SELECT_PID) && selector_matches(&o->select[i], p))
+    for (size_t i = 0; i < o->n_select; i++)
+        if (!(later && o->select[i].kind == SELECT_PID) && selector_matches(&o->select[i], p))
             return true;
     return false;
 }
@@ -75,15 +75,15 @@ static int look(struct attach *t, bool later)
     cleanup(freep) struct proc *v = NULL;
     size_t n = 0;
     int err = proc_all(&v, &n);
-    if(err)
+    if (err)
         return err;
-    if(selectors_need_ports(t->o))
+    if (selectors_need_ports(t->o))
         proc_ports(v, n);
-    for(size_t i = 0; i < n; i++) {
-        if(!any_matches(t->o, &v[i], later))
+    for (size_t i = 0; i < n; i++) {
+        if (!any_matches(t->o, &v[i], later))
             continue;
         err = target_add(t, &v[i]);
-        if(err && err != -ESRCH)
+        if (err && err != -ESRCH)
             complain("attach: process %d: %s (left out)", v[i].pid, errno_name(err));
     }
     return 0;
@@ -93,19 +93,19 @@ static int look(struct attach *t, bool later)
  * process may still come, and then that is said. */
 static int check_selectors(struct options *o, struct proc *v, size_t n)
 {
-    for(size_t i = 0; i < o->n_select; i++) {
+    for (size_t i = 0; i < o->n_select; i++) {
         const struct selector *s = &o->select[i];
         bool hit = false;
-        for(size_t k = 0; k < n && !hit; k++)
+        for (size_t k = 0; k < n && !hit; k++)
             hit = selector_matches(s, &v[k]);
-        if(hit)
+        if (hit)
             continue;
-        if(s->kind == SELECT_PID) {
+        if (s->kind == SELECT_PID) {
             bool self = (pid_t)s->number == getpid();
             complain(self ? "process %u is this wftrace itself" : "no process %u to trace here", s->number);
             return EXIT_RUNTIME;
         }
-        if(!o->quiet)
+        if (!o->quiet)
             complain("nothing matches --%s %s yet; waiting for it", selector_name(s->kind), s->text);
     }
     return EXIT_FINE;
@@ -116,25 +116,25 @@ static int check_first(struct options *o)
     cleanup(freep) struct proc *v = NULL;
     size_t n = 0;
     int err = proc_all(&v, &n);
-    if(err) {
+    if (err) {
         complain("cannot read /proc: %s", errno_name(err));
         return EXIT_RUNTIME;
     }
-    if(selectors_need_ports(o))
+    if (selectors_need_ports(o))
         proc_ports(v, n);
     return check_selectors(o, v, n);
 }
 
 static void note_ends(struct attach *t)
 {
-    for(size_t i = 0; i < t->n; i++) {
+    for (size_t i = 0; i < t->n; i++) {
         struct target *g = &t->targets[i];
         struct pollfd p = { .fd = g->pidfd, .events = POLLIN };
         u64 start;
-        if(g->ended)
+        if (g->ended)
             continue;
         bool over = g->pidfd >= 0 ? poll(&p, 1, 0) > 0 : proc_start(g->pid, &start) || start != g->start;
-        if(!over)
+        if (!over)
             continue;
         g->ended = true;
         t->alive--;
@@ -146,7 +146,7 @@ static void note_ends(struct attach *t)
 /* From here on nothing of a target is missed. Scripts and tests wait for this line. */
 static void say_attached(const struct attach *t)
 {
-    if(t->o->quiet || !t->n)
+    if (t->o->quiet || !t->n)
         return;
     fprintf(stderr, "wftrace: attached to %zu process%s%s\n", t->n, t->n == 1 ? "" : "es",
             t->o->for_ns ? "" : "; Ctrl-C detaches");
@@ -157,7 +157,7 @@ static void say_idle(const struct attach *t, bool ended)
 {
     struct agent_summary s = { 0 };
     agent_summary_of(t->agent, &s);
-    if(s.spans || t->o->quiet || !t->n)
+    if (s.spans || t->o->quiet || !t->n)
         return;
     fprintf(stderr, "wftrace: nothing %s: no HTTP/1.1, PostgreSQL or Redis message, no new process, no rule's function\n",
             ended ? "was seen" : "seen yet");
@@ -171,19 +171,19 @@ static int attach_loop(struct attach *t)
     int n = 0;
     t->next_look = clock_boot_ns() + LOOK_NS;
     say_attached(t);
-    while(!session_signal.stop && clock_boot_ns() < until && (watch || t->alive) && n >= 0) {
+    while (!session_signal.stop && clock_boot_ns() < until && (watch || t->alive) && n >= 0) {
         n = agent_turn(t->agent, SESSION_TURN_MS);
         note_ends(t);
-        if(clock_boot_ns() >= idle) {
+        if (clock_boot_ns() >= idle) {
             say_idle(t, false);
             idle = UINT64_MAX;
         }
-        if(watch && clock_boot_ns() >= t->next_look) {
+        if (watch && clock_boot_ns() >= t->next_look) {
             (void)look(t, true);
             t->next_look = clock_boot_ns() + LOOK_NS;
         }
     }
-    if(n < 0)
+    if (n < 0)
         complain("attach: reading records: %s", errno_name(n));
     agent_drain(t->agent, 20, 300);
     say_idle(t, true);
@@ -193,12 +193,12 @@ static int attach_loop(struct attach *t)
 static int attach_traced(struct attach *t)
 {
     int code = session_open(t->o, &t->agent);
-    if(code)
+    if (code)
         return code;
     int err = look(t, false);
-    if(err)
+    if (err)
         complain("attach: %s", errno_name(err));
-    else if(!t->n && !selectors_watch(t->o))
+    else if (!t->n && !selectors_watch(t->o))
         complain("attach: every process named has ended");
     else
         code = attach_loop(t);
@@ -208,17 +208,17 @@ static int attach_traced(struct attach *t)
 
 static int attach_main(struct options *o)
 {
-    if(!o->n_select)
+    if (!o->n_select)
         return usage_error(&command_attach, "attach to what? --pid N, --name GLOB, --port N, …; wftrace list shows what there is");
     int code = check_first(o);
-    if(code)
+    if (code)
         return code;
     struct attach t = { .o = o, .targets = calloc(TARGETS_MAX, sizeof(struct target)) };
-    if(!t.targets)
+    if (!t.targets)
         return EXIT_RUNTIME;
     session_signals_catch();
     code = attach_traced(&t);
-    for(size_t i = 0; i < t.n; i++)
+    for (size_t i = 0; i < t.n; i++)
         closep(&t.targets[i].pidfd);
     free(t.targets);
     return code;

@@ -3,8 +3,8 @@
 
 static void each_option(const struct command *c, void (*print)(const struct command *, const struct option *))
 {
-    for(const struct option *opt = option_table; opt->name; opt++)
-        if(opt->help && (opt->group & (c->takes | TAKES_COMMON)))
+    for (const struct option *opt = option_table; opt->name; opt++)
+        if (opt->help && (opt->group & (c->takes | TAKES_COMMON)))
             print(c, opt);
 }
 
@@ -16,7 +16,7 @@ static void print_long(const struct command *c, const struct option *opt)
 
 static void print_command_names(void)
 {
-    for(const struct command *const *c = commands; *c; c++)
+    for (const struct command *const *c = commands; *c; c++)
         printf("%s%s", c == commands ? "" : " ", (*c)->name);
 }
 
@@ -39,7 +39,7 @@ static void bash_script(void)
            "    --rules|-r|--capture) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n"
            "    esac\n"
            "    case $cmd in\n");
-    for(const struct command *const *c = commands; *c; c++) {
+    for (const struct command *const *c = commands; *c; c++) {
         printf("    %s) COMPREPLY=($(compgen -W \"", (*c)->name);
         each_option(*c, print_long);
         printf("\" -- \"$cur\")) ;;\n");
@@ -59,7 +59,7 @@ static void bash_script(void)
 /* Text inside '…' of zsh and fish; neither table holds a quote, but `[` and `:` mean something to zsh. */
 static void print_plain(const char *s)
 {
-    for(; *s; s++)
+    for (; *s; s++)
         putchar(strchr("[]:'\"\\", *s) ? ' ' : *s);
 }
 
@@ -75,14 +75,14 @@ static void zsh_option(const struct command *c, const struct option *opt)
 static void zsh_script(void)
 {
     printf("#compdef wftrace\n_wftrace() {\n    local -a commands=(\n");
-    for(const struct command *const *c = commands; *c; c++) {
+    for (const struct command *const *c = commands; *c; c++) {
         printf("        '%s:", (*c)->name);
         print_plain((*c)->summary);
         printf("'\n");
     }
     printf("    )\n    if (( CURRENT == 2 )); then _describe command commands; return; fi\n"
            "    local cmd=$words[2]\n    shift words; (( CURRENT-- ))\n    case $cmd in\n");
-    for(const struct command *const *c = commands; *c; c++) {
+    for (const struct command *const *c = commands; *c; c++) {
         printf("        %s) _arguments \\\n", (*c)->name);
         each_option(*c, zsh_option);
         printf("            '*::word:%s' ;;\n", (*c)->rest_is_command ? "_normal" : "_files");
@@ -93,7 +93,7 @@ static void zsh_script(void)
 static void fish_option(const struct command *c, const struct option *opt)
 {
     printf("complete -c wftrace -n '__fish_seen_subcommand_from %s' -l %s", c->name, opt->name);
-    if(opt->letter)
+    if (opt->letter)
         printf(" -s %c", opt->letter);
     printf("%s -d '", !opt->value ? "" : !strcmp(opt->value, "FILE") ? " -r -F" : " -x");
     print_plain(opt->help);
@@ -103,7 +103,7 @@ static void fish_option(const struct command *c, const struct option *opt)
 static void fish_script(void)
 {
     printf("complete -c wftrace -f\n");
-    for(const struct command *const *c = commands; *c; c++) {
+    for (const struct command *const *c = commands; *c; c++) {
         printf("complete -c wftrace -n __fish_use_subcommand -a %s -d '", (*c)->name);
         print_plain((*c)->summary);
         printf("'\n");
@@ -121,8 +121,8 @@ static const struct {
 
 static int completion_main(struct options *o)
 {
-    for(size_t i = 0; i < ARRAY_LEN(shells); i++)
-        if(!strcmp(shells[i].name, o->rest[0])) {
+    for (size_t i = 0; i < ARRAY_LEN(shells); i++)
+        if (!strcmp(shells[i].name, o->rest[0])) {
             shells[i].print();
             return EXIT_FINE;
         }

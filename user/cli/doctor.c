@@ -22,7 +22,7 @@ struct doctor {
 
 static struct probe_row *row_add(struct doctor *d, enum need need, bool ok, const char *what, const char *how, const char *note)
 {
-    if(d->n == ROWS_MAX)
+    if (d->n == ROWS_MAX)
         return NULL;
     struct probe_row *r = &d->rows[d->n];
     d->vital[d->n++] = need == NEED_IT;
@@ -30,7 +30,7 @@ static struct probe_row *row_add(struct doctor *d, enum need need, bool ok, cons
     snprintf(r->what, sizeof(r->what), "%s", what);
     snprintf(r->how, sizeof(r->how), "%s", how);
     snprintf(r->note, sizeof(r->note), "%s", ok ? "" : note);
-    if(need == NEED_IT && !ok && !d->why[0])
+    if (need == NEED_IT && !ok && !d->why[0])
         snprintf(d->why, sizeof(d->why), "%s: %s", what, note);
     return r;
 }
@@ -54,10 +54,10 @@ static u64 capabilities(void)
 {
     cleanup(freep) char *text = NULL;
     u64 caps = 0;
-    if(read_small_file("/proc/self/status", 65536, &text, NULL))
+    if (read_small_file("/proc/self/status", 65536, &text, NULL))
         return 0;
     const char *line = strstr(text, "\nCapEff:");
-    if(line)
+    if (line)
         caps = strtoull(line + 8, NULL, 16);
     return caps;
 }
@@ -72,8 +72,8 @@ static void check_capabilities(struct doctor *d)
     u64 caps = capabilities();
     bool admin = caps >> 21 & 1;
     char missing[128] = "", note[160];
-    for(size_t i = 0; i < ARRAY_LEN(wanted_caps); i++)
-        if(!(caps >> wanted_caps[i].number & 1) && !(admin && wanted_caps[i].number >= 38)) {
+    for (size_t i = 0; i < ARRAY_LEN(wanted_caps); i++)
+        if (!(caps >> wanted_caps[i].number & 1) && !(admin && wanted_caps[i].number >= 38)) {
             strncat(missing, missing[0] ? " " : "", sizeof(missing) - strlen(missing) - 1);
             strncat(missing, wanted_caps[i].name, sizeof(missing) - strlen(missing) - 1);
         }
@@ -85,9 +85,9 @@ static void check_lockdown(struct doctor *d)
 {
     cleanup(freep) char *text = NULL;
     char mode[32] = "none";
-    if(!read_small_file("/sys/kernel/security/lockdown", 256, &text, NULL)) {
+    if (!read_small_file("/sys/kernel/security/lockdown", 256, &text, NULL)) {
         const char *open = strchr(text, '[');
-        if(open)
+        if (open)
             snprintf(mode, sizeof(mode), "%.*s", (int)min_u64(strcspn(open + 1, "]"), 31), open + 1);
     }
     row_add(d, NEED_IT, strcmp(mode, "confidentiality"), "lockdown", mode,
@@ -104,7 +104,7 @@ static void check_memlock(struct doctor *d)
     (void)sscanf(u.release, "%u.%u", &major, &minor);
     (void)getrlimit(RLIMIT_MEMLOCK, &r);
     bool counted = major < 5 || (major == 5 && minor < 11); /* from 5.11 on BPF memory is charged to the cgroup */
-    if(r.rlim_cur == RLIM_INFINITY || !counted)
+    if (r.rlim_cur == RLIM_INFINITY || !counted)
         snprintf(text, sizeof(text), counted ? "unlimited" : "not needed");
     else
         snprintf(text, sizeof(text), "%llu KiB", (unsigned long long)r.rlim_cur / 1024);
@@ -114,9 +114,9 @@ static void check_memlock(struct doctor *d)
 
 static void check_mount(struct doctor *d, const char *what, const char *const *paths, u64 magic, const char *note)
 {
-    for(; *paths; paths++) {
+    for (; *paths; paths++) {
         struct statfs s;
-        if(statfs(*paths, &s) || (u64)s.f_type != magic)
+        if (statfs(*paths, &s) || (u64)s.f_type != magic)
             continue;
         row_add(d, NEED_NOTHING, true, what, *paths, "");
         return;
@@ -137,9 +137,9 @@ static void check_mounts(struct doctor *d)
 static void check_hooks(struct doctor *d)
 {
     int n = probes_report(d->rows + d->n, ROWS_MAX - d->n);
-    if(n > 0)
+    if (n > 0)
         d->n += (size_t)n;
-    else if(n < 0)
+    else if (n < 0)
         row_add(d, NEED_NOTHING, false, "hooks", errno_name(n), "their features could not be probed");
 }
 
@@ -155,9 +155,9 @@ static void mark(FILE *to, const struct probe_row *r, bool color)
 static void print_wrapped(const char *indent, const char *text)
 {
     size_t room = 78 - strlen(indent), used = 0;
-    while(*text) {
+    while (*text) {
         size_t n = strcspn(text, " "), wide = 0;
-        for(size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < n; i++)
             wide += ((u8)text[i] & 0xc0) != 0x80;
         bool fits = used && used + 1 + wide <= room;
         printf("%s%s%.*s", used && !fits ? "\n" : "", fits ? " " : indent, (int)n, text);
@@ -170,7 +170,7 @@ static void print_wrapped(const char *indent, const char *text)
 static void print_table(const struct doctor *d, const struct options *o)
 {
     bool color = !o->no_color && isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
-    for(size_t i = 0; i < d->n; i++) {
+    for (size_t i = 0; i < d->n; i++) {
         const struct probe_row *r = &d->rows[i];
         fputs("  ", stdout);
         mark(stdout, r, color);
@@ -179,7 +179,7 @@ static void print_table(const struct doctor *d, const struct options *o)
         putchar(' ');
         print_cell(stdout, r->how, -44);
         putchar('\n');
-        if(r->note[0])
+        if (r->note[0])
             print_wrapped("      ", r->note);
     }
 }
@@ -199,16 +199,16 @@ static void print_stats(struct probes *p, bool json)
 {
     u64 v[KERNEL_STATS_MAX] = { 0 };
     const char *const *names = NULL;
-    if(p)
+    if (p)
         probes_stats(p, v, KERNEL_STATS_MAX, &names);
-    if(json)
+    if (json)
         printf(",\"kernel_counters\":{");
-    for(size_t i = 0; names && i < KERNEL_STATS_MAX && names[i]; i++)
-        if(json)
+    for (size_t i = 0; names && i < KERNEL_STATS_MAX && names[i]; i++)
+        if (json)
             printf("%s\"%s\":%llu", i ? "," : "", names[i], (unsigned long long)v[i]);
-        else if(v[i])
+        else if (v[i])
             printf("  kernel counter %-24s %llu\n", names[i], (unsigned long long)v[i]);
-    if(json)
+    if (json)
         putchar('}');
 }
 
@@ -217,7 +217,7 @@ static void print_json(const struct doctor *d, struct probes *p)
     printf("{\"can_trace\":%s,\"why\":", d->why[0] ? "false" : "true");
     print_json_text(stdout, d->why);
     printf(",\"version\":\"%s\",\"rows\":[", WF_VERSION);
-    for(size_t i = 0; i < d->n; i++)
+    for (size_t i = 0; i < d->n; i++)
         print_row_json(&d->rows[i], !i);
     printf("]");
     print_stats(p, true);
@@ -227,7 +227,7 @@ static void print_json(const struct doctor *d, struct probes *p)
 static void print_verdict(const struct doctor *d)
 {
     printf("\n%s", d->why[0] ? "Tracing is not possible here:\n" : "");
-    if(d->why[0])
+    if (d->why[0])
         print_wrapped("  ", d->why);
     else
         puts("Tracing works here. Try: wftrace run -- COMMAND");
@@ -242,14 +242,14 @@ static int doctor_main(struct options *o)
     check_lockdown(&d);
     check_memlock(&d);
     check_mounts(&d);
-    if(!d.why[0]) {
+    if (!d.why[0]) {
         check_hooks(&d);
         char err[400] = "";
         int code = probes_open(&(struct probe_options){ 0 }, &p, err, sizeof(err));
-        if(code)
+        if (code)
             snprintf(d.why, sizeof(d.why), "%s", err[0] ? err : errno_name(code));
     }
-    if(o->json)
+    if (o->json)
         print_json(&d, p);
     else {
         print_table(&d, o);

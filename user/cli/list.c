@@ -8,13 +8,13 @@ static void ports_text(const struct proc *p, char *out, size_t size)
 {
     size_t at = 0;
     out[0] = 0;
-    for(u32 i = 0; i < p->n_ports && at + 8 < size; i++)
+    for (u32 i = 0; i < p->n_ports && at + 8 < size; i++)
         at += (size_t)snprintf(out + at, size - at, "%s%u", i ? "," : "", p->ports[i]);
 }
 
 static void where_text(const struct proc *p, char *out, size_t size)
 {
-    if(p->container[0])
+    if (p->container[0])
         snprintf(out, size, "%.12s", p->container);
     else
         snprintf(out, size, "%s", p->unit);
@@ -47,7 +47,7 @@ static void print_json(const struct proc *p)
     printf(",\"command\":");
     print_json_text(stdout, command_text(p));
     printf(",\"ports\":[");
-    for(u32 i = 0; i < p->n_ports; i++)
+    for (u32 i = 0; i < p->n_ports; i++)
         printf("%s%u", i ? "," : "", p->ports[i]);
     printf("],\"openssl\":%s,\"unit\":", p->openssl ? "true" : "false");
     print_json_text(stdout, p->unit);
@@ -61,20 +61,20 @@ static int list_main(struct options *o)
     cleanup(freep) struct proc *v = NULL;
     size_t n = 0;
     int err = proc_all(&v, &n);
-    if(err) {
+    if (err) {
         complain("cannot read /proc: %s", errno_name(err));
         return EXIT_RUNTIME;
     }
     proc_ports(v, n);
-    if(!o->json && !o->quiet)
+    if (!o->json && !o->quiet)
         printf("    PID  WHAT           LISTENS      TLS  UNIT/CONT.    COMMAND\n");
     int width = terminal_width(STDOUT_FILENO);
-    for(size_t i = 0; i < n; i++)
-        if(o->json)
+    for (size_t i = 0; i < n; i++)
+        if (o->json)
             print_json(&v[i]);
         else
             print_row(&v[i], width);
-    if(geteuid() && !o->quiet && !o->json)
+    if (geteuid() && !o->quiet && !o->json)
         complain("not root: other users' programs, ports and libraries are not to be seen");
     return EXIT_FINE;
 }

@@ -9,7 +9,7 @@
 
 static int set_rules(struct options *o, const char *value, char *err, size_t err_size)
 {
-    if(o->agent.n_rule_files == AGENT_RULE_FILES)
+    if (o->agent.n_rule_files == AGENT_RULE_FILES)
         return SENTENCE("more than %d rule files", AGENT_RULE_FILES);
     o->agent.rule_files[o->agent.n_rule_files++] = value;
     return 0;
@@ -17,10 +17,10 @@ static int set_rules(struct options *o, const char *value, char *err, size_t err
 
 static int set_export(struct options *o, const char *value, char *err, size_t err_size)
 {
-    if(o->agent.n_exports == AGENT_EXPORTS)
+    if (o->agent.n_exports == AGENT_EXPORTS)
         return SENTENCE("more than %d exporters", AGENT_EXPORTS);
     char why[512] = "";
-    if(export_spec_parse(value, &o->agent.exports[o->agent.n_exports], why, sizeof(why)))
+    if (export_spec_parse(value, &o->agent.exports[o->agent.n_exports], why, sizeof(why)))
         return SENTENCE("--export %s: %s", value, why);
     o->agent.n_exports++;
     return 0;
@@ -28,7 +28,7 @@ static int set_export(struct options *o, const char *value, char *err, size_t er
 
 static int set_service(struct options *o, const char *value, char *err, size_t err_size)
 {
-    if(!*value)
+    if (!*value)
         return SENTENCE("--service wants a name");
     o->agent.service = value;
     return 0;
@@ -36,14 +36,14 @@ static int set_service(struct options *o, const char *value, char *err, size_t e
 
 static int set_for(struct options *o, const char *value, char *err, size_t err_size)
 {
-    if(duration_parse(value, &o->for_ns))
+    if (duration_parse(value, &o->for_ns))
         return SENTENCE("--for %s: not a duration; write 500ms, 10s, 2m or 1h", value);
     return 0;
 }
 
 static int set_capture(struct options *o, const char *value, char *err, size_t err_size)
 {
-    if(!*value)
+    if (!*value)
         return SENTENCE("--capture wants a file");
     o->agent.capture = value;
     return 0;
@@ -52,7 +52,7 @@ static int set_capture(struct options *o, const char *value, char *err, size_t e
 static int set_privacy(struct options *o, const char *value, char *err, size_t err_size)
 {
     bool off = !strcmp(value, "off");
-    if(!off && strcmp(value, "strict"))
+    if (!off && strcmp(value, "strict"))
         return SENTENCE("--privacy %s: strict or off", value);
     o->agent.keep_values = off;
     o->agent.privacy_set = true;
@@ -61,7 +61,7 @@ static int set_privacy(struct options *o, const char *value, char *err, size_t e
 
 static int only_value(const char *name, const char *value, const char *only, char *err, size_t err_size)
 {
-    if(!strcmp(value, only))
+    if (!strcmp(value, only))
         return 0;
     return SENTENCE("--%s %s is not in this version; it is always %s", name, value, only);
 }
@@ -119,9 +119,9 @@ static int set_help(struct options *o, const char *value, char *err, size_t err_
 
 static int add_selector(struct options *o, enum selector_kind kind, const char *value, char *err, size_t err_size)
 {
-    if(o->n_select == CLI_SELECTORS)
+    if (o->n_select == CLI_SELECTORS)
         return SENTENCE("more than %d targets", CLI_SELECTORS);
-    if(!*value)
+    if (!*value)
         return SENTENCE("an empty name selects nothing");
     o->select[o->n_select++] = (struct selector){ .kind = kind, .text = value };
     return 0;
@@ -131,10 +131,10 @@ static int add_number(struct options *o, enum selector_kind kind, const char *va
                       size_t err_size)
 {
     u64 n;
-    if(slice_u64(slice_str(value), &n) || !n || n > max)
+    if (slice_u64(slice_str(value), &n) || !n || n > max)
         return SENTENCE("'%s' is not a %s (1 to %llu)", value, what, (unsigned long long)max);
     int code = add_selector(o, kind, value, err, err_size);
-    if(!code)
+    if (!code)
         o->select[o->n_select - 1].number = (u32)n;
     return code;
 }
@@ -166,7 +166,7 @@ static int add_unit(struct options *o, const char *value, char *err, size_t err_
 
 static int add_container(struct options *o, const char *value, char *err, size_t err_size)
 {
-    if(strlen(value) < 4)
+    if (strlen(value) < 4)
         return SENTENCE("--container %s: at least the first 4 digits of the id", value);
     return add_selector(o, SELECT_CONTAINER, value, err, err_size);
 }
@@ -211,16 +211,16 @@ static bool option_is_for(const struct option *opt, const struct command *c)
 
 static const struct option *option_named(const struct command *c, const char *name, size_t len)
 {
-    for(const struct option *opt = option_table; opt->name; opt++)
-        if(option_is_for(opt, c) && strlen(opt->name) == len && !memcmp(opt->name, name, len))
+    for (const struct option *opt = option_table; opt->name; opt++)
+        if (option_is_for(opt, c) && strlen(opt->name) == len && !memcmp(opt->name, name, len))
             return opt;
     return NULL;
 }
 
 static const struct option *option_lettered(const struct command *c, char letter)
 {
-    for(const struct option *opt = option_table; opt->name; opt++)
-        if(option_is_for(opt, c) && opt->letter == letter)
+    for (const struct option *opt = option_table; opt->name; opt++)
+        if (option_is_for(opt, c) && opt->letter == letter)
             return opt;
     return NULL;
 }
@@ -232,14 +232,14 @@ static int option_unknown(const struct command *c, const char *word, char *err, 
     size_t n = 0;
     snprintf(bare, sizeof(bare), "%s", word);
     bare[strcspn(bare, "=")] = 0;
-    for(const struct option *opt = option_table; opt->name && n < ARRAY_LEN(names); opt++)
-        if(option_is_for(opt, c) && opt->help)
+    for (const struct option *opt = option_table; opt->name && n < ARRAY_LEN(names); opt++)
+        if (option_is_for(opt, c) && opt->help)
             names[n++] = opt->name;
     const char *near = nearest_word(bare, names, n);
-    for(const struct option *opt = option_table; opt->name; opt++)
-        if(!strcmp(opt->name, bare))
+    for (const struct option *opt = option_table; opt->name; opt++)
+        if (!strcmp(opt->name, bare))
             return SENTENCE("%s takes no --%s", c->name, bare);
-    if(near)
+    if (near)
         return SENTENCE("%s: no option --%s; did you mean --%s?", c->name, bare, near);
     return SENTENCE("%s: no option --%s", c->name, bare);
 }
@@ -254,32 +254,32 @@ static int parse_long(const struct command *c, struct words *w, struct options *
     const char *word = w->argv[w->at++] + 2;
     size_t len = strcspn(word, "=");
     const struct option *opt = option_named(c, word, len);
-    if(!opt)
+    if (!opt)
         return option_unknown(c, word, err, err_size);
-    if(!opt->value)
+    if (!opt->value)
         return word[len] ? SENTENCE("--%s takes no value", opt->name) : opt->set(o, NULL, err, err_size);
-    if(word[len])
+    if (word[len])
         return opt->set(o, word + len + 1, err, err_size);
-    if(w->at == w->argc)
+    if (w->at == w->argc)
         return value_missing(opt, err, err_size);
     return opt->set(o, w->argv[w->at++], err, err_size);
 }
 
 static int parse_letters(const struct command *c, struct words *w, struct options *o, char *err, size_t err_size)
 {
-    for(const char *p = w->argv[w->at++] + 1; *p; p++) {
+    for (const char *p = w->argv[w->at++] + 1; *p; p++) {
         const struct option *opt = option_lettered(c, *p);
-        if(!opt)
+        if (!opt)
             return SENTENCE("%s: no option -%c; wftrace help %s lists them", c->name, *p, c->name);
         int code = 0;
-        if(!opt->value)
+        if (!opt->value)
             code = opt->set(o, NULL, err, err_size);
-        else if(p[1])
+        else if (p[1])
             return opt->set(o, p + 1, err, err_size);
         else
             return w->at == w->argc ? value_missing(opt, err, err_size)
                                     : opt->set(o, w->argv[w->at++], err, err_size);
-        if(code)
+        if (code)
             return code;
     }
     return 0;
@@ -288,25 +288,25 @@ static int parse_letters(const struct command *c, struct words *w, struct option
 /* Words that are no options are moved to the front, in order, unless the first one ends the options. */
 static int parse_words(const struct command *c, struct words *w, struct options *o, char *err, size_t err_size)
 {
-    while(w->at < w->argc) {
+    while (w->at < w->argc) {
         char *word = w->argv[w->at];
         int code = 0;
-        if(!strcmp(word, "--")) {
+        if (!strcmp(word, "--")) {
             w->at++;
             break;
         }
-        if(word[0] == '-' && word[1] == '-')
+        if (word[0] == '-' && word[1] == '-')
             code = parse_long(c, w, o, err, err_size);
-        else if(word[0] == '-' && word[1])
+        else if (word[0] == '-' && word[1])
             code = parse_letters(c, w, o, err, err_size);
-        else if(c->rest_is_command)
+        else if (c->rest_is_command)
             break;
         else
             o->rest[o->n_rest++] = w->argv[w->at++];
-        if(code)
+        if (code)
             return -EINVAL;
     }
-    while(w->at < w->argc)
+    while (w->at < w->argc)
         o->rest[o->n_rest++] = w->argv[w->at++];
     o->rest[o->n_rest] = NULL; /* argv ends with NULL: there is room */
     return 0;
@@ -332,12 +332,12 @@ int duration_parse(const char *text, u64 *ret_ns)
     size_t digits = strspn(text, "0123456789");
     u64 n;
     int err = slice_u64(slice_of(text, digits), &n);
-    if(err)
+    if (err)
         return err;
-    for(size_t i = 0; i < ARRAY_LEN(units); i++) {
-        if(strcmp(units[i].name, text + digits))
+    for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+        if (strcmp(units[i].name, text + digits))
             continue;
-        if(!n || n > 366ull * 86400 * NSEC_PER_SEC / units[i].ns)
+        if (!n || n > 366ull * 86400 * NSEC_PER_SEC / units[i].ns)
             return -ERANGE;
         *ret_ns = n * units[i].ns;
         return 0;

@@ -19,7 +19,7 @@ int stat_parse(const char *text, char comm[32], pid_t *ret_ppid, u64 *ret_start)
     const char *open = strchr(text, '('), *end = strrchr(text, ')'); /* a name may hold both */
     int ppid;
     unsigned long long start;
-    if(!open || !end || end < open ||
+    if (!open || !end || end < open ||
        sscanf(end + 1, " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &ppid, &start) != 2)
         return -EINVAL;
     snprintf(comm, 32, "%.*s", (int)min_u64((u64)(end - open - 1), 31), open + 1);
@@ -34,7 +34,7 @@ int proc_start(pid_t pid, u64 *ret)
     char comm[32];
     pid_t ppid;
     int err = pid_file(pid, "stat", 4096, &text, NULL);
-    if(err)
+    if (err)
         return err == -ENOENT ? -ESRCH : err;
     return stat_parse(text, comm, &ppid, ret);
 }
@@ -47,8 +47,8 @@ static const char *base_name(const char *path)
 
 static bool is_hex_id(const char *s, size_t n)
 {
-    for(size_t i = 0; i < n; i++)
-        if(!isxdigit((u8)s[i]))
+    for (size_t i = 0; i < n; i++)
+        if (!isxdigit((u8)s[i]))
             return false;
     return n == 64 || n == 32;
 }
@@ -64,21 +64,21 @@ static void component_read(const char *s, size_t n, char *unit, size_t unit_size
 {
     bool scope = ends_with(s, n, ".scope");
     size_t body = scope ? n - 6 : n, at = body;
-    while(at && isxdigit((u8)s[at - 1]))
+    while (at && isxdigit((u8)s[at - 1]))
         at--;
-    if(is_hex_id(s + at, body - at) && (at == 0 || s[at - 1] == '-' || s[at - 1] == ':'))
+    if (is_hex_id(s + at, body - at) && (at == 0 || s[at - 1] == '-' || s[at - 1] == ':'))
         snprintf(container, container_size, "%.*s", (int)(body - at), s + at);
-    else if(ends_with(s, n, ".service") || (scope && memcmp(s, "init.", 5)))
+    else if (ends_with(s, n, ".service") || (scope && memcmp(s, "init.", 5)))
         snprintf(unit, unit_size, "%.*s", (int)min_u64(n, unit_size - 1), s);
 }
 
 void cgroup_read_names(const char *path, char *unit, size_t unit_size, char *container, size_t container_size)
 {
     unit[0] = container[0] = 0;
-    for(const char *p = path; *p;) {
+    for (const char *p = path; *p;) {
         p += *p == '/';
         size_t n = strcspn(p, "/");
-        if(n)
+        if (n)
             component_read(p, n, unit, unit_size, container, container_size);
         p += n;
     }
@@ -88,12 +88,12 @@ void cgroup_read_names(const char *path, char *unit, size_t unit_size, char *con
 static void cgroup_read(struct proc *p)
 {
     cleanup(freep) char *text = NULL;
-    if(pid_file(p->pid, "cgroup", SMALL, &text, NULL))
+    if (pid_file(p->pid, "cgroup", SMALL, &text, NULL))
         return;
-    for(char *save, *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+    for (char *save, *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
         char *path = strchr(line, ':');
         path = path ? strchr(path + 1, ':') : NULL;
-        if(path && (!p->cgroup[0] || !strcmp(p->cgroup, "/")))
+        if (path && (!p->cgroup[0] || !strcmp(p->cgroup, "/")))
             snprintf(p->cgroup, sizeof(p->cgroup), "%s", path + 1);
     }
     cgroup_read_names(p->cgroup, p->unit, sizeof(p->unit), p->container, sizeof(p->container));
@@ -103,14 +103,14 @@ static void args_read(struct proc *p)
 {
     cleanup(freep) char *text = NULL;
     size_t len = 0, at = 0;
-    if(pid_file(p->pid, "cmdline", sizeof(p->args) - 1, &text, &len))
+    if (pid_file(p->pid, "cmdline", sizeof(p->args) - 1, &text, &len))
         return;
-    for(bool first = true; at < len; at += strlen(text + at) + 1, first = false)
-        if(!first && text[at] != '-' && !p->script[0])
+    for (bool first = true; at < len; at += strlen(text + at) + 1, first = false)
+        if (!first && text[at] != '-' && !p->script[0])
             snprintf(p->script, sizeof(p->script), "%.255s", text + at);
-    while(len && !text[len - 1])
+    while (len && !text[len - 1])
         len--;
-    for(size_t i = 0; i < len; i++)
+    for (size_t i = 0; i < len; i++)
         p->args[i] = text[i] ? text[i] : ' ';
     p->args[len] = 0;
 }
@@ -118,8 +118,8 @@ static void args_read(struct proc *p)
 static bool is_interpreter(const char *name)
 {
     static const char *const known[] = { "python", "node", "ruby", "perl", "php", "java", "bash", "sh", "dash" };
-    for(size_t i = 0; i < ARRAY_LEN(known); i++)
-        if(!strncmp(name, known[i], strlen(known[i])))
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (!strncmp(name, known[i], strlen(known[i])))
             return true;
     return false;
 }
@@ -130,18 +130,18 @@ static void exe_read(struct proc *p)
     snprintf(link, sizeof(link), "/proc/%d/exe", p->pid);
     ssize_t n = readlink(link, p->exe, sizeof(p->exe) - 1);
     p->exe[n > 0 ? n : 0] = 0;
-    if(ends_with(p->exe, strlen(p->exe), " (deleted)"))
+    if (ends_with(p->exe, strlen(p->exe), " (deleted)"))
         p->exe[strlen(p->exe) - 10] = 0;
 }
 
 static void runtime_read(struct proc *p)
 {
     const char *name = p->exe[0] ? base_name(p->exe) : p->comm;
-    if(!strncmp(name, "python", 6))
+    if (!strncmp(name, "python", 6))
         snprintf(p->runtime, sizeof(p->runtime), "python%s%.20s", name[6] ? " " : "", name + 6);
     else
         snprintf(p->runtime, sizeof(p->runtime), "%.40s", name);
-    if(!is_interpreter(name))
+    if (!is_interpreter(name))
         p->script[0] = 0;
 }
 
@@ -149,17 +149,17 @@ static void runtime_read(struct proc *p)
 static void maps_read_names(struct proc *p)
 {
     cleanup(freep) char *text = NULL;
-    if(pid_file(p->pid, "maps", 4 << 20, &text, NULL))
+    if (pid_file(p->pid, "maps", 4 << 20, &text, NULL))
         return;
     p->openssl = strstr(text, "/libssl") || !strncmp(p->runtime, "node", 4);
     const char *lib = strstr(text, "/libpython");
-    if(lib && strncmp(p->runtime, "python ", 7)) {
+    if (lib && strncmp(p->runtime, "python ", 7)) {
         lib += strlen("/libpython");
         snprintf(p->runtime, sizeof(p->runtime), "python %.*s", (int)min_u64(strspn(lib, "0123456789."), 8), lib);
         size_t n = strlen(p->runtime);
-        if(p->runtime[n - 1] == '.')
+        if (p->runtime[n - 1] == '.')
             p->runtime[n - 1] = 0;
-    } else if(strstr(text, "/libjvm.so")) {
+    } else if (strstr(text, "/libjvm.so")) {
         snprintf(p->runtime, sizeof(p->runtime), "java");
     }
 }
@@ -169,11 +169,11 @@ int proc_read(pid_t pid, struct proc *ret)
     struct proc p = { .pid = pid };
     cleanup(freep) char *text = NULL;
     int err = pid_file(pid, "stat", 4096, &text, NULL);
-    if(!err)
+    if (!err)
         err = stat_parse(text, p.comm, &p.ppid, &p.start);
-    if(err)
+    if (err)
         return err == -ENOENT ? -ESRCH : err;
-    if(pid == 2 || p.ppid == 2)
+    if (pid == 2 || p.ppid == 2)
         return -ENOTSUP;
     exe_read(&p);
     args_read(&p);
@@ -192,27 +192,27 @@ static int pid_compare(const void *a, const void *b)
 int proc_all(struct proc **ret, size_t *ret_n)
 {
     DIR *d = opendir("/proc");
-    if(!d)
+    if (!d)
         return -errno;
     cleanup(freep) struct proc *v = NULL;
     size_t n = 0, room = 0;
     int err = 0;
-    for(struct dirent *e; !err && (e = readdir(d));) {
+    for (struct dirent *e; !err && (e = readdir(d));) {
         u64 pid;
-        if(slice_u64(slice_str(e->d_name), &pid) || (pid_t)pid == getpid())
+        if (slice_u64(slice_str(e->d_name), &pid) || (pid_t)pid == getpid())
             continue;
-        if(n == room) {
+        if (n == room) {
             struct proc *bigger = reallocarray(v, room = room ? room * 2 : 64, sizeof(*v));
             err = bigger ? 0 : -ENOMEM;
             v = bigger ? bigger : v;
         }
-        if(!err && !proc_read((pid_t)pid, &v[n]))
+        if (!err && !proc_read((pid_t)pid, &v[n]))
             n++;
     }
     closedir(d);
-    if(err)
+    if (err)
         return err;
-    if(n)
+    if (n)
         qsort(v, n, sizeof(*v), pid_compare);
     *ret = take_ptr(v);
     *ret_n = n;
@@ -234,12 +234,12 @@ static void listeners_add(struct listeners *l, const char *line)
 {
     unsigned port, state;
     unsigned long long inode;
-    if(sscanf(line, " %*[^:]: %*[^:]:%x %*[^ ] %x %*s %*s %*s %*s %*s %llu", &port, &state, &inode) != 3 || state != 0x0a)
+    if (sscanf(line, " %*[^:]: %*[^:]:%x %*[^ ] %x %*s %*s %*s %*s %*s %llu", &port, &state, &inode) != 3 || state != 0x0a)
         return;
-    if(l->n == l->room) {
+    if (l->n == l->room) {
         size_t room = l->room ? l->room * 2 : 64;
         struct listener *bigger = reallocarray(l->v, room, sizeof(*bigger));
-        if(!bigger)
+        if (!bigger)
             return;
         l->v = bigger;
         l->room = room;
@@ -250,21 +250,21 @@ static void listeners_add(struct listeners *l, const char *line)
 static void listeners_of(struct listeners *l, pid_t pid)
 {
     static const char *const files[] = { "net/tcp", "net/tcp6" };
-    for(size_t i = 0; i < ARRAY_LEN(files); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
         cleanup(freep) char *text = NULL;
-        if(pid_file(pid, files[i], 64 << 20, &text, NULL))
+        if (pid_file(pid, files[i], 64 << 20, &text, NULL))
             continue;
-        for(char *save, *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+        for (char *save, *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
             listeners_add(l, line);
     }
 }
 
 static void port_note(struct proc *p, u16 port)
 {
-    for(u32 i = 0; i < p->n_ports; i++)
-        if(p->ports[i] == port)
+    for (u32 i = 0; i < p->n_ports; i++)
+        if (p->ports[i] == port)
             return;
-    if(p->n_ports < PROC_PORTS)
+    if (p->n_ports < PROC_PORTS)
         p->ports[p->n_ports++] = port;
 }
 
@@ -273,19 +273,19 @@ static void ports_from_fds(struct proc *p, const struct listeners *l)
     char path[320], link[64];
     snprintf(path, sizeof(path), "/proc/%d/fd", p->pid);
     DIR *d = opendir(path);
-    if(!d)
+    if (!d)
         return;
-    for(struct dirent *e; (e = readdir(d));) {
+    for (struct dirent *e; (e = readdir(d));) {
         unsigned long long inode;
         snprintf(path, sizeof(path), "/proc/%d/fd/%s", p->pid, e->d_name);
         ssize_t n = readlink(path, link, sizeof(link) - 1);
-        if(n <= 0)
+        if (n <= 0)
             continue;
         link[n] = 0;
-        if(sscanf(link, "socket:[%llu]", &inode) != 1)
+        if (sscanf(link, "socket:[%llu]", &inode) != 1)
             continue;
-        for(size_t i = 0; i < l->n; i++)
-            if(l->v[i].inode == inode)
+        for (size_t i = 0; i < l->n; i++)
+            if (l->v[i].inode == inode)
                 port_note(p, l->v[i].port);
     }
     closedir(d);
@@ -297,7 +297,7 @@ static u64 netns_of(pid_t pid)
     unsigned long long id = 0;
     snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
     ssize_t n = readlink(path, link, sizeof(link) - 1);
-    if(n > 0) {
+    if (n > 0) {
         link[n] = 0;
         (void)sscanf(link, "net:[%llu]", &id);
     }
@@ -309,17 +309,17 @@ void proc_ports(struct proc *v, size_t n)
     u64 seen[256];
     size_t n_seen = 0;
     struct listeners l = { 0 };
-    for(size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         u64 ns = netns_of(v[i].pid);
         bool known = !ns || n_seen == ARRAY_LEN(seen);
-        for(size_t k = 0; k < n_seen && !known; k++)
+        for (size_t k = 0; k < n_seen && !known; k++)
             known = seen[k] == ns;
-        if(known)
+        if (known)
             continue;
         seen[n_seen++] = ns;
         listeners_of(&l, v[i].pid);
     }
-    for(size_t i = 0; i < n && l.n; i++)
+    for (size_t i = 0; i < n && l.n; i++)
         ports_from_fds(&v[i], &l);
     free(l.v);
 }

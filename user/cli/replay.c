@@ -6,16 +6,16 @@ static int replay_main(struct options *o)
     char err[1024] = "";
     enum agent_failure about = AGENT_CONFIG;
     struct agent *a = NULL;
-    if(session_prepare(o, err, sizeof(err)) || agent_replay(&o->agent, o->rest[0], &a, &about, err, sizeof(err))) {
+    if (session_prepare(o, err, sizeof(err)) || agent_replay(&o->agent, o->rest[0], &a, &about, err, sizeof(err))) {
         complain("%s: %s", o->rest[0], err);
         return exit_of(about);
     }
     struct agent_summary s = { 0 };
     agent_summary_of(a, &s);
     int code = session_close(o, a);
-    if(s.corrupt)
+    if (s.corrupt)
         complain("%s is damaged; everything before the damage was replayed", o->rest[0]);
-    else if(s.truncated)
+    else if (s.truncated)
         complain("%s was cut short; everything before the cut was replayed", o->rest[0]);
     return s.corrupt ? EXIT_RUNTIME : code;
 }

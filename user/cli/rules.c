@@ -14,8 +14,8 @@ static int compile_all(const struct rules *r, char *err, size_t err_size)
 {
     struct rule_plan plan;
     char why[400];
-    for(size_t i = 0; i < r->n; i++) {
-        if(!rule_plan_make(&r->v[i], &plan, why, sizeof(why)))
+    for (size_t i = 0; i < r->n; i++) {
+        if (!rule_plan_make(&r->v[i], &plan, why, sizeof(why)))
             continue;
         snprintf(err, err_size, "%s:%d: %s", r->v[i].file, r->v[i].line, why);
         return -EINVAL;
@@ -34,9 +34,9 @@ static int check_places(const struct rules *r, bool quiet)
     FILE *out = quiet ? fopen("/dev/null", "we") : stdout;
     u32 kernel = (major & 0xffff) << 16 | (minor & 0xffff);
     int nowhere = out ? rules_check(r, kernel, kernel >= (6u << 16 | 16), out) : 0;
-    if(quiet && out)
+    if (quiet && out)
         fclose(out);
-    if(nowhere <= 0 && !quiet)
+    if (nowhere <= 0 && !quiet)
         printf("%zu rule%s, all fine\n", r->n, r->n == 1 ? "" : "s");
     return nowhere > 0 ? -ENOENT : 0;
 }
@@ -45,7 +45,7 @@ static void print_rule(const struct rule *r)
 {
     printf("%-28s %-11s %s:%s%s%s%s%s\n", r->name, r->type, place_name(r->at), r->object, r->provider[0] ? ":" : "",
            r->provider, r->symbol[0] ? ":" : "", r->symbol);
-    for(size_t i = 0; i < r->n_attrs; i++)
+    for (size_t i = 0; i < r->n_attrs; i++)
         printf("    %s\n", r->attrs[i].key);
 }
 
@@ -54,24 +54,24 @@ static int rules_main(struct options *o)
     struct rules r = { 0 };
     char err[1024] = "";
     bool list = !strcmp(o->rest[0], "list");
-    if(!list && strcmp(o->rest[0], "check"))
+    if (!list && strcmp(o->rest[0], "check"))
         return usage_error(NULL, "rules: '%s'? It is: wftrace rules check FILE…, wftrace rules list FILE…", o->rest[0]);
-    if(list && o->n_rest < 2) {
+    if (list && o->n_rest < 2) {
         puts("no rule files given, and this version has none built in");
         return EXIT_FINE;
     }
-    if(o->n_rest < 2)
+    if (o->n_rest < 2)
         return usage_error(NULL, "rules %s: which file?", o->rest[0]);
     int code = 0;
-    for(int i = 1; i < o->n_rest && !code; i++)
+    for (int i = 1; i < o->n_rest && !code; i++)
         code = rules_load(&r, o->rest[i], err, sizeof(err));
-    if(!code)
+    if (!code)
         code = compile_all(&r, err, sizeof(err));
-    if(code)
+    if (code)
         complain("%s", err);
-    else if(!list)
+    else if (!list)
         code = check_places(&r, o->quiet);
-    for(size_t i = 0; list && !code && i < r.n; i++)
+    for (size_t i = 0; list && !code && i < r.n; i++)
         print_rule(&r.v[i]);
     rules_done(&r);
     return code == -ENOENT && !err[0] ? EXIT_RUNTIME : code ? EXIT_USAGE : EXIT_FINE;

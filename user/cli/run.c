@@ -25,9 +25,9 @@ static void child_exec(int go, char **argv)
 {
     char byte;
     ssize_t n;
-    while((n = read(go, &byte, 1)) < 0 && errno == EINTR)
+    while ((n = read(go, &byte, 1)) < 0 && errno == EINTR)
         ;
-    if(n != 1)
+    if (n != 1)
         _exit(EXIT_RUNTIME);
     execvp(argv[0], argv);
     int err = errno;
@@ -38,16 +38,16 @@ static void child_exec(int go, char **argv)
 static int child_make(char **argv, struct child *ret)
 {
     int pipe_fds[2];
-    if(pipe2(pipe_fds, O_CLOEXEC))
+    if (pipe2(pipe_fds, O_CLOEXEC))
         return -errno;
     pid_t pid = fork();
-    if(pid < 0) {
+    if (pid < 0) {
         int err = -errno;
         close(pipe_fds[0]);
         close(pipe_fds[1]);
         return err;
     }
-    if(!pid) {
+    if (!pid) {
         close(pipe_fds[1]);
         child_exec(pipe_fds[0], argv);
     }
@@ -58,7 +58,7 @@ static int child_make(char **argv, struct child *ret)
 
 static void child_release(struct child *c, bool go)
 {
-    if(go && write(c->go, "g", 1) != 1)
+    if (go && write(c->go, "g", 1) != 1)
         complain("run: cannot start the command: %s", errno_name(errno));
     close(c->go);
     c->go = -1;
@@ -67,9 +67,9 @@ static void child_release(struct child *c, bool go)
 static bool child_poll(struct child *c, int flags)
 {
     pid_t got;
-    while(!c->ended && (got = waitpid(c->pid, &c->status, flags)) < 0 && errno == EINTR && !session_signal.stop)
+    while (!c->ended && (got = waitpid(c->pid, &c->status, flags)) < 0 && errno == EINTR && !session_signal.stop)
         ;
-    if(!c->ended && got == c->pid)
+    if (!c->ended && got == c->pid)
         c->ended = true;
     return c->ended;
 }
@@ -77,28 +77,28 @@ static bool child_poll(struct child *c, int flags)
 static void signals_pass_on(struct child *c)
 {
     int number = session_signal.stop;
-    if(!number)
+    if (!number)
         return;
     session_signal.stop = 0;
-    if(!session_signal.from_terminal && !c->ended)
+    if (!session_signal.from_terminal && !c->ended)
         kill(c->pid, number);
 }
 
 static void trace_until_end(struct agent *a, struct child *c, u64 until)
 {
-    while(!child_poll(c, WNOHANG) && (!until || clock_boot_ns() < until)) {
+    while (!child_poll(c, WNOHANG) && (!until || clock_boot_ns() < until)) {
         signals_pass_on(c);
-        if(agent_turn(a, SESSION_TURN_MS) < 0)
+        if (agent_turn(a, SESSION_TURN_MS) < 0)
             break;
     }
-    if(c->ended)
+    if (c->ended)
         agent_drain(a, QUIET_MS, DRAIN_MS);
 }
 
 /* --for is over and the command isn't: tracing has ended, the command is let be, and its status is still ours. */
 static void wait_untraced(struct child *c)
 {
-    while(!child_poll(c, 0))
+    while (!child_poll(c, 0))
         signals_pass_on(c);
 }
 
@@ -111,9 +111,9 @@ static int run_traced(struct options *o, struct child *c)
 {
     struct agent *a = NULL;
     int code = session_open(o, &a);
-    if(!code) {
+    if (!code) {
         int err = agent_target(a, c->pid);
-        if(err) {
+        if (err) {
             complain("run: cannot make the command a target: %s", errno_name(err));
             agent_close(a, NULL);
             code = EXIT_RUNTIME;
@@ -122,16 +122,16 @@ static int run_traced(struct options *o, struct child *c)
         }
     }
     child_release(c, !code);
-    if(code) {
+    if (code) {
         child_poll(c, 0);
         return code;
     }
     u64 until = o->for_ns ? clock_boot_ns() + o->for_ns : 0;
     trace_until_end(a, c, until);
-    if(!c->ended)
+    if (!c->ended)
         session_signal.stop = 0;
     (void)session_close(o, a);
-    if(!c->ended) {
+    if (!c->ended) {
         session_signals_catch();
         wait_untraced(c);
     }
@@ -142,7 +142,7 @@ static int run_main(struct options *o)
 {
     struct child c;
     int err = child_make(o->rest, &c);
-    if(err) {
+    if (err) {
         complain("run: cannot make a process: %s", errno_name(err));
         return EXIT_RUNTIME;
     }

@@ -25,9 +25,9 @@ static const int stop_signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
 void session_signals_catch(void)
 {
     struct sigaction stop = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO };
-    for(size_t i = 0; i < ARRAY_LEN(stop_signals); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(stop_signals); i++) {
         struct sigaction old;
-        if(sigaction(stop_signals[i], NULL, &old) || old.sa_handler != SIG_IGN) /* nohup stays nohup */
+        if (sigaction(stop_signals[i], NULL, &old) || old.sa_handler != SIG_IGN) /* nohup stays nohup */
             sigaction(stop_signals[i], &stop, NULL);
     }
     sigaction(SIGCHLD, &(struct sigaction){ .sa_handler = on_child }, NULL); /* wakes the reader */
@@ -36,7 +36,7 @@ void session_signals_catch(void)
 
 void session_signals_default(void)
 {
-    for(size_t i = 0; i < ARRAY_LEN(stop_signals); i++)
+    for (size_t i = 0; i < ARRAY_LEN(stop_signals); i++)
         signal(stop_signals[i], SIG_DFL);
 }
 
@@ -49,9 +49,9 @@ static bool wants_color(const struct options *o)
 static void take_environment(struct agent_options *a)
 {
     const char *parent = getenv("TRACEPARENT"), *state = getenv("TRACESTATE");
-    if(!parent || !*parent)
+    if (!parent || !*parent)
         return;
-    if(traceparent_parse(slice_str(parent), &a->root))
+    if (traceparent_parse(slice_str(parent), &a->root))
         log_warn("context", "TRACEPARENT in the environment is not valid (ignored)");
     else
         a->root_state = state;
@@ -60,9 +60,9 @@ static void take_environment(struct agent_options *a)
 int session_prepare(struct options *o, char *err, size_t err_size)
 {
     struct agent_options *a = &o->agent;
-    if(!a->n_exports && export_spec_parse(o->json ? "console:json" : "console", &a->exports[a->n_exports++], err, err_size))
+    if (!a->n_exports && export_spec_parse(o->json ? "console:json" : "console", &a->exports[a->n_exports++], err, err_size))
         return -EINVAL;
-    for(size_t i = 0; i < a->n_exports; i++)
+    for (size_t i = 0; i < a->n_exports; i++)
         a->exports[i].color = wants_color(o);
     a->flush_ms = FLUSH_MS;
     take_environment(a);
@@ -73,19 +73,19 @@ int session_open(struct options *o, struct agent **ret)
 {
     char err[1024] = "";
     enum agent_failure about = AGENT_CONFIG;
-    if(!session_prepare(o, err, sizeof(err)) && !agent_open(&o->agent, ret, &about, err, sizeof(err)))
+    if (!session_prepare(o, err, sizeof(err)) && !agent_open(&o->agent, ret, &about, err, sizeof(err)))
         return EXIT_FINE;
     complain("%s", err);
-    if(about == AGENT_PRIVILEGE)
+    if (about == AGENT_PRIVILEGE)
         fprintf(stderr, "wftrace doctor says what this machine allows\n");
     return exit_of(about);
 }
 
 static void print_places(const struct options *o)
 {
-    for(size_t i = 0; i < o->agent.n_exports; i++) {
+    for (size_t i = 0; i < o->agent.n_exports; i++) {
         const struct export_spec *e = &o->agent.exports[i];
-        if(strncmp(e->kind, "console", 7) || *e->target)
+        if (strncmp(e->kind, "console", 7) || *e->target)
             fprintf(stderr, " → %s", *e->target ? e->target : e->kind);
     }
 }
@@ -97,10 +97,10 @@ static void print_summary(const struct options *o, const struct agent_summary *s
     fprintf(stderr, "wftrace: %llu span%s, %llu error%s", (unsigned long long)s->spans, plural(s->spans),
             (unsigned long long)s->errors, plural(s->errors));
     fprintf(stderr, ", %llu lost", (unsigned long long)s->lost_records);
-    if(s->undelivered)
+    if (s->undelivered)
         fprintf(stderr, ", %llu not delivered", (unsigned long long)s->undelivered);
     print_places(o);
-    if(o->agent.capture && !s->capture_err)
+    if (o->agent.capture && !s->capture_err)
         fprintf(stderr, " · %llu records in %s", (unsigned long long)s->captured, o->agent.capture);
     fputc('\n', stderr);
 }
@@ -108,8 +108,8 @@ static void print_summary(const struct options *o, const struct agent_summary *s
 /* -v: the ledger, every count that is not zero. */
 static void print_ledger(void)
 {
-    for(size_t i = 0; i < LEDGER_MAX; i++)
-        if(ledger_count_[i])
+    for (size_t i = 0; i < LEDGER_MAX; i++)
+        if (ledger_count_[i])
             log_info(ledger_rows[i].stage, "%s=%llu (%s)", ledger_rows[i].name, (unsigned long long)ledger_count_[i],
                      ledger_rows[i].help);
 }
@@ -119,10 +119,10 @@ int session_close(const struct options *o, struct agent *a)
     struct agent_summary s = { 0 };
     session_signals_default();
     agent_close(a, &s);
-    if(s.capture_err)
+    if (s.capture_err)
         complain("%s is not whole: %s", o->agent.capture, errno_name(s.capture_err));
     print_ledger();
-    if(!o->quiet)
+    if (!o->quiet)
         print_summary(o, &s);
     return s.capture_err ? EXIT_RUNTIME : EXIT_FINE;
 }

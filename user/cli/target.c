@@ -14,15 +14,15 @@ static const char *last_part(const char *path)
 /* A glob with a space or slash means the whole command line, any other the program's or script's own name. */
 static bool name_matches(const char *glob, const struct proc *p)
 {
-    if(strpbrk(glob, " /"))
+    if (strpbrk(glob, " /"))
         return glob_is(glob, p->args) || glob_is(glob, p->exe) || glob_is(glob, p->script);
     return glob_is(glob, p->comm) || glob_is(glob, last_part(p->exe)) || glob_is(glob, last_part(p->script));
 }
 
 static bool port_matches(u32 port, const struct proc *p)
 {
-    for(u32 i = 0; i < p->n_ports; i++)
-        if(p->ports[i] == port)
+    for (u32 i = 0; i < p->n_ports; i++)
+        if (p->ports[i] == port)
             return true;
     return false;
 }
@@ -31,10 +31,10 @@ static bool port_matches(u32 port, const struct proc *p)
 static bool cgroup_matches(const char *path, const struct proc *p)
 {
     static const char mount[] = "/sys/fs/cgroup";
-    if(!strncmp(path, mount, sizeof(mount) - 1))
+    if (!strncmp(path, mount, sizeof(mount) - 1))
         path += sizeof(mount) - 1;
     size_t n = strlen(path);
-    while(n && path[n - 1] == '/')
+    while (n && path[n - 1] == '/')
         n--;
     return !strncmp(p->cgroup, path, n) && (p->cgroup[n] == 0 || p->cgroup[n] == '/');
 }
@@ -47,7 +47,7 @@ static bool unit_matches(const char *name, const struct proc *p)
 
 bool selector_matches(const struct selector *s, const struct proc *p)
 {
-    switch(s->kind) {
+    switch (s->kind) {
     case SELECT_PID:
         return (u32)p->pid == s->number;
     case SELECT_NAME:
@@ -66,16 +66,16 @@ bool selector_matches(const struct selector *s, const struct proc *p)
 
 bool selectors_watch(const struct options *o)
 {
-    for(size_t i = 0; i < o->n_select; i++)
-        if(o->select[i].kind != SELECT_PID)
+    for (size_t i = 0; i < o->n_select; i++)
+        if (o->select[i].kind != SELECT_PID)
             return true;
     return false;
 }
 
 bool selectors_need_ports(const struct options *o)
 {
-    for(size_t i = 0; i < o->n_select; i++)
-        if(o->select[i].kind == SELECT_PORT)
+    for (size_t i = 0; i < o->n_select; i++)
+        if (o->select[i].kind == SELECT_PORT)
             return true;
     return false;
 }

@@ -12,7 +12,7 @@ const char *const rule_place_name[] = { "native", "usdt", "exec", "python", "go"
 
 static int copy(struct slice s, char *out, size_t size, const char *what, char *err, size_t err_size)
 {
-    if(!s.n || s.n >= size) {
+    if (!s.n || s.n >= size) {
         snprintf(err, err_size, s.n ? "the %s is too long" : "the %s is missing", what);
         return -EINVAL;
     }
@@ -33,7 +33,7 @@ static bool cut(struct slice *text, struct slice *ret)
 static int parse_provider(struct slice text, char *provider, size_t provider_size, char *name, size_t name_size, char *err, size_t err_size)
 {
     struct slice p;
-    if(!cut(&text, &p)) {
+    if (!cut(&text, &p)) {
         snprintf(err, err_size, "a USDT probe is written usdt:OBJECT:PROVIDER:NAME");
         return -EINVAL;
     }
@@ -46,7 +46,7 @@ static int unknown_place(struct slice word, char *err, size_t err_size)
     char text[40];
     snprintf(text, sizeof(text), "%.*s", (int)min_u64(word.n, 39), word.n ? (const char *)word.p : "");
     const char *near = nearest_word(text, rule_place_name, AT_HTTP + 1);
-    if(near)
+    if (near)
         snprintf(err, err_size, "«%s:» is no kind of place (did you mean «%s:»?)", text, near);
     else
         snprintf(err, err_size, "«%s» is no place: native:OBJECT:SYMBOL, usdt:OBJECT:PROVIDER:NAME or exec:GLOB", text);
@@ -59,25 +59,25 @@ int place_parse(struct slice text, struct rule *r, char *err, size_t err_size, s
     cut(&text, &word);
     *ret_column = 0;
     size_t at = 0;
-    while(at <= AT_HTTP && !slice_eq(word, rule_place_name[at]))
+    while (at <= AT_HTTP && !slice_eq(word, rule_place_name[at]))
         at++;
-    if(at > AT_HTTP)
+    if (at > AT_HTTP)
         return unknown_place(word, err, err_size);
     r->at = (enum rule_place)at;
-    if(at >= AT_PYTHON) {
+    if (at >= AT_PYTHON) {
         snprintf(err, err_size, "«%s:» is not supported yet (native:, usdt: and exec: are)", rule_place_name[at]);
         return -EINVAL;
     }
     *ret_column = (size_t)(text.p - all.p);
-    if(at == AT_EXEC)
+    if (at == AT_EXEC)
         return copy(text, r->object, sizeof(r->object), "program (a glob over its path or name)", err, err_size);
-    if(!cut(&text, &object)) {
+    if (!cut(&text, &object)) {
         snprintf(err, err_size, at == AT_NATIVE ? "a function is written native:OBJECT:SYMBOL, OBJECT being a path, a file name or a glob"
                                                 : "a USDT probe is written usdt:OBJECT:PROVIDER:NAME");
         return -EINVAL;
     }
     int code = copy(object, r->object, sizeof(r->object), "object (path, file name or glob)", err, err_size);
-    if(code)
+    if (code)
         return code;
     *ret_column = (size_t)(text.p - all.p);
     return at == AT_NATIVE ? copy(text, r->symbol, sizeof(r->symbol), "symbol", err, err_size)
@@ -88,15 +88,15 @@ int place_parse(struct slice text, struct rule *r, char *err, size_t err_size, s
 int until_parse(struct slice text, struct rule *r, char *err, size_t err_size, size_t *ret_column)
 {
     *ret_column = 0;
-    if(r->at != AT_USDT) {
+    if (r->at != AT_USDT) {
         snprintf(err, err_size, "«until» belongs to usdt: places; functions end when they return");
         return -EINVAL;
     }
-    if(slice_starts(text, "usdt:")) {
+    if (slice_starts(text, "usdt:")) {
         struct slice object;
         text = slice_from(text, 5);
         cut(&text, &object);
-        if(!slice_eq(object, r->object)) {
+        if (!slice_eq(object, r->object)) {
             snprintf(err, err_size, "the end must be in the same object as the start");
             return -EINVAL;
         }
@@ -120,15 +120,15 @@ static bool resolves_to(const char *object, const char *path)
 bool rule_object_matches(const char *object, const char *path)
 {
     const char *subject = strchr(object, '/') ? path : base_name(path);
-    if(!strcmp(object, subject))
+    if (!strcmp(object, subject))
         return true;
-    if(strpbrk(object, "*?["))
+    if (strpbrk(object, "*?["))
         return !fnmatch(object, subject, 0);
-    if(strchr(object, '/'))
+    if (strchr(object, '/'))
         return resolves_to(object, path);
     /* libssl or libssl.so means libssl.so.3 as well */
     size_t n = strlen(object);
-    if(strncmp(object, "lib", 3) || strncmp(subject, object, n))
+    if (strncmp(object, "lib", 3) || strncmp(subject, object, n))
         return false;
     return !strncmp(subject + n, ".so", 3) || (n > 3 && !strcmp(object + n - 3, ".so") && subject[n] == '.');
 }

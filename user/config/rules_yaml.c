@@ -22,7 +22,7 @@ static void mistake_at(struct reader *r, size_t line, size_t column, const char 
     char text[512];
     vsnprintf(text, sizeof(text), fmt, ap);
     r->mistakes++;
-    if(r->used >= r->err_size)
+    if (r->used >= r->err_size)
         return;
     int n = snprintf(r->err + r->used, r->err_size - r->used, "%s%s:%zu:%zu: %s", r->used ? "\n" : "", r->file, line + 1, column + 1, text);
     r->used += n > 0 ? (size_t)n : 0;
@@ -52,16 +52,16 @@ static yaml_node_t *node(struct reader *r, int id) { return yaml_document_get_no
 /* The scalar's text, or NULL with a mistake reported. */
 static const char *scalar(struct reader *r, const yaml_node_t *n, const char *what)
 {
-    if(n->type != YAML_SCALAR_NODE) {
+    if (n->type != YAML_SCALAR_NODE) {
         mistake(r, n, 0, "«%s» takes a text here", what);
         return NULL;
     }
     const char *text = (const char *)n->data.scalar.value;
-    if(strlen(text) != n->data.scalar.length || n->data.scalar.length > 1000) {
+    if (strlen(text) != n->data.scalar.length || n->data.scalar.length > 1000) {
         mistake(r, n, 0, "«%s» is too long or holds a NUL", what);
         return NULL;
     }
-    if(!*text) {
+    if (!*text) {
         mistake(r, n, 0, "«%s» is empty", what);
         return NULL;
     }
@@ -76,15 +76,15 @@ struct key {
 static const struct key *key_find(struct reader *r, const yaml_node_t *n, const struct key *keys, size_t count)
 {
     const char *names[16], *text = scalar(r, n, "key");
-    if(!text)
+    if (!text)
         return NULL;
-    for(size_t i = 0; i < count; i++) {
-        if(!strcmp(keys[i].name, text))
+    for (size_t i = 0; i < count; i++) {
+        if (!strcmp(keys[i].name, text))
             return &keys[i];
         names[i] = keys[i].name;
     }
     const char *near = nearest_word(text, names, count);
-    if(near)
+    if (near)
         mistake(r, n, 0, "unknown key «%s» (did you mean «%s»?)", text, near);
     else
         mistake(r, n, 0, "unknown key «%s»", text);
@@ -94,21 +94,21 @@ static const struct key *key_find(struct reader *r, const yaml_node_t *n, const 
 /* Walks a mapping by its table of keys; `at`, if it is there, first, for the other values depend on the place. */
 static void mapping_read(struct reader *r, struct rule *rule, yaml_node_t *map, const struct key *keys, size_t count, const char *what)
 {
-    if(map->type != YAML_MAPPING_NODE) {
+    if (map->type != YAML_MAPPING_NODE) {
         mistake(r, map, 0, "%s is a mapping of keys to values", what);
         return;
     }
     u32 seen = 0;
-    for(int pass = 0; pass < 2; pass++) {
-        for(yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top; p++) {
+    for (int pass = 0; pass < 2; pass++) {
+        for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top; p++) {
             yaml_node_t *k = node(r, p->key), *v = node(r, p->value);
             bool first = k->type == YAML_SCALAR_NODE && !strcmp((const char *)k->data.scalar.value, "at");
-            if(first == (pass == 1))
+            if (first == (pass == 1))
                 continue;
             const struct key *key = key_find(r, k, keys, count);
-            if(!key)
+            if (!key)
                 continue;
-            if(seen & 1u << (key - keys))
+            if (seen & 1u << (key - keys))
                 mistake(r, k, 0, "«%s» is given twice", key->name);
             seen |= 1u << (key - keys);
             key->read(r, rule, v, key->name);
@@ -120,7 +120,7 @@ static void mapping_read(struct reader *r, struct rule *rule, yaml_node_t *map, 
 static void read_name(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
 {
     const char *text = scalar(r, v, key);
-    if(text)
+    if (text)
         rule->name = intern(text);
 }
 
@@ -128,15 +128,15 @@ static void read_word(struct reader *r, yaml_node_t *v, const char *key, const c
 {
     const char *text = scalar(r, v, key);
     size_t n = 0;
-    if(!text)
+    if (!text)
         return;
-    for(; words[n]; n++)
-        if(!strcmp(words[n], text)) {
+    for (; words[n]; n++)
+        if (!strcmp(words[n], text)) {
             *ret = words[n];
             return;
         }
     const char *near = nearest_word(text, words, n);
-    if(near)
+    if (near)
         mistake(r, v, 0, "%s «%s» is not known (did you mean «%s»?)", key, text, near);
     else
         mistake(r, v, 0, "%s «%s» is not known: %s, %s, %s …", key, text, words[0], words[1], words[2]);
@@ -152,8 +152,8 @@ static void read_kind(struct reader *r, struct rule *rule, yaml_node_t *v, const
 {
     const char *word = NULL;
     read_word(r, v, key, kinds, &word);
-    for(u8 i = 0; kinds[i]; i++)
-        if(kinds[i] == word)
+    for (u8 i = 0; kinds[i]; i++)
+        if (kinds[i] == word)
             rule->kind = (u8)(SPAN_INTERNAL + i);
 }
 
@@ -162,7 +162,7 @@ static void read_at(struct reader *r, struct rule *rule, yaml_node_t *v, const c
     char err[256];
     size_t column = 0;
     const char *text = scalar(r, v, key);
-    if(text && place_parse(slice_str(text), rule, err, sizeof(err), &column))
+    if (text && place_parse(slice_str(text), rule, err, sizeof(err), &column))
         mistake(r, v, column, "%s", err);
 }
 
@@ -171,16 +171,16 @@ static void read_until(struct reader *r, struct rule *rule, yaml_node_t *v, cons
     char err[256];
     size_t column = 0;
     const char *text = scalar(r, v, key);
-    if(text && rule->object[0] && until_parse(slice_str(text), rule, err, sizeof(err), &column))
+    if (text && rule->object[0] && until_parse(slice_str(text), rule, err, sizeof(err), &column))
         mistake(r, v, column, "%s", err);
 }
 
 static bool attribute_name_ok(const char *s)
 {
-    if(strlen(s) > 128)
+    if (strlen(s) > 128)
         return false;
-    for(const char *p = s; *p; p++)
-        if(!isalnum((u8)*p) && !strchr("._-", *p))
+    for (const char *p = s; *p; p++)
+        if (!isalnum((u8)*p) && !strchr("._-", *p))
             return false;
     return *s != 0;
 }
@@ -191,23 +191,23 @@ static void read_attribute(struct reader *r, struct rule *rule, const yaml_node_
     size_t column = 0;
     const char *name = scalar(r, k, "attribute"), *text = name ? scalar(r, v, name) : NULL;
     struct rule_attr a;
-    if(!text)
+    if (!text)
         return;
-    if(!attribute_name_ok(name)) {
+    if (!attribute_name_ok(name)) {
         mistake(r, k, 0, "«%.80s» is no attribute name: letters, digits, «.», «_» and «-»", name);
         return;
     }
     a.key = intern(name);
-    for(u8 i = 0; i < rule->n_attrs; i++)
-        if(rule->attrs[i].key == a.key) {
+    for (u8 i = 0; i < rule->n_attrs; i++)
+        if (rule->attrs[i].key == a.key) {
             mistake(r, k, 0, "attribute «%s» is given twice", name);
             return;
         }
-    if(rule->n_attrs == RULE_ATTRS) {
+    if (rule->n_attrs == RULE_ATTRS) {
         mistake(r, k, 0, "an activity has at most %d attributes by rule", RULE_ATTRS);
         return;
     }
-    if(source_parse(slice_str(text), rule->at, &a.from, err, sizeof(err), &column)) {
+    if (source_parse(slice_str(text), rule->at, &a.from, err, sizeof(err), &column)) {
         mistake(r, v, column, "%s", err);
         return;
     }
@@ -216,11 +216,11 @@ static void read_attribute(struct reader *r, struct rule *rule, const yaml_node_
 
 static void read_attributes(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
 {
-    if(v->type != YAML_MAPPING_NODE) {
+    if (v->type != YAML_MAPPING_NODE) {
         mistake(r, v, 0, "«%s» is a mapping: NAME: VALUE", key);
         return;
     }
-    for(yaml_node_pair_t *p = v->data.mapping.pairs.start; p < v->data.mapping.pairs.top; p++)
+    for (yaml_node_pair_t *p = v->data.mapping.pairs.start; p < v->data.mapping.pairs.top; p++)
         read_attribute(r, rule, node(r, p->key), node(r, p->value));
 }
 
@@ -229,13 +229,13 @@ static void read_condition(struct reader *r, const struct rule *rule, const yaml
     char err[256];
     size_t column = 0;
     const char *text = scalar(r, v, key);
-    if(!text)
+    if (!text)
         return;
-    if(*n == RULE_CONDITIONS) {
+    if (*n == RULE_CONDITIONS) {
         mistake(r, v, 0, "«%s» takes at most %d conditions", key, RULE_CONDITIONS);
         return;
     }
-    if(condition_parse(slice_str(text), rule->at, &list[*n], err, sizeof(err), &column))
+    if (condition_parse(slice_str(text), rule->at, &list[*n], err, sizeof(err), &column))
         mistake(r, v, column, "%s", err);
     else
         ++*n;
@@ -243,11 +243,11 @@ static void read_condition(struct reader *r, const struct rule *rule, const yaml
 
 static void read_conditions(struct reader *r, const struct rule *rule, yaml_node_t *v, const char *key, struct rule_condition *list, u8 *n)
 {
-    if(v->type != YAML_SEQUENCE_NODE) {
+    if (v->type != YAML_SEQUENCE_NODE) {
         read_condition(r, rule, v, key, list, n);
         return;
     }
-    for(yaml_node_item_t *i = v->data.sequence.items.start; i < v->data.sequence.items.top; i++)
+    for (yaml_node_item_t *i = v->data.sequence.items.start; i < v->data.sequence.items.top; i++)
         read_condition(r, rule, node(r, *i), key, list, n);
 }
 
@@ -260,9 +260,9 @@ static void read_error(struct reader *r, struct rule *rule, yaml_node_t *v, cons
 static void read_when(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
 {
     read_conditions(r, rule, v, key, rule->when, &rule->n_when);
-    for(u8 i = 0; i < rule->n_when; i++) {
+    for (u8 i = 0; i < rule->n_when; i++) {
         enum source_root root = rule->when[i].left.root;
-        if(rule->when[i].test <= TEST_ERRNO || root == SOURCE_RET || root == SOURCE_ERRNO || root == SOURCE_ATTR ||
+        if (rule->when[i].test <= TEST_ERRNO || root == SOURCE_RET || root == SOURCE_ERRNO || root == SOURCE_ATTR ||
            root == SOURCE_EXIT || root == SOURCE_SIGNAL || root == SOURCE_ENV) {
             mistake(r, v, 0, "«when» is asked at the start: only arguments are known then");
             return;
@@ -275,34 +275,34 @@ static const char *const metric_keys[] = { "counter", "histogram", "of", "unit",
 static void read_metric(struct reader *r, struct rule *rule, yaml_node_t *m)
 {
     bool named = false;
-    if(m->type != YAML_MAPPING_NODE) {
+    if (m->type != YAML_MAPPING_NODE) {
         mistake(r, m, 0, "a metric is a mapping: { counter: NAME } or { histogram: NAME, of: duration }");
         return;
     }
-    for(yaml_node_pair_t *p = m->data.mapping.pairs.start; p < m->data.mapping.pairs.top; p++) {
+    for (yaml_node_pair_t *p = m->data.mapping.pairs.start; p < m->data.mapping.pairs.top; p++) {
         yaml_node_t *k = node(r, p->key);
         const char *text = scalar(r, k, "key");
         size_t i = 0;
-        while(text && i < ARRAY_LEN(metric_keys) && strcmp(metric_keys[i], text))
+        while (text && i < ARRAY_LEN(metric_keys) && strcmp(metric_keys[i], text))
             i++;
-        if(text && i == ARRAY_LEN(metric_keys)) {
+        if (text && i == ARRAY_LEN(metric_keys)) {
             const char *near = nearest_word(text, metric_keys, ARRAY_LEN(metric_keys));
             mistake(r, k, 0, near ? "unknown key «%s» (did you mean «%s»?)" : "unknown key «%s»%s", text, near ? near : "");
         }
         named |= text && i < 2;
     }
-    if(!named)
+    if (!named)
         mistake(r, m, 0, "a metric needs «counter» or «histogram» with its name");
     rule->n_metrics = (u8)min_u64(rule->n_metrics + 1u, 255);
 }
 
 static void read_metrics(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
 {
-    if(v->type != YAML_SEQUENCE_NODE) {
+    if (v->type != YAML_SEQUENCE_NODE) {
         mistake(r, v, 0, "«%s» is a list", key);
         return;
     }
-    for(yaml_node_item_t *i = v->data.sequence.items.start; i < v->data.sequence.items.top; i++)
+    for (yaml_node_item_t *i = v->data.sequence.items.start; i < v->data.sequence.items.top; i++)
         read_metric(r, rule, node(r, *i));
 }
 
@@ -315,8 +315,8 @@ static const struct key activity_keys[] = {
 /* --- checks over a whole activity --- */
 static bool has_attr(const struct rule *rule, struct slice key)
 {
-    for(u8 i = 0; i < rule->n_attrs; i++)
-        if(slice_eq(key, rule->attrs[i].key))
+    for (u8 i = 0; i < rule->n_attrs; i++)
+        if (slice_eq(key, rule->attrs[i].key))
             return true;
     return false;
 }
@@ -325,11 +325,11 @@ static void unknown_attr(struct reader *r, const struct rule *rule, const yaml_n
 {
     const char *names[RULE_ATTRS];
     char text[130];
-    for(u8 i = 0; i < rule->n_attrs; i++)
+    for (u8 i = 0; i < rule->n_attrs; i++)
         names[i] = rule->attrs[i].key;
     snprintf(text, sizeof(text), "%.*s", (int)min_u64(key.n, 128), (const char *)key.p);
     const char *near = nearest_word(text, names, rule->n_attrs);
-    if(near)
+    if (near)
         mistake(r, at, column, "there is no attribute «%s» (did you mean «%s»?)", text, near);
     else
         mistake(r, at, column, "there is no attribute «%s»: name it under «attributes»", text);
@@ -338,20 +338,20 @@ static void unknown_attr(struct reader *r, const struct rule *rule, const yaml_n
 static void check_name(struct reader *r, const struct rule *rule, const yaml_node_t *at)
 {
     struct slice all = slice_str(rule->name), t = all;
-    for(size_t i = 0; i < t.n; i++) {
-        if(t.p[i] != '{')
+    for (size_t i = 0; i < t.n; i++) {
+        if (t.p[i] != '{')
             continue;
-        if(i + 1 < t.n && t.p[i + 1] == '{') {
+        if (i + 1 < t.n && t.p[i + 1] == '{') {
             i++;
             continue;
         }
         ptrdiff_t end = slice_find(slice_from(t, i), '}');
-        if(end < 0) {
+        if (end < 0) {
             mistake(r, at, i, "«}» is missing («{{» is a brace)");
             return;
         }
         struct slice key = slice_of(t.p + i + 1, (size_t)end - 1);
-        if(!has_attr(rule, key))
+        if (!has_attr(rule, key))
             unknown_attr(r, rule, at, i + 1, key);
         i += (size_t)end;
     }
@@ -359,9 +359,9 @@ static void check_name(struct reader *r, const struct rule *rule, const yaml_nod
 
 static yaml_node_t *value_of(struct reader *r, yaml_node_t *map, const char *key)
 {
-    for(yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top; p++) {
+    for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top; p++) {
         yaml_node_t *k = node(r, p->key);
-        if(k->type == YAML_SCALAR_NODE && !strcmp((const char *)k->data.scalar.value, key))
+        if (k->type == YAML_SCALAR_NODE && !strcmp((const char *)k->data.scalar.value, key))
             return node(r, p->value);
     }
     return map;
@@ -371,23 +371,23 @@ static void check_rule(struct reader *r, const struct rule *rule, yaml_node_t *m
 {
     struct rule_plan plan;
     char err[256];
-    if(!rule->name)
+    if (!rule->name)
         mistake(r, map, 0, "«name» is missing");
     else
         check_name(r, rule, value_of(r, map, "name"));
-    if(value_of(r, map, "at") == map)
+    if (value_of(r, map, "at") == map)
         mistake(r, map, 0, "«at» is missing: where the activity happens");
-    for(u8 i = 0; i < rule->n_errors; i++)
-        if(rule->errors[i].left.root == SOURCE_ATTR && !has_attr(rule, slice_str(rule->errors[i].left.text)))
+    for (u8 i = 0; i < rule->n_errors; i++)
+        if (rule->errors[i].left.root == SOURCE_ATTR && !has_attr(rule, slice_str(rule->errors[i].left.text)))
             unknown_attr(r, rule, value_of(r, map, "error"), 0, slice_str(rule->errors[i].left.text));
-    if(rule_plan_make(rule, &plan, err, sizeof(err)))
+    if (rule_plan_make(rule, &plan, err, sizeof(err)))
         mistake(r, value_of(r, map, "attributes"), 0, "%s", err);
 }
 
 static void read_activity(struct reader *r, yaml_node_t *map)
 {
-    if(r->rules->n == RULES_MAX) {
-        if(r->mistakes < 1)
+    if (r->rules->n == RULES_MAX) {
+        if (r->mistakes < 1)
             mistake(r, map, 0, "more than %d activities", RULES_MAX);
         return;
     }
@@ -398,7 +398,7 @@ static void read_activity(struct reader *r, yaml_node_t *map)
     rule->line = (int)map->start_mark.line + 1;
     u32 before = r->mistakes;
     mapping_read(r, rule, map, activity_keys, ARRAY_LEN(activity_keys), "an activity");
-    if(r->mistakes == before)
+    if (r->mistakes == before)
         check_rule(r, rule, map);
     r->rules->n++;
 }
@@ -406,7 +406,7 @@ static void read_activity(struct reader *r, yaml_node_t *map)
 static void read_activities(struct reader *r, struct rule *unused, yaml_node_t *v, const char *key)
 {
     UNUSED(unused);
-    if(v->type != YAML_SEQUENCE_NODE) {
+    if (v->type != YAML_SEQUENCE_NODE) {
         mistake(r, v, 0, "«%s» is a list: each item starts with «- »", key);
         return;
     }
@@ -414,11 +414,11 @@ static void read_activities(struct reader *r, struct rule *unused, yaml_node_t *
     free(r->rules->v);
     r->rules->n = 0;
     r->rules->v = calloc(min_u64(n, RULES_MAX) + 1, sizeof(*r->rules->v));
-    if(!r->rules->v) {
+    if (!r->rules->v) {
         mistake(r, v, 0, "out of memory");
         return;
     }
-    for(yaml_node_item_t *i = v->data.sequence.items.start; i < v->data.sequence.items.top; i++)
+    for (yaml_node_item_t *i = v->data.sequence.items.start; i < v->data.sequence.items.top; i++)
         read_activity(r, node(r, *i));
 }
 
@@ -427,18 +427,18 @@ static const struct key top_keys[] = { { "activities", read_activities } };
 static void read_document(struct reader *r, yaml_parser_t *parser)
 {
     yaml_document_t doc;
-    if(!yaml_parser_load(parser, &doc)) {
+    if (!yaml_parser_load(parser, &doc)) {
         mistake_plain(r, parser->problem_mark.line, parser->problem_mark.column, "no valid YAML: %s%s%s", parser->problem ? parser->problem : "unreadable",
                       parser->context ? ", " : "", parser->context ? parser->context : "");
         return;
     }
     r->doc = &doc;
     yaml_node_t *root = yaml_document_get_root_node(&doc);
-    if(!root)
+    if (!root)
         mistake_plain(r, 0, 0, "the file is empty: «activities:» is missing");
     else
         mapping_read(r, NULL, root, top_keys, ARRAY_LEN(top_keys), "a rule file");
-    if(root && !r->mistakes && !r->rules->n)
+    if (root && !r->mistakes && !r->rules->n)
         mistake(r, root, 0, "there is no activity in «activities»");
     yaml_document_delete(&doc);
 }
@@ -447,7 +447,7 @@ int rules_yaml(struct rules *ret, const char *file, struct slice text, char *err
 {
     struct reader r = { .file = file, .rules = ret, .err = err, .err_size = err_size };
     yaml_parser_t parser;
-    if(!yaml_parser_initialize(&parser))
+    if (!yaml_parser_initialize(&parser))
         return -ENOMEM;
     yaml_parser_set_input_string(&parser, text.n ? text.p : (const u8 *)"", text.n);
     read_document(&r, &parser);

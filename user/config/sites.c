@@ -3,7 +3,7 @@
 
 int site_add(struct site_book *b, const struct site_row *row)
 {
-    if(b->n == SITE_ROWS) {
+    if (b->n == SITE_ROWS) {
         b->refused++;
         return -ENOSPC;
     }

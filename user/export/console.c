@@ -36,10 +36,10 @@ static void on_log(const char *line)
 {
     pthread_mutex_lock(&owner_lock);
     struct console *c = owner;
-    if(c) {
+    if (c) {
         pthread_mutex_lock(&c->lock);
         size_t n = strlen(line);
-        if(c->said_n + n + 1 <= sizeof(c->said)) {
+        if (c->said_n + n + 1 <= sizeof(c->said)) {
             memcpy(c->said + c->said_n, line, n);
             c->said[c->said_n + n] = '\n';
             c->said_n += n + 1;
@@ -68,19 +68,19 @@ static int console_open(const struct export_spec *spec, void **ret, char *err, s
 {
     const char *term = getenv("TERM");
     struct console *c = calloc(1, sizeof(*c));
-    if(!c)
+    if (!c)
         return -ENOMEM;
     pthread_mutex_init(&c->lock, NULL);
     c->color = spec->color;
     c->live = !strcmp(spec->target, "live") ||
               (!*spec->target && isatty(STDERR_FILENO) && !(term && !strcmp(term, "dumb")));
-    if(c->live && !(c->tree = tree_new(NODES_MAX))) {
+    if (c->live && !(c->tree = tree_new(NODES_MAX))) {
         snprintf(err, err_size, "out of memory");
         console_free(c);
         return -ENOMEM;
     }
     screen_open(&c->screen, STDERR_FILENO);
-    if(c->live)
+    if (c->live)
         log_take(c);
     *ret = c;
     return 0;
@@ -89,7 +89,7 @@ static int console_open(const struct export_spec *spec, void **ret, char *err, s
 static void console_started(void *self, struct span *s)
 {
     struct console *c = self;
-    if(!c->live)
+    if (!c->live)
         return;
     pthread_mutex_lock(&c->lock);
     tree_start(c->tree, s);
@@ -132,7 +132,7 @@ static struct tree_style style_of(const struct console *c, u64 now)
 static void print_ready(struct console *c, u64 now, bool final)
 {
     struct tree_style style = style_of(c, now);
-    for(struct node *n; (n = tree_ready(c->tree, now, final));) {
+    for (struct node *n; (n = tree_ready(c->tree, now, final));) {
         tree_draw(n, &style, print_line, &c->screen);
         tree_forget(c->tree, n);
     }
@@ -141,7 +141,7 @@ static void print_ready(struct console *c, u64 now, bool final)
 static bool keep_row(void *arg, const char *line)
 {
     struct console *c = arg;
-    if(c->n_rows == SCREEN_REGION)
+    if (c->n_rows == SCREEN_REGION)
         return false;
     snprintf(c->rows[c->n_rows++], sizeof(c->rows[0]), "%s", line);
     return true;
@@ -154,10 +154,10 @@ static void frame_build(struct console *c, u64 now)
     u32 running = tree_running(c->tree);
     style.only_running = true;
     c->n_rows = 0;
-    for(struct node *n = tree_tops(c->tree); n && c->n_rows < SCREEN_REGION; n = n->next) {
-        if(!n->open || now < n->start_ns + SHOW_AFTER_NS)
+    for (struct node *n = tree_tops(c->tree); n && c->n_rows < SCREEN_REGION; n = n->next) {
+        if (!n->open || now < n->start_ns + SHOW_AFTER_NS)
             continue;
-        if(!c->n_rows) {
+        if (!c->n_rows) {
             char head[256];
             snprintf(head, sizeof(head), "%s\xe2\x94\x80\xe2\x94\x80 wftrace: %u running, %llu finished, %llu failed %s",
                      ink(c, "\x1b[2m"), running, (unsigned long long)c->finished, (unsigned long long)c->failed,
@@ -170,7 +170,7 @@ static void frame_build(struct console *c, u64 now)
 
 static void print_said(struct console *c)
 {
-    for(char *s = c->said, *end = c->said + c->said_n, *nl; s < end; s = nl + 1) {
+    for (char *s = c->said, *end = c->said + c->said_n, *nl; s < end; s = nl + 1) {
         nl = memchr(s, '\n', (size_t)(end - s));
         *nl = 0;
         screen_print(&c->screen, s);
@@ -181,7 +181,7 @@ static void print_said(struct console *c)
 static void console_tick(void *self, u64 now)
 {
     struct console *c = self;
-    if(!c->live || now - c->last_frame < FRAME_NS) /* also when the clock went back: unsigned */
+    if (!c->live || now - c->last_frame < FRAME_NS) /* also when the clock went back: unsigned */
         return;
     c->last_frame = now;
     screen_measure(&c->screen);
@@ -190,7 +190,7 @@ static void console_tick(void *self, u64 now)
     print_ready(c, now, false);
     frame_build(c, now);
     pthread_mutex_unlock(&c->lock);
-    if(c->n_rows || c->screen.region)
+    if (c->n_rows || c->screen.region)
         screen_show(&c->screen, c->rows, c->n_rows);
     screen_flush(&c->screen);
 }
@@ -199,16 +199,16 @@ static enum export_result console_send(void *self, const struct batch *b, struct
 {
     struct console *c = self;
     pthread_mutex_lock(&c->lock);
-    for(size_t i = 0; i < b->n; i++) {
+    for (size_t i = 0; i < b->n; i++) {
         c->finished++;
         c->failed += b->spans[i]->status == STATUS_ERROR;
-        if(c->live)
+        if (c->live)
             tree_end(c->tree, b->spans[i]);
         else
             print_plain(c, b->spans[i]);
     }
     pthread_mutex_unlock(&c->lock);
-    if(c->live)
+    if (c->live)
         return EXPORT_OK;
     return lines_write(&c->screen.out, ret);
 }
@@ -216,7 +216,7 @@ static enum export_result console_send(void *self, const struct batch *b, struct
 static void console_close(void *self)
 {
     struct console *c = self;
-    if(c->live) {
+    if (c->live) {
         log_take(NULL);
         print_said(c);
         screen_show(&c->screen, NULL, 0);

@@ -4,10 +4,10 @@
 static int console_json_open(const struct export_spec *spec, void **ret, char *err, size_t err_size)
 {
     struct lines *l = malloc(sizeof(*l));
-    if(!l)
+    if (!l)
         return -ENOMEM;
     int e = lines_open(l, spec->target, err, err_size);
-    if(e)
+    if (e)
         free(l);
     else
         *ret = l;
@@ -17,7 +17,7 @@ static int console_json_open(const struct export_spec *spec, void **ret, char *e
 static enum export_result console_json_send(void *self, const struct batch *b, struct export_reply *ret)
 {
     struct lines *l = self;
-    for(size_t i = 0; i < b->n; i++)
+    for (size_t i = 0; i < b->n; i++)
         json_span(&l->json, b->spans[i]);
     return lines_write(l, ret);
 }

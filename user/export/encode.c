@@ -36,7 +36,7 @@ struct encoder {
 static struct chunk *chunk_new(void)
 {
     struct chunk *c = malloc(sizeof(*c));
-    if(c)
+    if (c)
         c->next = NULL, c->used = 0;
     return c;
 }
@@ -44,16 +44,16 @@ static struct chunk *chunk_new(void)
 struct encoder *encoder_new(void)
 {
     struct encoder *e = calloc(1, sizeof(*e));
-    if(e && !(e->first = chunk_new()))
+    if (e && !(e->first = chunk_new()))
         return encoder_free(e);
     return e;
 }
 
 struct encoder *encoder_free(struct encoder *e)
 {
-    if(!e)
+    if (!e)
         return NULL;
-    for(struct chunk *c = e->first, *next; c; c = next) {
+    for (struct chunk *c = e->first, *next; c; c = next) {
         next = c->next;
         free(c);
     }
@@ -67,12 +67,12 @@ struct encoder *encoder_free(struct encoder *e)
 static void *take(struct encoder *e, size_t n, size_t size)
 {
     size_t bytes = (n * size + 15) & ~(size_t)15;
-    if(bytes > CHUNK || e->failed) {
+    if (bytes > CHUNK || e->failed) {
         e->failed = true;
         return NULL;
     }
-    if(e->now->used + bytes > CHUNK) {
-        if(!e->now->next && !(e->now->next = chunk_new())) {
+    if (e->now->used + bytes > CHUNK) {
+        if (!e->now->next && !(e->now->next = chunk_new())) {
             e->failed = true;
             return NULL;
         }
@@ -88,7 +88,7 @@ static void *take(struct encoder *e, size_t n, size_t size)
 #define TAKE_LIST(e, type, n, ret_list)                                                                               \
     ({                                                                                                                 \
         type **list_ = take((e), (n), sizeof(type *)), *items_ = take((e), (n), sizeof(type));                       \
-        for(size_t i_ = 0; items_ && i_ < (n); i_++)                                                                  \
+        for (size_t i_ = 0; items_ && i_ < (n); i_++)                                                                  \
             list_[i_] = &items_[i_];                                                                                  \
         *(ret_list) = items_ ? list_ : NULL;                                                                          \
         items_;                                                                                                        \
@@ -107,14 +107,14 @@ static void value_list(struct encoder *e, pb_value *v, const struct attr *a)
 {
     pb_array *list = take(e, 1, sizeof(*list));
     size_t n = 0;
-    if(!list)
+    if (!list)
         return;
     *list = (pb_array)OPENTELEMETRY__PROTO__COMMON__V1__ARRAY_VALUE__INIT;
-    for(u16 i = 0; i < a->len; i++)
+    for (u16 i = 0; i < a->len; i++)
         n += !a->s[i];
     pb_value *items = n ? TAKE_LIST(e, pb_value, n, &list->values) : NULL;
     const char *s = a->s;
-    for(size_t i = 0; items && i < n; i++, s += strlen(s) + 1) {
+    for (size_t i = 0; items && i < n; i++, s += strlen(s) + 1) {
         items[i] = (pb_value)OPENTELEMETRY__PROTO__COMMON__V1__ANY_VALUE__INIT;
         value_text(&items[i], s);
     }
@@ -126,7 +126,7 @@ static void value_list(struct encoder *e, pb_value *v, const struct attr *a)
 static void value_fill(struct encoder *e, pb_value *v, const struct attr *a)
 {
     *v = (pb_value)OPENTELEMETRY__PROTO__COMMON__V1__ANY_VALUE__INIT;
-    switch((enum attr_type)a->type) {
+    switch ((enum attr_type)a->type) {
     case ATTR_STR:
         value_text(v, a->s);
         break;
@@ -153,17 +153,17 @@ static size_t pairs_make(struct encoder *e, const struct attr *v, size_t n, cons
                          pb_pair ***ret)
 {
     size_t total = n + (key != NULL);
-    if(!total)
+    if (!total)
         return 0;
     pb_pair *pair = TAKE_LIST(e, pb_pair, total, ret);
     pb_value *values = take(e, total, sizeof(*values));
-    if(!pair || !values)
+    if (!pair || !values)
         return 0;
-    for(size_t i = 0; i < total; i++) {
+    for (size_t i = 0; i < total; i++) {
         pair[i] = (pb_pair)OPENTELEMETRY__PROTO__COMMON__V1__KEY_VALUE__INIT;
         pair[i].key = text(i < n ? v[i].key : key);
         pair[i].value = &values[i];
-        if(i < n)
+        if (i < n)
             value_fill(e, &values[i], &v[i]);
         else
             value_fill(e, &values[i], &(struct attr){ .type = ATTR_STR, .s = value });
@@ -174,7 +174,7 @@ static size_t pairs_make(struct encoder *e, const struct attr *v, size_t n, cons
 static void events_make(struct encoder *e, const struct span *s, pb_span *out)
 {
     pb_event *ev = s->n_events ? TAKE_LIST(e, pb_event, s->n_events, &out->events) : NULL;
-    for(u8 i = 0; ev && i < s->n_events; i++) {
+    for (u8 i = 0; ev && i < s->n_events; i++) {
         ev[i] = (pb_event)OPENTELEMETRY__PROTO__TRACE__V1__SPAN__EVENT__INIT;
         ev[i].time_unix_nano = s->events[i].time_ns;
         ev[i].name = text(s->events[i].name);
@@ -188,7 +188,7 @@ static void events_make(struct encoder *e, const struct span *s, pb_span *out)
 static void links_make(struct encoder *e, const struct span *s, pb_span *out)
 {
     pb_link *l = s->n_links ? TAKE_LIST(e, pb_link, s->n_links, &out->links) : NULL;
-    for(u8 i = 0; l && i < s->n_links; i++) {
+    for (u8 i = 0; l && i < s->n_links; i++) {
         const struct span_link *from = &s->links[i];
         l[i] = (pb_link)OPENTELEMETRY__PROTO__TRACE__V1__SPAN__LINK__INIT;
         l[i].trace_id = bytes(from->to.trace_id, TRACE_ID_LEN);
@@ -206,7 +206,7 @@ static void span_fill(struct encoder *e, const struct span *s, pb_span *out)
     *out = (pb_span)OPENTELEMETRY__PROTO__TRACE__V1__SPAN__INIT;
     out->trace_id = bytes(s->id.trace_id, TRACE_ID_LEN);
     out->span_id = bytes(s->id.span_id, SPAN_ID_LEN);
-    if(!span_is_root(s))
+    if (!span_is_root(s))
         out->parent_span_id = bytes(s->parent_id, SPAN_ID_LEN);
     out->trace_state = text(span_tracestate(s));
     out->flags = span_flags(s);
@@ -220,7 +220,7 @@ static void span_fill(struct encoder *e, const struct span *s, pb_span *out)
     events_make(e, s, out);
     links_make(e, s, out);
     pb_status *status = s->status ? take(e, 1, sizeof(*status)) : NULL;
-    if(!status)
+    if (!status)
         return;
     *status = (pb_status)OPENTELEMETRY__PROTO__TRACE__V1__STATUS__INIT;
     status->code = (Opentelemetry__Proto__Trace__V1__Status__StatusCode)s->status;
@@ -234,7 +234,7 @@ static void scope_fill(struct encoder *e, size_t from, size_t to, pb_scope_spans
     char *name = take(e, 1, 128);
     *out = (pb_scope_spans)OPENTELEMETRY__PROTO__TRACE__V1__SCOPE_SPANS__INIT;
     pb_span *spans = TAKE_LIST(e, pb_span, to - from, &out->spans);
-    if(!scope || !name || !spans)
+    if (!scope || !name || !spans)
         return;
     *scope = (pb_scope)OPENTELEMETRY__PROTO__COMMON__V1__INSTRUMENTATION_SCOPE__INIT;
     scope_name(e->group.v[from], name, 128);
@@ -243,7 +243,7 @@ static void scope_fill(struct encoder *e, size_t from, size_t to, pb_scope_spans
     out->scope = scope;
     out->schema_url = text(OTEL_SCHEMA_URL);
     out->n_spans = to - from;
-    for(size_t i = from; i < to; i++)
+    for (size_t i = from; i < to; i++)
         span_fill(e, e->group.v[i], &spans[i - from]);
 }
 
@@ -251,7 +251,7 @@ static size_t count_runs(const struct grouping *g, size_t from, size_t to,
                          bool (*same)(const struct span *, const struct span *))
 {
     size_t n = 0;
-    for(; from < to; n++)
+    for (; from < to; n++)
         from = grouping_run(g, from, same);
     return n;
 }
@@ -263,10 +263,10 @@ static void resource_fill(struct encoder *e, size_t from, size_t to, pb_resource
     pb_resource *res = take(e, 1, sizeof(*res));
     *out = (pb_resource_spans)OPENTELEMETRY__PROTO__TRACE__V1__RESOURCE_SPANS__INIT;
     pb_scope_spans *scopes = TAKE_LIST(e, pb_scope_spans, n, &out->scope_spans);
-    if(!res || !scopes)
+    if (!res || !scopes)
         return;
     *res = (pb_resource)OPENTELEMETRY__PROTO__RESOURCE__V1__RESOURCE__INIT;
-    if(r)
+    if (r)
         res->n_attributes = pairs_make(e, r->attrs.v, r->attrs.n, NULL, NULL, &res->attributes);
     else
         res->n_attributes = pairs_make(e, NULL, 0, "service.name", resource_service(NULL), &res->attributes);
@@ -274,7 +274,7 @@ static void resource_fill(struct encoder *e, size_t from, size_t to, pb_resource
     out->resource = res;
     out->schema_url = text(OTEL_SCHEMA_URL);
     out->n_scope_spans = n;
-    for(size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         size_t end = grouping_run(&e->group, from, same_scope);
         scope_fill(e, from, end, &scopes[i]);
         from = end;
@@ -284,10 +284,10 @@ static void resource_fill(struct encoder *e, size_t from, size_t to, pb_resource
 static int encoder_write(struct encoder *e, const pb_request *req, size_t head, struct slice *ret)
 {
     size_t size = head + protobuf_c_message_get_packed_size(&req->base);
-    if(size > e->room) {
+    if (size > e->room) {
         size_t room = size + size / 4;
         u8 *out = realloc(e->out, room);
-        if(!out)
+        if (!out)
             return -ENOMEM;
         e->out = out;
         e->room = room;
@@ -301,7 +301,7 @@ int encoder_pack(struct encoder *e, const struct batch *b, size_t head, struct s
 {
     pb_request req = OPENTELEMETRY__PROTO__COLLECTOR__TRACE__V1__EXPORT_TRACE_SERVICE_REQUEST__INIT;
     int err = grouping_make(&e->group, b);
-    if(err)
+    if (err)
         return err;
     e->now = e->first;
     e->now->used = 0;
@@ -309,7 +309,7 @@ int encoder_pack(struct encoder *e, const struct batch *b, size_t head, struct s
     size_t n = count_runs(&e->group, 0, b->n, same_resource);
     pb_resource_spans *rs = n ? TAKE_LIST(e, pb_resource_spans, n, &req.resource_spans) : NULL;
     req.n_resource_spans = rs ? n : 0;
-    for(size_t i = 0, from = 0; rs && i < n; i++) {
+    for (size_t i = 0, from = 0; rs && i < n; i++) {
         size_t end = grouping_run(&e->group, from, same_resource);
         resource_fill(e, from, end, &rs[i]);
         from = end;

@@ -7,15 +7,15 @@
 
 static bool json_room(struct json *j, size_t more)
 {
-    if(j->failed || j->n + more + 1 > j->max) {
+    if (j->failed || j->n + more + 1 > j->max) {
         j->failed = true;
         return false;
     }
-    if(j->n + more + 1 <= j->room)
+    if (j->n + more + 1 <= j->room)
         return true;
     size_t room = min_u64(j->max, max_u64(2 * (j->n + more + 1), 4096));
     char *p = realloc(j->p, room);
-    if(!p) {
+    if (!p) {
         j->failed = true;
         return false;
     }
@@ -32,7 +32,7 @@ void json_done(struct json *j)
 
 static void json_add(struct json *j, const char *s, size_t n)
 {
-    if(!json_room(j, n))
+    if (!json_room(j, n))
         return;
     memcpy(j->p + j->n, s, n);
     j->n += n;
@@ -55,7 +55,7 @@ static bool is_plain(u8 c) { return c >= 0x20 && c != '"' && c != '\\' && c != 0
 
 static void json_escape(struct json *j, u8 c)
 {
-    switch(c) {
+    switch (c) {
     case '"':
         json_raw(j, "\\\"");
         break;
@@ -76,10 +76,10 @@ static void json_escape(struct json *j, u8 c)
 void json_str(struct json *j, const char *s, size_t n)
 {
     json_raw(j, "\"");
-    for(size_t i = 0, run; i < n; i += run) {
-        for(run = 0; i + run < n && is_plain((u8)s[i + run]); run++)
+    for (size_t i = 0, run; i < n; i += run) {
+        for (run = 0; i + run < n && is_plain((u8)s[i + run]); run++)
             ;
-        if(run)
+        if (run)
             json_add(j, s + i, run);
         else
             json_escape(j, (u8)s[i]), run = 1;
@@ -98,9 +98,9 @@ void json_hex(struct json *j, const u8 *bytes, size_t n)
 
 void json_double(struct json *j, double d)
 {
-    if(isnan(d))
+    if (isnan(d))
         json_raw(j, "\"NaN\"");
-    else if(isinf(d))
+    else if (isinf(d))
         json_raw(j, d > 0 ? "\"Infinity\"" : "\"-Infinity\"");
     else
         json_fmt(j, "%.17g", d);
@@ -111,7 +111,7 @@ void json_double(struct json *j, double d)
 static void otlp_list(struct json *j, const struct attr *a)
 {
     json_raw(j, "{\"arrayValue\":{\"values\":[");
-    for(const char *s = a->s; s < a->s + a->len; s += strlen(s) + 1) {
+    for (const char *s = a->s; s < a->s + a->len; s += strlen(s) + 1) {
         json_raw(j, s == a->s ? "{\"stringValue\":" : ",{\"stringValue\":");
         json_text(j, s);
         json_raw(j, "}");
@@ -121,7 +121,7 @@ static void otlp_list(struct json *j, const struct attr *a)
 
 static void otlp_value(struct json *j, const struct attr *a)
 {
-    switch((enum attr_type)a->type) {
+    switch ((enum attr_type)a->type) {
     case ATTR_STR:
         json_raw(j, "{\"stringValue\":");
         json_str(j, a->s, a->len);
@@ -161,23 +161,23 @@ static struct attr text_attr(const char *key, const char *s)
 static void otlp_attrs(struct json *j, const struct attr *v, size_t n, const struct attr *more)
 {
     json_raw(j, "\"attributes\":[");
-    for(size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++)
         otlp_pair(j, &v[i], i == 0);
-    if(more)
+    if (more)
         otlp_pair(j, more, n == 0);
     json_raw(j, "]");
 }
 
 static void otlp_dropped(struct json *j, const char *field, u64 n)
 {
-    if(n)
+    if (n)
         json_fmt(j, ",\"%s\":%llu", field, (unsigned long long)n);
 }
 
 static void otlp_events(struct json *j, const struct span *s)
 {
     json_raw(j, ",\"events\":[");
-    for(u8 i = 0; i < s->n_events; i++) {
+    for (u8 i = 0; i < s->n_events; i++) {
         json_fmt(j, "%s{\"timeUnixNano\":\"%llu\",\"name\":", i ? "," : "", (unsigned long long)s->events[i].time_ns);
         json_text(j, s->events[i].name);
         json_raw(j, ",");
@@ -191,7 +191,7 @@ static void otlp_events(struct json *j, const struct span *s)
 static void otlp_links(struct json *j, const struct span *s)
 {
     json_raw(j, ",\"links\":[");
-    for(u8 i = 0; i < s->n_links; i++) {
+    for (u8 i = 0; i < s->n_links; i++) {
         const struct span_link *l = &s->links[i];
         struct attr why = text_attr("wftrace.link.by", l->why ? l->why : "");
         json_raw(j, i ? ",{\"traceId\":" : "{\"traceId\":");
@@ -209,9 +209,9 @@ static void otlp_links(struct json *j, const struct span *s)
 static void otlp_status(struct json *j, const struct span *s)
 {
     json_raw(j, ",\"status\":{");
-    if(s->status)
+    if (s->status)
         json_fmt(j, "\"code\":%u", s->status);
-    if(s->status && s->status_message) {
+    if (s->status && s->status_message) {
         json_raw(j, ",\"message\":");
         json_text(j, s->status_message);
     }
@@ -224,11 +224,11 @@ static void otlp_ids(struct json *j, const struct span *s)
     json_hex(j, s->id.trace_id, TRACE_ID_LEN);
     json_raw(j, ",\"spanId\":");
     json_hex(j, s->id.span_id, SPAN_ID_LEN);
-    if(!span_is_root(s)) {
+    if (!span_is_root(s)) {
         json_raw(j, ",\"parentSpanId\":");
         json_hex(j, s->parent_id, SPAN_ID_LEN);
     }
-    if(*span_tracestate(s)) {
+    if (*span_tracestate(s)) {
         json_raw(j, ",\"traceState\":");
         json_text(j, span_tracestate(s));
     }
@@ -259,8 +259,8 @@ static void otlp_scope(struct json *j, const struct grouping *g, size_t from, si
     json_raw(j, ",\"version\":");
     json_text(j, WF_VERSION);
     json_raw(j, "},\"schemaUrl\":\"" OTEL_SCHEMA_URL "\",\"spans\":[");
-    for(size_t i = from; i < to; i++) {
-        if(i > from)
+    for (size_t i = from; i < to; i++) {
+        if (i > from)
             json_raw(j, ",");
         otlp_span(j, g->v[i]);
     }
@@ -275,9 +275,9 @@ static void otlp_resource(struct json *j, const struct grouping *g, size_t from,
     otlp_attrs(j, r ? r->attrs.v : NULL, r ? r->attrs.n : 0, r ? NULL : &service);
     otlp_dropped(j, "droppedAttributesCount", r ? r->attrs.dropped : 0);
     json_raw(j, "},\"schemaUrl\":\"" OTEL_SCHEMA_URL "\",\"scopeSpans\":[");
-    for(size_t at = from, end; at < to; at = end) {
+    for (size_t at = from, end; at < to; at = end) {
         end = grouping_run(g, at, same_scope);
-        if(at > from)
+        if (at > from)
             json_raw(j, ",");
         otlp_scope(j, g, at, end);
     }
@@ -287,12 +287,12 @@ static void otlp_resource(struct json *j, const struct grouping *g, size_t from,
 int json_otlp(struct json *j, struct grouping *g, const struct batch *b)
 {
     int err = grouping_make(g, b);
-    if(err)
+    if (err)
         return err;
     json_raw(j, "{\"resourceSpans\":[");
-    for(size_t at = 0, end; at < g->n; at = end) {
+    for (size_t at = 0, end; at < g->n; at = end) {
         end = grouping_run(g, at, same_resource);
-        if(at)
+        if (at)
             json_raw(j, ",");
         otlp_resource(j, g, at, end);
     }
@@ -304,17 +304,17 @@ int json_otlp(struct json *j, struct grouping *g, const struct batch *b)
 
 static void flat_value(struct json *j, const struct attr *a)
 {
-    if(a->type == ATTR_STR) {
+    if (a->type == ATTR_STR) {
         json_str(j, a->s, a->len);
-    } else if(a->type == ATTR_INT) {
+    } else if (a->type == ATTR_INT) {
         json_fmt(j, "%lld", (long long)a->i);
-    } else if(a->type == ATTR_DOUBLE) {
+    } else if (a->type == ATTR_DOUBLE) {
         json_double(j, a->d);
-    } else if(a->type == ATTR_BOOL) {
+    } else if (a->type == ATTR_BOOL) {
         json_raw(j, a->b ? "true" : "false");
     } else {
         json_raw(j, "[");
-        for(const char *s = a->s; s < a->s + a->len; s += strlen(s) + 1) {
+        for (const char *s = a->s; s < a->s + a->len; s += strlen(s) + 1) {
             json_raw(j, s == a->s ? "" : ",");
             json_text(j, s);
         }
@@ -325,7 +325,7 @@ static void flat_value(struct json *j, const struct attr *a)
 static void flat_attrs(struct json *j, const struct attr *v, size_t n)
 {
     json_raw(j, ",\"attributes\":{");
-    for(size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         json_raw(j, i ? "," : "");
         json_text(j, v[i].key);
         json_raw(j, ":");
@@ -337,14 +337,14 @@ static void flat_attrs(struct json *j, const struct attr *v, size_t n)
 static void flat_events(struct json *j, const struct span *s)
 {
     json_raw(j, ",\"events\":[");
-    for(u8 i = 0; i < s->n_events; i++) {
+    for (u8 i = 0; i < s->n_events; i++) {
         json_fmt(j, "%s{\"time_unix_nano\":%llu,\"name\":", i ? "," : "", (unsigned long long)s->events[i].time_ns);
         json_text(j, s->events[i].name);
         flat_attrs(j, s->events[i].attrs, s->events[i].n_attrs);
         json_raw(j, "}");
     }
     json_raw(j, "],\"links\":[");
-    for(u8 i = 0; i < s->n_links; i++) {
+    for (u8 i = 0; i < s->n_links; i++) {
         json_raw(j, i ? ",{\"trace_id\":" : "{\"trace_id\":");
         json_hex(j, s->links[i].to.trace_id, TRACE_ID_LEN);
         json_raw(j, ",\"span_id\":");

@@ -50,7 +50,7 @@ static void http2_options(struct transport *t, bool tls)
     curl_easy_setopt(t->curl, CURLOPT_HTTP_VERSION,
                      (long)(tls ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE));
     curl_easy_setopt(t->curl, CURLOPT_HTTPPROXYTUNNEL, 1L); /* a plain proxy can't forward HTTP/2 */
-    if(!tls && curl_version_info(CURLVERSION_NOW)->version_num < 0x080000) {
+    if (!tls && curl_version_info(CURLVERSION_NOW)->version_num < 0x080000) {
         curl_easy_setopt(t->curl, CURLOPT_FRESH_CONNECT, 1L);
         curl_easy_setopt(t->curl, CURLOPT_FORBID_REUSE, 1L);
     }
@@ -62,16 +62,16 @@ static int otlp_grpc_open(const struct export_spec *spec, void **ret, char *err,
     char url[sizeof(spec->target) + sizeof(METHOD) + 8], timeout[64];
     bool tls;
     struct transport *t = malloc(sizeof(*t));
-    if(!t)
+    if (!t)
         return -ENOMEM;
     method_url(spec->target, url, sizeof(url), &tls);
     snprintf(timeout, sizeof(timeout), "grpc-timeout: %llum",
              (unsigned long long)min_u64(spec->timeout_ms ? spec->timeout_ms : 10000, 99999999));
     head[2] = timeout;
-    if(spec->compression && !strcmp(spec->compression, "gzip"))
+    if (spec->compression && !strcmp(spec->compression, "gzip"))
         head[3] = "grpc-encoding: gzip";
     int e = transport_open(t, spec, url, head, err, err_size);
-    if(e) {
+    if (e) {
         transport_close(t);
         free(t);
         return e;
@@ -100,10 +100,10 @@ static size_t base64_decode(const char *in, u8 *out, size_t room)
 {
     u32 acc = 0, bits = 0;
     size_t n = 0;
-    for(; *in && base64_value(*in) >= 0 && n < room; in++) {
+    for (; *in && base64_value(*in) >= 0 && n < room; in++) {
         acc = acc << 6 | (u32)base64_value(*in);
         bits += 6;
-        if(bits >= 8)
+        if (bits >= 8)
             bits -= 8, out[n++] = (u8)(acc >> bits);
     }
     return n;
@@ -116,19 +116,19 @@ static bool retry_info(const struct answer *a, u64 *ret_ms)
     size_t n = base64_decode(a->details, raw, sizeof(raw));
     Google__Rpc__Status *s = n ? google__rpc__status__unpack(NULL, n, raw) : NULL;
     bool found = false;
-    for(size_t i = 0; s && i < s->n_details && !found; i++) {
+    for (size_t i = 0; s && i < s->n_details && !found; i++) {
         Google__Rpc__Any *d = s->details[i];
-        if(strcmp(d->type_url, "type.googleapis.com/google.rpc.RetryInfo"))
+        if (strcmp(d->type_url, "type.googleapis.com/google.rpc.RetryInfo"))
             continue;
         Google__Rpc__RetryInfo *r = google__rpc__retry_info__unpack(NULL, d->value.len, d->value.data);
-        if(!r)
+        if (!r)
             break;
         found = true;
-        if(r->retry_delay && r->retry_delay->seconds >= 0 && r->retry_delay->nanos >= 0)
+        if (r->retry_delay && r->retry_delay->seconds >= 0 && r->retry_delay->nanos >= 0)
             *ret_ms = min_u64((u64)r->retry_delay->seconds, 86400) * 1000 + (u64)r->retry_delay->nanos / 1000000;
         google__rpc__retry_info__free_unpacked(r, NULL);
     }
-    if(s)
+    if (s)
         google__rpc__status__free_unpacked(s, NULL);
     return found;
 }
@@ -138,7 +138,7 @@ static enum export_result grpc_verdict(const struct answer *a, struct export_rep
     u64 after = 0;
     bool told = retry_info(a, &after);
     ret->after_ms = after;
-    switch(a->grpc_status) {
+    switch (a->grpc_status) {
     case GRPC_CANCELLED:
     case GRPC_DEADLINE_EXCEEDED:
     case GRPC_ABORTED:
@@ -176,21 +176,21 @@ static enum export_result otlp_grpc_send(void *self, const struct batch *b, stru
     struct transport *t = self;
     struct slice frame;
     int err = encoder_pack(t->encoder, b, FRAME_HEAD, &frame);
-    if(!err)
+    if (!err)
         err = transport_gzip(t, frame, FRAME_HEAD, &frame);
-    if(err) {
+    if (err) {
         snprintf(ret->why, sizeof(ret->why), "cannot encode the batch: %s", errno_name(err));
         return EXPORT_RETRY;
     }
     frame_head_write(frame, t->gzip);
-    if(transport_post(t, frame, b, ret) != EXPORT_OK)
+    if (transport_post(t, frame, b, ret) != EXPORT_OK)
         return EXPORT_RETRY;
     const struct answer *a = &t->answer;
-    if(a->grpc_status < 0)
+    if (a->grpc_status < 0)
         return not_grpc(a, ret);
-    if(a->grpc_status != GRPC_OK)
+    if (a->grpc_status != GRPC_OK)
         return grpc_failed(a, ret);
-    if(a->body_len >= FRAME_HEAD && !a->body[0])
+    if (a->body_len >= FRAME_HEAD && !a->body[0])
         reply_partial_success(slice_head(slice_of(a->body + FRAME_HEAD, a->body_len - FRAME_HEAD), load_be32(a->body + 1)),
                               b->n, ret);
     return EXPORT_OK;

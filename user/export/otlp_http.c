@@ -6,12 +6,12 @@ static int otlp_http_open(const struct export_spec *spec, void **ret, char *err,
 {
     const char *head[3] = { "Content-Type: application/x-protobuf", NULL, NULL };
     struct transport *t = malloc(sizeof(*t));
-    if(!t)
+    if (!t)
         return -ENOMEM;
-    if(spec->compression && !strcmp(spec->compression, "gzip"))
+    if (spec->compression && !strcmp(spec->compression, "gzip"))
         head[1] = "Content-Encoding: gzip";
     int e = transport_open(t, spec, spec->target, head, err, err_size);
-    if(e) {
+    if (e) {
         transport_close(t);
         free(t);
         return e;
@@ -27,14 +27,14 @@ static void explain(const struct answer *a, struct export_reply *ret)
     Google__Rpc__Status *s = google__rpc__status__unpack(NULL, a->body_len, a->body);
     snprintf(prefix, sizeof(prefix), "HTTP %ld%s", a->http_status,
              a->http_status == 401 || a->http_status == 403 ? " (check OTEL_EXPORTER_OTLP_HEADERS)" : "");
-    if(s && *s->message) {
+    if (s && *s->message) {
         size_t n = strlen(prefix);
         snprintf(prefix + n, sizeof(prefix) - n, ": ");
         reply_why(ret, prefix, s->message, min_u64(strlen(s->message), 120));
     } else {
         reply_why(ret, prefix, "", 0);
     }
-    if(s)
+    if (s)
         google__rpc__status__free_unpacked(s, NULL);
 }
 
@@ -43,16 +43,16 @@ static enum export_result otlp_http_send(void *self, const struct batch *b, stru
     struct transport *t = self;
     struct slice body;
     int err = encoder_pack(t->encoder, b, 0, &body);
-    if(!err)
+    if (!err)
         err = transport_gzip(t, body, 0, &body);
-    if(err) {
+    if (err) {
         snprintf(ret->why, sizeof(ret->why), "cannot encode the batch: %s", errno_name(err));
         return EXPORT_RETRY;
     }
-    if(transport_post(t, body, b, ret) != EXPORT_OK)
+    if (transport_post(t, body, b, ret) != EXPORT_OK)
         return EXPORT_RETRY;
     long status = t->answer.http_status;
-    if(status >= 200 && status < 300) {
+    if (status >= 200 && status < 300) {
         reply_partial_success(slice_of(t->answer.body, t->answer.body_len), b->n, ret);
         return EXPORT_OK;
     }

@@ -4,10 +4,10 @@
 static int otlp_json_open(const struct export_spec *spec, void **ret, char *err, size_t err_size)
 {
     struct lines *l = malloc(sizeof(*l));
-    if(!l)
+    if (!l)
         return -ENOMEM;
     int e = lines_open(l, spec->target, err, err_size);
-    if(e)
+    if (e)
         free(l);
     else
         *ret = l;
@@ -17,7 +17,7 @@ static int otlp_json_open(const struct export_spec *spec, void **ret, char *err,
 static enum export_result otlp_json_send(void *self, const struct batch *b, struct export_reply *ret)
 {
     struct lines *l = self;
-    if(json_otlp(&l->json, &l->group, b))
+    if (json_otlp(&l->json, &l->group, b))
         l->json.failed = true;
     return lines_write(l, ret);
 }

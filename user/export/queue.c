@@ -59,7 +59,7 @@ static void lane_sleep(struct lane *l, u64 until)
 {
     u64 now = clock_boot_ns();
     struct timespec ts;
-    if(until <= now)
+    if (until <= now)
         return;
     clock_gettime(CLOCK_MONOTONIC, &ts); /* waits are short: suspend time does not matter here */
     u64 at = (u64)ts.tv_sec * NSEC_PER_SEC + (u64)ts.tv_nsec + (until - now);
@@ -70,7 +70,7 @@ static void lane_sleep(struct lane *l, u64 until)
 static size_t lane_take(struct lane *l)
 {
     size_t n = min_u64(l->count, l->opt->max_batch);
-    for(size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++)
         l->hand[i] = l->ring[(l->head + i) % l->opt->max_queue];
     l->head = (u32)((l->head + n) % l->opt->max_queue);
     l->count -= (u32)n;
@@ -84,9 +84,9 @@ static size_t lane_wait(struct lane *l)
     u64 delay = (l->x->live ? 0 : l->opt->delay_ms) * NSEC_PER_MSEC, nap = clock_boot_ns();
     nap += l->x->live ? LIVE_TICK_MS * NSEC_PER_MSEC : NSEC_PER_SEC;
     pthread_mutex_lock(&l->lock);
-    while(!l->stop_at && l->count < l->opt->max_batch) {
+    while (!l->stop_at && l->count < l->opt->max_batch) {
         u64 now = clock_boot_ns(), until = l->count ? l->oldest_ns + delay : nap;
-        if(now >= until)
+        if (now >= until)
             break;
         lane_sleep(l, until);
     }
@@ -97,7 +97,7 @@ static size_t lane_wait(struct lane *l)
 
 static void hand_release(struct lane *l, size_t n)
 {
-    for(size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++)
         span_unref(l->hand[i]);
 }
 
@@ -111,7 +111,7 @@ static u32 lane_waiting(struct lane *l)
 
 static void lane_is_down(struct lane *l, size_t in_hand, const struct export_reply *r)
 {
-    if(l->down_since)
+    if (l->down_since)
         return;
     l->down_since = clock_boot_ns();
     log_warn("export", "cannot reach %s: %s (retrying, %zu spans waiting; %llu dropped so far)", l->label,
@@ -120,7 +120,7 @@ static void lane_is_down(struct lane *l, size_t in_hand, const struct export_rep
 
 static void lane_is_back(struct lane *l)
 {
-    if(!l->down_since)
+    if (!l->down_since)
         return;
     log_warn("export", "reached %s again after %.1f s (%u spans waiting; %llu dropped so far)", l->label,
              (double)(clock_boot_ns() - l->down_since) / 1e9, lane_waiting(l), (unsigned long long)lane_lost(l));
@@ -131,7 +131,7 @@ static void lane_is_back(struct lane *l)
 static void lane_gripe(struct lane *l, u64 n, const char *what, const char *why, const char *next)
 {
     u64 now = clock_boot_ns();
-    if(now < l->next_gripe)
+    if (now < l->next_gripe)
         return;
     l->next_gripe = now + GRIPE_EVERY_NS;
     log_warn("export", "%s: %llu spans %s%s%s (%s; %llu dropped so far)", l->label, (unsigned long long)n, what,
@@ -140,7 +140,7 @@ static void lane_gripe(struct lane *l, u64 n, const char *what, const char *why,
 
 static void lane_refused(struct lane *l, u64 n, const char *why)
 {
-    if(!n)
+    if (!n)
         return;
     l->lost_refused += n;
     ledger_add(spans_dropped_refused, n);
@@ -149,7 +149,7 @@ static void lane_refused(struct lane *l, u64 n, const char *why)
 
 static void lane_unreachable(struct lane *l, u64 n, const char *why)
 {
-    if(!n)
+    if (!n)
         return;
     l->lost_unreachable += n;
     ledger_add(spans_dropped_unreachable, n);
@@ -162,10 +162,10 @@ static u64 retry_at(struct lane *l, u64 first, u32 attempt, u64 after_ms)
     u64 now = clock_boot_ns(), pause = min_u64(BACKOFF_MAX_MS, (u64)BACKOFF_MIN_MS << min_u64(attempt, 10));
     u64 give_up = first + l->opt->retry_for_ms * NSEC_PER_MSEC, stop = stop_at(l);
     pause = pause / 2 + hash_u64(now) % (pause / 2 + 1);
-    if(stop) /* short of time: our own patience shrinks, the receiver's word counts */
+    if (stop) /* short of time: our own patience shrinks, the receiver's word counts */
         pause = min_u64(pause, max_u64((stop > now ? stop - now : 0) / NSEC_PER_MSEC / 4, 50));
     u64 at = now + max_u64(pause, after_ms) * NSEC_PER_MSEC;
-    if(stop && at >= stop)
+    if (stop && at >= stop)
         return 0;
     return at < give_up ? at : 0;
 }
@@ -176,8 +176,8 @@ static void retry_wait(struct lane *l, u64 until, u64 not_before)
     bool ending;
     pthread_mutex_lock(&l->lock);
     ending = l->stop_at != 0;
-    while(clock_boot_ns() < until) {
-        if(!ending && l->stop_at)
+    while (clock_boot_ns() < until) {
+        if (!ending && l->stop_at)
             until = min_u64(until, max_u64(not_before, clock_boot_ns()));
         lane_sleep(l, until);
     }
@@ -188,24 +188,24 @@ static void lane_deliver(struct lane *l, size_t n)
 {
     struct batch b = { .spans = l->hand, .n = n, .stop_at = &l->stop_at };
     u64 first = clock_boot_ns();
-    for(u32 attempt = 0;; attempt++) {
+    for (u32 attempt = 0;; attempt++) {
         struct export_reply r = { 0 };
         enum export_result result = l->x->send(l->self, &b, &r);
-        if(result == EXPORT_OK) {
+        if (result == EXPORT_OK) {
             u64 refused = min_u64(r.refused, n);
             ledger_add(spans_exported, n - refused);
             lane_is_back(l);
             lane_refused(l, refused, r.why);
             return;
         }
-        if(result == EXPORT_DROP) {
+        if (result == EXPORT_DROP) {
             lane_is_back(l);
             lane_refused(l, n, r.why);
             return;
         }
         lane_is_down(l, n, &r);
         u64 at = retry_at(l, first, attempt, r.after_ms), not_before = clock_boot_ns() + r.after_ms * NSEC_PER_MSEC;
-        if(!at) {
+        if (!at) {
             lane_unreachable(l, n, r.why);
             return;
         }
@@ -223,15 +223,15 @@ static bool lane_over(struct lane *l)
 static void *lane_run(void *arg)
 {
     struct lane *l = arg;
-    while(!lane_over(l)) {
+    while (!lane_over(l)) {
         size_t n = lane_wait(l);
-        if(n)
+        if (n)
             lane_deliver(l, n);
         hand_release(l, n);
-        if(l->x->tick)
+        if (l->x->tick)
             l->x->tick(l->self, clock_wall_ns());
     }
-    for(size_t n; (n = lane_take(l));) { /* only past the deadline */
+    for (size_t n; (n = lane_take(l));) { /* only past the deadline */
         lane_unreachable(l, n, "the deadline has passed");
         hand_release(l, n);
     }
@@ -246,15 +246,15 @@ static bool lane_push(struct lane *l, struct span *s)
     pthread_mutex_lock(&l->lock);
     bool full = l->count >= l->opt->max_queue || l->stop_at;
     bool tell = !full && (!l->count || l->count + 1 == l->opt->max_batch);
-    if(!full) {
-        if(!l->count)
+    if (!full) {
+        if (!l->count)
             l->oldest_ns = clock_boot_ns();
         l->ring[(l->head + l->count++) % l->opt->max_queue] = s;
     }
-    if(tell)
+    if (tell)
         pthread_cond_signal(&l->wake);
     pthread_mutex_unlock(&l->lock);
-    if(full) {
+    if (full) {
         __atomic_fetch_add(&l->lost_queue, 1, __ATOMIC_RELAXED);
         ledger_add(spans_dropped_queue, 1);
     }
@@ -264,17 +264,17 @@ static bool lane_push(struct lane *l, struct span *s)
 static void on_started(struct span_sink *sink, struct span *s)
 {
     struct export_queues *q = container_of(sink, struct export_queues, sink);
-    for(u32 i = 0; i < q->n; i++)
-        if(q->lanes[i]->x->started)
+    for (u32 i = 0; i < q->n; i++)
+        if (q->lanes[i]->x->started)
             q->lanes[i]->x->started(q->lanes[i]->self, s);
 }
 
 static void on_ended(struct span_sink *sink, struct span *s)
 {
     struct export_queues *q = container_of(sink, struct export_queues, sink);
-    for(u32 i = 0; i < q->n; i++) {
+    for (u32 i = 0; i < q->n; i++) {
         span_ref(s);
-        if(!lane_push(q->lanes[i], s))
+        if (!lane_push(q->lanes[i], s))
             span_unref(s);
     }
     span_unref(s);
@@ -283,7 +283,7 @@ static void on_ended(struct span_sink *sink, struct span *s)
 int export_queues_new(const struct export_queue_options *o, struct export_queues **ret)
 {
     struct export_queues *q = calloc(1, sizeof(*q));
-    if(!q)
+    if (!q)
         return -ENOMEM;
     q->opt = o ? *o : (struct export_queue_options){ 0 };
     q->opt.delay_ms = q->opt.delay_ms ? q->opt.delay_ms : 100;
@@ -299,15 +299,15 @@ struct span_sink *export_queues_sink(struct export_queues *q) { return &q->sink;
 
 static const struct exporter *exporter_find(const char *kind)
 {
-    for(size_t i = 0; exporters[i]; i++)
-        if(!strcmp(exporters[i]->name, kind))
+    for (size_t i = 0; exporters[i]; i++)
+        if (!strcmp(exporters[i]->name, kind))
             return exporters[i];
     return NULL;
 }
 
 static void lane_free(struct lane *l)
 {
-    if(l->self)
+    if (l->self)
         l->x->close(l->self);
     pthread_cond_destroy(&l->wake);
     pthread_mutex_destroy(&l->lock);
@@ -330,7 +330,7 @@ static struct lane *lane_new(struct export_queues *q, const struct exporter *x, 
 {
     pthread_condattr_t attr;
     struct lane *l = calloc(1, sizeof(*l));
-    if(!l || !(l->ring = calloc(q->opt.max_queue, sizeof(*l->ring)))) {
+    if (!l || !(l->ring = calloc(q->opt.max_queue, sizeof(*l->ring)))) {
         free(l);
         return NULL;
     }
@@ -354,19 +354,19 @@ int export_queues_add(struct export_queues *q, const struct export_spec *spec, c
 int export_queues_add_exporter(struct export_queues *q, const struct exporter *x, const struct export_spec *spec,
                                char *err, size_t err_size)
 {
-    if(!x || q->n == LANES_MAX) {
+    if (!x || q->n == LANES_MAX) {
         snprintf(err, err_size, x ? "more than %d exporters" : "no such exporter", LANES_MAX);
         return -EINVAL;
     }
     struct lane *l = lane_new(q, x, spec);
-    if(!l) {
+    if (!l) {
         snprintf(err, err_size, "out of memory");
         return -ENOMEM;
     }
     int e = x->open(spec, &l->self, err, err_size);
-    if(!e && (e = lane_start(l)))
+    if (!e && (e = lane_start(l)))
         snprintf(err, err_size, "cannot start a thread: %s", errno_name(e));
-    if(e)
+    if (e)
         lane_free(l);
     else
         q->lanes[q->n++] = l;
@@ -376,16 +376,16 @@ int export_queues_add_exporter(struct export_queues *q, const struct exporter *x
 u64 export_queues_close(struct export_queues *q, u64 deadline_ms)
 {
     u64 lost = 0, stop = clock_boot_ns() + deadline_ms * NSEC_PER_MSEC + 1;
-    if(!q)
+    if (!q)
         return 0;
-    for(u32 i = 0; i < q->n; i++) {
+    for (u32 i = 0; i < q->n; i++) {
         struct lane *l = q->lanes[i];
         pthread_mutex_lock(&l->lock);
         __atomic_store_n(&l->stop_at, stop, __ATOMIC_RELEASE);
         pthread_cond_signal(&l->wake);
         pthread_mutex_unlock(&l->lock);
     }
-    for(u32 i = 0; i < q->n; i++) {
+    for (u32 i = 0; i < q->n; i++) {
         pthread_join(q->lanes[i]->thread, NULL);
         lost += lane_lost(q->lanes[i]);
         lane_free(q->lanes[i]);

@@ -30,13 +30,13 @@ struct err_text {
 static const char *otel_env(const char *name, char *ret_name, size_t size)
 {
     static const char *const form[] = { "OTEL_EXPORTER_OTLP_TRACES_%s", "OTEL_EXPORTER_OTLP_%s" };
-    for(size_t i = 0; i < ARRAY_LEN(form); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(form); i++) {
         char var[64];
         snprintf(var, sizeof(var), i ? form[1] : form[0], name);
         const char *value = getenv(var);
-        if(!value || !*value)
+        if (!value || !*value)
             continue;
-        if(ret_name)
+        if (ret_name)
             snprintf(ret_name, size, "%s", var);
         return value;
     }
@@ -50,7 +50,7 @@ struct url {
 static bool url_split(const char *text, struct url *u)
 {
     const char *sep = strstr(text, "://");
-    if(!sep)
+    if (!sep)
         return false;
     const char *auth = sep + 3;
     size_t n = strcspn(auth, "/?#");
@@ -70,8 +70,8 @@ static const char *const schemes[] = { "http", "https", "grpc", "grpcs" };
 static int scheme_check(const char *where, const char *text, const struct url *u, struct err_text *err)
 {
     char word[32];
-    for(size_t i = 0; i < ARRAY_LEN(schemes); i++)
-        if(slice_eq(u->scheme, schemes[i]))
+    for (size_t i = 0; i < ARRAY_LEN(schemes); i++)
+        if (slice_eq(u->scheme, schemes[i]))
             return 0;
     snprintf(word, sizeof(word), "%.*s", (int)min_u64(u->scheme.n, sizeof(word) - 1), u->scheme.p);
     const char *near = nearest_word(word, schemes, ARRAY_LEN(schemes));
@@ -82,23 +82,23 @@ static int scheme_check(const char *where, const char *text, const struct url *u
 static int url_check(const char *where, const char *text, struct url *u, struct err_text *err)
 {
     u64 port;
-    for(const char *c = text; *c; c++)
-        if((u8)*c <= ' ' || *c == 0x7f)
+    for (const char *c = text; *c; c++)
+        if ((u8)*c <= ' ' || *c == 0x7f)
             return BAD(err, "%s: a blank or control character at column %d of the URL", where, (int)(c - text) + 1);
-    if(strlen(text) > 900)
+    if (strlen(text) > 900)
         return BAD(err, "%s: the URL is longer than 900 characters", where);
-    if(!url_split(text, u))
+    if (!url_split(text, u))
         return BAD(err, "%s: '%s' has no scheme; write http://%s for OTLP/HTTP or grpc://%s for OTLP/gRPC", where, text,
                    text, text);
     int e = scheme_check(where, text, u, err);
-    if(e)
+    if (e)
         return e;
-    if(slice_find(u->authority, '@') >= 0)
+    if (slice_find(u->authority, '@') >= 0)
         return BAD(err, "%s: no user or password in the URL; put them in OTEL_EXPORTER_OTLP_HEADERS=Authorization=…",
                    where);
-    if(!u->host.n)
+    if (!u->host.n)
         return BAD(err, "%s: no host in %s", where, text);
-    if(u->port.p && u->port.n && (slice_u64(u->port, &port) || port < 1 || port > 65535))
+    if (u->port.p && u->port.n && (slice_u64(u->port, &port) || port < 1 || port > 65535))
         return BAD(err, "%s: '%.*s' is not a port (1 to 65535)", where, (int)u->port.n, u->port.p);
     return 0;
 }
@@ -110,11 +110,11 @@ static void target_write(const struct url *u, bool append_always, struct export_
     bool grpc = slice_starts(u->scheme, "grpc");
     struct slice path = slice_head(u->rest, strcspn((const char *)u->rest.p, "?#"));
     struct slice query = slice_from(u->rest, path.n);
-    while(path.n && path.p[path.n - 1] == '/' && (append_always || path.n == 1))
+    while (path.n && path.p[path.n - 1] == '/' && (append_always || path.n == 1))
         path.n--;
     bool append = !grpc && (append_always || !path.n);
     snprintf(ret->kind, sizeof(ret->kind), "%s", grpc ? "otlp-grpc" : "otlp-http");
-    if(grpc)
+    if (grpc)
         path.n = query.n = 0;
     snprintf(ret->target, sizeof(ret->target), "%.*s://%.*s%s%.*s%s%.*s", (int)u->scheme.n, u->scheme.p,
              (int)u->authority.n, u->authority.p, grpc && !u->port.n ? ":4317" : "", (int)path.n, path.p,
@@ -126,7 +126,7 @@ static int protocol_is_grpc(bool *ret, struct err_text *err)
     static const char *const known[] = { "grpc", "http/protobuf" };
     char var[64] = "";
     const char *p = otel_env("PROTOCOL", var, sizeof(var));
-    if(p && strcmp(p, known[0]) && strcmp(p, known[1])) {
+    if (p && strcmp(p, known[0]) && strcmp(p, known[1])) {
         const char *near = nearest_word(p, known, ARRAY_LEN(known));
         return BAD(err, "%s=%s is not supported%s%s%s; use grpc or http/protobuf", var, p, near ? ": did you mean " : "",
                    near ? near : "", near ? "?" : "");
@@ -143,18 +143,18 @@ static int otlp_from_env(struct export_spec *ret, struct err_text *err)
     bool grpc, general = !text || !strcmp(var, "OTEL_EXPORTER_OTLP_ENDPOINT");
     struct url u;
     int e = protocol_is_grpc(&grpc, err);
-    if(e)
+    if (e)
         return e;
-    if(!text)
+    if (!text)
         text = grpc ? "http://localhost:4317" : "http://localhost:4318";
-    if(grpc && !strncmp(text, "http", 4) && strlen(text) < sizeof(as_grpc) - 2) { /* http → grpc, https → grpcs */
+    if (grpc && !strncmp(text, "http", 4) && strlen(text) < sizeof(as_grpc) - 2) { /* http → grpc, https → grpcs */
         snprintf(as_grpc, sizeof(as_grpc), "grpc%s", text + 4);
         text = as_grpc;
     }
     e = url_check(var, text, &u, err);
-    if(!e)
+    if (!e)
         target_write(&u, general, ret);
-    if(!e && !general && slice_starts(u.scheme, "http")) /* the signal's own variable is used as it is */
+    if (!e && !general && slice_starts(u.scheme, "http")) /* the signal's own variable is used as it is */
         snprintf(ret->target, sizeof(ret->target), "%s", text);
     return e;
 }
@@ -164,15 +164,15 @@ static bool token_char(char c) { return isalnum((u8)c) || (c && strchr("!#$%&'*+
 static int headers_check(const char *var, const char *list, struct err_text *err)
 {
     int item = 1;
-    for(const char *s = list; *s; item++) {
+    for (const char *s = list; *s; item++) {
         size_t n = strcspn(s, ",");
         struct slice pair = slice_trim(slice_of(s, n));
         ptrdiff_t eq = slice_find(pair, '=');
         struct slice key = slice_trim(slice_head(pair, eq < 0 ? 0 : (size_t)eq));
-        if(pair.n && !key.n)
+        if (pair.n && !key.n)
             return BAD(err, "%s: item %d is not key=value (items are separated by commas)", var, item);
-        for(size_t i = 0; i < key.n; i++)
-            if(!token_char((char)key.p[i]))
+        for (size_t i = 0; i < key.n; i++)
+            if (!token_char((char)key.p[i]))
                 return BAD(err, "%s: the name of item %d has a character that no header name may have", var, item);
         s += n + (s[n] == ',');
     }
@@ -187,13 +187,13 @@ static int options_from_env(struct export_spec *ret, struct err_text *err)
     ret->client_key = otel_env("CLIENT_KEY", NULL, 0);
     ret->headers = otel_env("HEADERS", var, sizeof(var));
     int e = ret->headers ? headers_check(var, ret->headers, err) : 0;
-    if(e)
+    if (e)
         return e;
     ret->compression = otel_env("COMPRESSION", var, sizeof(var));
-    if(ret->compression && strcmp(ret->compression, "gzip") && strcmp(ret->compression, "none"))
+    if (ret->compression && strcmp(ret->compression, "gzip") && strcmp(ret->compression, "none"))
         return BAD(err, "%s=%s is not supported; use gzip or none", var, ret->compression);
     const char *timeout = otel_env("TIMEOUT", var, sizeof(var));
-    if(timeout && (slice_u64(slice_str(timeout), &ret->timeout_ms) || !ret->timeout_ms || ret->timeout_ms > 3600000))
+    if (timeout && (slice_u64(slice_str(timeout), &ret->timeout_ms) || !ret->timeout_ms || ret->timeout_ms > 3600000))
         return BAD(err, "%s=%s is not a number of milliseconds (1 to 3600000)", var, timeout);
     return 0;
 }
@@ -202,13 +202,13 @@ static int parse_otlp(const char *rest, struct export_spec *ret, struct err_text
 {
     struct url u;
     int e;
-    if(*rest == ':')
+    if (*rest == ':')
         return BAD(err, "--export otlp%s: write otlp=%s", rest, rest + 1);
-    if(!*rest) {
+    if (!*rest) {
         e = otlp_from_env(ret, err);
     } else {
         e = url_check("--export otlp", rest + 1, &u, err);
-        if(!e)
+        if (!e)
             target_write(&u, false, ret);
     }
     return e ? e : options_from_env(ret, err);
@@ -221,12 +221,12 @@ static int parse_console(const char *rest, struct export_spec *ret, struct err_t
     bool json = !strcmp(rest, ":json") || !strncmp(rest, ":json:", 6);
     ret->color = isatty(STDERR_FILENO) && !(no_color && *no_color) && !(term && !strcmp(term, "dumb"));
     snprintf(ret->kind, sizeof(ret->kind), "%s", json ? "console:json" : "console");
-    if(*rest == ':' && !json && strcmp(rest, ":live") && strcmp(rest, ":lines")) {
+    if (*rest == ':' && !json && strcmp(rest, ":live") && strcmp(rest, ":lines")) {
         const char *near = nearest_word(rest + 1, modes, ARRAY_LEN(modes));
         return BAD(err, "--export console%s: unknown mode%s%s%s; use console, console:json, console:live or console:lines",
                    rest, near ? ", did you mean " : "", near ? near : "", near ? "?" : "");
     }
-    if(*rest == '=')
+    if (*rest == '=')
         return BAD(err, "--export console%s: write console or console:json", rest);
     const char *target = json ? (rest[5] ? rest + 6 : "") : (*rest ? rest + 1 : "");
     snprintf(ret->target, sizeof(ret->target), "%s", target);
@@ -235,9 +235,9 @@ static int parse_console(const char *rest, struct export_spec *ret, struct err_t
 
 static int parse_otlp_json(const char *rest, struct export_spec *ret, struct err_text *err)
 {
-    if(!*rest || !rest[1])
+    if (!*rest || !rest[1])
         return BAD(err, "--export otlp-json: name a file, otlp-json:FILE ('-' is standard output)");
-    if(strlen(rest + 1) >= sizeof(ret->target))
+    if (strlen(rest + 1) >= sizeof(ret->target))
         return BAD(err, "--export otlp-json: the file's name is too long");
     snprintf(ret->kind, sizeof(ret->kind), "otlp-json");
     snprintf(ret->target, sizeof(ret->target), "%s", rest + 1);
@@ -253,7 +253,7 @@ static int kind_unknown(const char *text, size_t n, struct err_text *err)
 {
     const char *names[ARRAY_LEN(kinds)];
     char word[64];
-    for(size_t i = 0; i < ARRAY_LEN(kinds); i++)
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
         names[i] = kinds[i].name;
     snprintf(word, sizeof(word), "%.*s", (int)min_u64(n, sizeof(word) - 1), text);
     const char *near = nearest_word(word, names, ARRAY_LEN(names));
@@ -266,11 +266,11 @@ int export_spec_parse(const char *text, struct export_spec *ret, char *err, size
     struct err_text where = { err, err_size };
     struct export_spec spec = { 0 };
     size_t n = strcspn(text, "=:");
-    for(size_t i = 0; i < ARRAY_LEN(kinds); i++) {
-        if(!slice_eq(slice_of(text, n), kinds[i].name))
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        if (!slice_eq(slice_of(text, n), kinds[i].name))
             continue;
         int e = kinds[i].parse(text + n, &spec, &where);
-        if(!e)
+        if (!e)
             *ret = spec;
         return e;
     }

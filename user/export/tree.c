@@ -26,9 +26,9 @@ static void siblings_ends(struct tree *t, struct node *parent, struct node ***re
 
 static void open_add(struct node *n, s32 delta, u64 now)
 {
-    for(u32 depth = 0; n && depth <= DEPTH_MAX; n = n->parent, depth++) {
+    for (u32 depth = 0; n && depth <= DEPTH_MAX; n = n->parent, depth++) {
         n->open = (u32)((s32)n->open + delta);
-        if(now > n->changed_ns)
+        if (now > n->changed_ns)
             n->changed_ns = now;
     }
 }
@@ -39,7 +39,7 @@ static void node_unlink(struct tree *t, struct node *n)
     siblings_ends(t, n->parent, &first, &last);
     *(n->prev ? &n->prev->next : first) = n->next;
     *(n->next ? &n->next->prev : last) = n->prev;
-    if(n->parent)
+    if (n->parent)
         open_add(n->parent, -(s32)n->open, 0);
     n->parent = n->prev = n->next = NULL;
 }
@@ -50,14 +50,14 @@ static void node_link(struct tree *t, struct node *n, struct node *parent)
     struct node **first, **last, *after;
     siblings_ends(t, parent, &first, &last);
     after = *last;
-    while(parent && after && after->start_ns > n->start_ns)
+    while (parent && after && after->start_ns > n->start_ns)
         after = after->prev;
     n->parent = parent;
     n->prev = after;
     n->next = after ? after->next : *first;
     *(n->next ? &n->next->prev : last) = n;
     *(after ? &after->next : first) = n;
-    if(parent)
+    if (parent)
         open_add(parent, (s32)n->open, n->changed_ns);
 }
 
@@ -66,17 +66,17 @@ static void node_drop(void *arg, const void *key, void *value, enum table_drop_c
 {
     struct tree *t = arg;
     struct node *n = value;
-    if(cause == TABLE_CLOSED)
+    if (cause == TABLE_CLOSED)
         return;
-    while(n->first) {
+    while (n->first) {
         struct node *child = n->first;
         node_unlink(t, child);
         child->under = false;
         node_link(t, child, NULL);
     }
-    if(n->running)
+    if (n->running)
         t->running--;
-    if(n->parent && cause == TABLE_EVICTED) {
+    if (n->parent && cause == TABLE_EVICTED) {
         n->parent->shown++;
         n->parent->shown_failed += n->failed;
     }
@@ -86,7 +86,7 @@ static void node_drop(void *arg, const void *key, void *value, enum table_drop_c
 struct tree *tree_new(u32 max_nodes)
 {
     struct tree *t = calloc(1, sizeof(*t));
-    if(!t)
+    if (!t)
         return NULL;
     t->nodes = table_new(&(struct table_spec){ .key_size = sizeof(struct key),
                                                .value_size = sizeof(struct node),
@@ -98,7 +98,7 @@ struct tree *tree_new(u32 max_nodes)
 
 struct tree *tree_free(struct tree *t)
 {
-    if(t)
+    if (t)
         table_free(t->nodes);
     free(t);
     return NULL;
@@ -116,7 +116,7 @@ static struct node *node_at(struct tree *t, struct key k, u64 now)
 {
     bool fresh;
     struct node *n = table_put(t->nodes, &k, &fresh);
-    if(!n || !fresh)
+    if (!n || !fresh)
         return n;
     memcpy(n->trace_id, k.trace_id, TRACE_ID_LEN);
     memcpy(n->span_id, k.span_id, SPAN_ID_LEN);
@@ -129,8 +129,8 @@ static struct node *node_at(struct tree *t, struct key k, u64 now)
 static bool may_hang(const struct node *n, const struct node *parent)
 {
     u32 depth = 0;
-    for(; parent; parent = parent->parent)
-        if(parent == n || ++depth >= DEPTH_MAX)
+    for (; parent; parent = parent->parent)
+        if (parent == n || ++depth >= DEPTH_MAX)
             return false;
     return true;
 }
@@ -139,9 +139,9 @@ static void node_attach(struct tree *t, struct node *n, u64 now)
 {
     struct key own = key_of(n->trace_id, n->span_id), up = key_of(n->trace_id, n->parent_id);
     struct node *parent = node_at(t, up, now);
-    if(!parent || table_peek(t->nodes, &own) != n || n->parent == parent || !may_hang(n, parent))
+    if (!parent || table_peek(t->nodes, &own) != n || n->parent == parent || !may_hang(n, parent))
         return;
-    if(!parent->seen && parent->start_ns > n->start_ns)
+    if (!parent->seen && parent->start_ns > n->start_ns)
         parent->start_ns = n->start_ns;
     node_unlink(t, n);
     n->under = true;
@@ -163,10 +163,10 @@ static void node_fill(struct node *n, const struct span *s)
 static struct node *node_update(struct tree *t, const struct span *s, bool running, u64 now)
 {
     struct node *n = node_at(t, key_of(s->id.trace_id, s->id.span_id), now);
-    if(!n)
+    if (!n)
         return NULL;
     node_fill(n, s);
-    if(n->running != running) {
+    if (n->running != running) {
         t->running += running ? 1u : -1u;
         open_add(n, running ? 1 : -1, now);
     } else {
@@ -180,7 +180,7 @@ void tree_start(struct tree *t, const struct span *s)
 {
     u64 now = clock_wall_ns();
     struct node *n = node_update(t, s, true, now);
-    if(n && n->has_parent)
+    if (n && n->has_parent)
         node_attach(t, n, now);
 }
 
@@ -188,13 +188,13 @@ void tree_end(struct tree *t, const struct span *s)
 {
     u64 now = clock_wall_ns();
     struct node *n = node_update(t, s, false, now);
-    if(!n)
+    if (!n)
         return;
     n->end_ns = s->end_ns > s->start_ns ? s->end_ns : s->start_ns;
     n->failed = s->status == STATUS_ERROR;
     span_detail(s, n->detail, sizeof(n->detail));
     span_says(s, n->message, sizeof(n->message));
-    if(n->has_parent)
+    if (n->has_parent)
         node_attach(t, n, now);
 }
 
@@ -205,13 +205,13 @@ static bool is_settled(const struct node *n, u64 now, u64 wait) { return !n->ope
 
 static struct node *ready_branch(struct node *top, u64 now)
 {
-    if(top->seen && (!top->running || now < top->start_ns + LONG_ROOT_NS))
+    if (top->seen && (!top->running || now < top->start_ns + LONG_ROOT_NS))
         return NULL;
-    for(struct node *c = top->first; c; c = c->next) {
-        if(top->seen && is_settled(c, now, SETTLE_NS))
+    for (struct node *c = top->first; c; c = c->next) {
+        if (top->seen && is_settled(c, now, SETTLE_NS))
             return c;
         struct node *deeper = ready_branch(c, now); /* make calls make: the chain of running ones is short */
-        if(deeper)
+        if (deeper)
             return deeper;
     }
     return NULL;
@@ -219,11 +219,11 @@ static struct node *ready_branch(struct node *top, u64 now)
 
 struct node *tree_ready(struct tree *t, u64 now, bool final)
 {
-    for(struct node *n = t->first; n; n = n->next) {
-        if(final || is_settled(n, now, n->seen ? SETTLE_NS : ORPHAN_NS))
+    for (struct node *n = t->first; n; n = n->next) {
+        if (final || is_settled(n, now, n->seen ? SETTLE_NS : ORPHAN_NS))
             return n;
         struct node *branch = ready_branch(n, now);
-        if(branch)
+        if (branch)
             return branch;
     }
     return NULL;
@@ -232,12 +232,12 @@ struct node *tree_ready(struct tree *t, u64 now, bool final)
 void tree_forget(struct tree *t, struct node *branch)
 {
     struct node *parent = branch->parent, *n = branch;
-    if(parent) {
+    if (parent) {
         parent->shown++;
         parent->shown_failed += branch->failed;
     }
-    while(n) { /* leaves first, without recursion */
-        while(n->first)
+    while (n) { /* leaves first, without recursion */
+        while (n->first)
             n = n->first;
         struct node *up = n == branch ? NULL : n->parent;
         struct key k = key_of(n->trace_id, n->span_id);

@@ -31,7 +31,7 @@ static const char *ink(const struct pen *p, const char *code) { return p->style-
 
 static void pen_line(struct pen *p, char *line)
 {
-    if(!p->stopped && !p->emit(p->arg, line))
+    if (!p->stopped && !p->emit(p->arg, line))
         p->stopped = true;
 }
 
@@ -65,17 +65,17 @@ static void name_text(const struct pen *p, const struct node *n, bool with_servi
     snprintf(out, size, "%s%s%s%s%s", ink(p, tone), ink(p, n->parent ? "" : BOLD), n->failed ? "\xe2\x9c\x97 " : "",
              n->name, ink(p, PLAIN));
     used = strlen(out);
-    if(*n->detail)
+    if (*n->detail)
         snprintf(out + used, size - used, "  %s%s%s", ink(p, n->failed ? RED : ""), n->detail, ink(p, PLAIN));
     used = strlen(out);
-    if(with_service && *n->service && strcmp(n->service, n->name) != 0)
+    if (with_service && *n->service && strcmp(n->service, n->name) != 0)
         snprintf(out + used, size - used, "  %s%s%s", ink(p, DIM), n->service, ink(p, PLAIN));
 }
 
 static void draw_message(struct pen *p, const struct node *n, const char *indent)
 {
     char line[LINE_BYTES];
-    if(!n->failed || !*n->message)
+    if (!n->failed || !*n->message)
         return;
     snprintf(line, sizeof(line), "%s%s%s %s%s%s%s", ink(p, DIM), indent, n->first ? "\xe2\x94\x82" : " ", ink(p, PLAIN),
              ink(p, RED), n->message, ink(p, PLAIN));
@@ -87,7 +87,7 @@ static void draw_note(struct pen *p, const char *branch, const char *fmt, u32 n,
 {
     char line[LINE_BYTES], note[128];
     int len = snprintf(note, sizeof(note), fmt, n);
-    if(failed)
+    if (failed)
         snprintf(note + len, sizeof(note) - (size_t)len, ", %u failed", failed);
     snprintf(line, sizeof(line), "%s%s%s%s%s", ink(p, DIM), p->prefix, branch, note, ink(p, PLAIN));
     pen_line(p, line);
@@ -104,7 +104,7 @@ static void draw_child(struct pen *p, const struct node *c, bool last)
     right_text(p, c, right, sizeof(right));
     snprintf(left, sizeof(left), "%s%s%s%s%s", ink(p, DIM), p->prefix, last ? CORNER : TEE, ink(p, PLAIN), name);
     pen_two_sided(p, left, right);
-    if(!deep)
+    if (!deep)
         strcat(p->prefix, last ? "   " : "\xe2\x94\x82  ");
     draw_message(p, c, p->prefix);
     draw_children(p, c);
@@ -117,20 +117,20 @@ static void draw_children(struct pen *p, const struct node *n)
 {
     u32 max = p->style->max_children ? p->style->max_children : CHILDREN_MAX, wanted = 0, drawn = 0, failed = 0;
     bool note_shown = n->shown && !p->style->only_running;
-    for(const struct node *c = n->first; c; c = c->next)
+    for (const struct node *c = n->first; c; c = c->next)
         wanted += is_wanted(p, c);
     u32 limit = wanted > max ? max : wanted;
-    for(const struct node *c = n->first; c && !p->stopped; c = c->next) {
-        if(!is_wanted(p, c))
+    for (const struct node *c = n->first; c && !p->stopped; c = c->next) {
+        if (!is_wanted(p, c))
             continue;
-        if(drawn < limit)
+        if (drawn < limit)
             draw_child(p, c, ++drawn == wanted && !note_shown);
         else
             failed += c->failed;
     }
-    if(wanted > limit)
+    if (wanted > limit)
         draw_note(p, note_shown ? TEE : CORNER, "\xe2\x80\xa6 %u more", wanted - limit, failed);
-    if(note_shown)
+    if (note_shown)
         draw_note(p, CORNER, "\xe2\x80\xa6 %u shown above", n->shown, n->shown_failed);
 }
 
@@ -138,7 +138,7 @@ static void draw_top(struct pen *p, const struct node *n)
 {
     char name[512], left[LINE_BYTES], right[128], at[16];
     wall_text(n->start_ns, at, sizeof(at));
-    if(!n->seen) {
+    if (!n->seen) {
         bool remote = n->first && n->first->remote_parent;
         snprintf(left, sizeof(left), "%s%s (parent %s)%s", ink(p, DIM), at, remote ? "in another program" : "not seen",
                  ink(p, PLAIN));

@@ -14,8 +14,8 @@ static const struct wide empty[] = { { 0x300, 0x36f }, { 0x200b, 0x200f }, { 0x2
 
 static bool in_ranges(u32 c, const struct wide *v, size_t n)
 {
-    for(size_t i = 0; i < n; i++)
-        if(c >= v[i].from && c <= v[i].to)
+    for (size_t i = 0; i < n; i++)
+        if (c >= v[i].from && c <= v[i].to)
             return true;
     return false;
 }
@@ -26,8 +26,8 @@ static u32 char_next(const char *s, u32 *ret_len)
     u8 c = (u8)*s;
     u32 n = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4, v = c < 0x80 ? c : c & (0x7fu >> n);
     *ret_len = 1;
-    for(u32 i = 1; i < n; i++) {
-        if(((u8)s[i] & 0xc0) != 0x80)
+    for (u32 i = 1; i < n; i++) {
+        if (((u8)s[i] & 0xc0) != 0x80)
             return 0xfffd;
         v = v << 6 | ((u8)s[i] & 0x3f);
     }
@@ -44,17 +44,17 @@ static bool is_control(u32 c)
 void text_copy(char *out, size_t size, const char *s, bool first_line)
 {
     size_t o = 0;
-    for(u32 len; *s; s += len) {
+    for (u32 len; *s; s += len) {
         u32 c = char_next(s, &len);
-        if(first_line && (c == '\n' || c == '\r'))
+        if (first_line && (c == '\n' || c == '\r'))
             break;
-        if(is_control(c)) {
-            if(o + 1 >= size)
+        if (is_control(c)) {
+            if (o + 1 >= size)
                 break;
             out[o++] = c == '\t' || c == '\n' ? ' ' : '?';
             continue;
         }
-        if(o + len >= size)
+        if (o + len >= size)
             break;
         memcpy(out + o, s, len);
         o += len;
@@ -67,15 +67,15 @@ static u32 text_measure(const char *s, u32 max, size_t *ret_bytes)
 {
     const char *p = s;
     u32 columns = 0;
-    while(*p) {
+    while (*p) {
         u32 len, c = char_next(p, &len), w;
-        if(c == 0x1b) {
+        if (c == 0x1b) {
             p += strcspn(p, "m");
             p += *p == 'm';
             continue;
         }
         w = in_ranges(c, empty, ARRAY_LEN(empty)) ? 0 : in_ranges(c, wide, ARRAY_LEN(wide)) ? 2 : 1;
-        if(columns + w > max)
+        if (columns + w > max)
             break;
         columns += w;
         p += len;
@@ -93,14 +93,14 @@ u32 text_columns(const char *s)
 void text_fit(char *s, u32 columns)
 {
     size_t n;
-    if(text_columns(s) <= columns)
+    if (text_columns(s) <= columns)
         return;
-    if(columns)
+    if (columns)
         text_measure(s, columns - 1, &n);
     else
         n = 0;
     size_t lost = strlen(s + n);
-    if(columns && lost >= 3)
+    if (columns && lost >= 3)
         memcpy(s + n, "\xe2\x80\xa6", 4);
     else
         s[n] = 0;
@@ -110,15 +110,15 @@ void duration_text(u64 ns, char *out, size_t size)
 {
     double ms = (double)ns / 1e6;
     u64 s = ns / NSEC_PER_SEC;
-    if(ms < 1)
+    if (ms < 1)
         snprintf(out, size, "%.0f \xc2\xb5s", ms * 1000);
-    else if(ms < 100)
+    else if (ms < 100)
         snprintf(out, size, "%.1f ms", ms);
-    else if(ms < 1000)
+    else if (ms < 1000)
         snprintf(out, size, "%.0f ms", ms);
-    else if(s < 60)
+    else if (s < 60)
         snprintf(out, size, "%.2f s", ms / 1000);
-    else if(s < 3600)
+    else if (s < 3600)
         snprintf(out, size, "%llu:%02llu min", (unsigned long long)s / 60, (unsigned long long)s % 60);
     else
         snprintf(out, size, "%llu:%02llu h", (unsigned long long)s / 3600, (unsigned long long)s / 60 % 60);
@@ -128,7 +128,7 @@ void wall_text(u64 wall_ns, char *out, size_t size)
 {
     time_t s = (time_t)(wall_ns / NSEC_PER_SEC);
     struct tm tm;
-    if(!localtime_r(&s, &tm))
+    if (!localtime_r(&s, &tm))
         memset(&tm, 0, sizeof(tm));
     snprintf(out, size, "%02d:%02d:%02d.%03u", tm.tm_hour, tm.tm_min, tm.tm_sec,
              (u32)(wall_ns % NSEC_PER_SEC / NSEC_PER_MSEC));
@@ -155,13 +155,13 @@ static const struct telling {
 static void attr_text_of(const struct attr *a, char *out, size_t size)
 {
     out[0] = 0;
-    if(a->type == ATTR_STR)
+    if (a->type == ATTR_STR)
         text_copy(out, size, a->s, true);
-    else if(a->type == ATTR_INT)
+    else if (a->type == ATTR_INT)
         snprintf(out, size, "%lld", (long long)a->i);
-    else if(a->type == ATTR_BOOL)
+    else if (a->type == ATTR_BOOL)
         snprintf(out, size, "%s", a->b ? "true" : "false");
-    else if(a->type == ATTR_DOUBLE)
+    else if (a->type == ATTR_DOUBLE)
         snprintf(out, size, "%g", a->d);
 }
 
@@ -169,19 +169,19 @@ void span_detail(const struct span *s, char *out, size_t size)
 {
     size_t n = 0;
     out[0] = 0;
-    for(size_t i = 0; i < ARRAY_LEN(telling) && n + 4 < size; i++) {
+    for (size_t i = 0; i < ARRAY_LEN(telling) && n + 4 < size; i++) {
         char value[80];
         const struct telling *k = &telling[i];
         const struct attr *a = attr_get(&s->attrs, k->key);
-        if(!a || (k->only_failed && s->status != STATUS_ERROR) || (k->unless && attr_get(&s->attrs, k->unless)))
+        if (!a || (k->only_failed && s->status != STATUS_ERROR) || (k->unless && attr_get(&s->attrs, k->unless)))
             continue;
         attr_text_of(a, value, sizeof(value));
-        if(!*value || (k->only_nonzero && !strcmp(value, "0")))
+        if (!*value || (k->only_nonzero && !strcmp(value, "0")))
             continue;
-        if(a->type == ATTR_STR && (strstr(s->name, value) || strstr(out, value))) /* said already */
+        if (a->type == ATTR_STR && (strstr(s->name, value) || strstr(out, value))) /* said already */
             continue;
         int more = snprintf(out + n, size - n, "%s%s%s", n ? "  " : "", k->before, value);
-        if(more < 0 || (size_t)more >= size - n) { /* whole items only */
+        if (more < 0 || (size_t)more >= size - n) { /* whole items only */
             out[n] = 0;
             break;
         }
@@ -193,7 +193,7 @@ void span_detail(const struct span *s, char *out, size_t size)
 static bool repeats_detail(const struct span *s)
 {
     const struct attr *type = attr_get(&s->attrs, "error.type"), *sig = attr_get(&s->attrs, "wftrace.process.signal");
-    if(!attr_get(&s->attrs, "process.exit.code") || !type || type->type != ATTR_STR)
+    if (!attr_get(&s->attrs, "process.exit.code") || !type || type->type != ATTR_STR)
         return false;
     return !type->s[strspn(type->s, "0123456789")] || (sig && sig->type == ATTR_STR && !strcmp(sig->s, type->s));
 }
@@ -201,9 +201,9 @@ static bool repeats_detail(const struct span *s)
 void span_says(const struct span *s, char *out, size_t size)
 {
     out[0] = 0;
-    if(s->status != STATUS_ERROR || repeats_detail(s))
+    if (s->status != STATUS_ERROR || repeats_detail(s))
         return;
     text_copy(out, size, s->status_message ? s->status_message : "", true);
-    if(!*out && s->n_events && s->events[0].n_attrs > 1)
+    if (!*out && s->n_events && s->events[0].n_attrs > 1)
         text_copy(out, size, s->events[0].attrs[1].s, true);
 }

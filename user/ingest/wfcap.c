@@ -27,12 +27,12 @@ int wfcap_header_add(struct wfcap_header *h, const char *key, struct slice value
     ptrdiff_t nul = slice_find(value, 0);
     size_t value_len = nul < 0 ? value.n : (size_t)nul, key_len = strlen(key);
     size_t need = h->len + key_len + 1 + value_len + 1;
-    if(need > WFCAP_HEADER_MAX)
+    if (need > WFCAP_HEADER_MAX)
         return -EMSGSIZE;
-    if(need > h->room) {
+    if (need > h->room) {
         size_t room = min_u64(max_u64(need * 2, 1024), WFCAP_HEADER_MAX);
         char *bigger = realloc(h->text, room);
-        if(!bigger)
+        if (!bigger)
             return -ENOMEM;
         h->text = bigger;
         h->room = room;
@@ -40,7 +40,7 @@ int wfcap_header_add(struct wfcap_header *h, const char *key, struct slice value
     char *at = h->text + h->len;
     memcpy(at, key, key_len);
     at[key_len] = '=';
-    if(value_len)
+    if (value_len)
         memcpy(at + key_len + 1, value.p, value_len);
     at[key_len + 1 + value_len] = 0;
     h->len = need;
@@ -55,13 +55,13 @@ void wfcap_header_done(struct wfcap_header *h)
 
 bool wfcap_header_each(struct slice text, const char *prefix, size_t *at, struct slice *ret_key, struct slice *ret_value)
 {
-    while(*at < text.n) {
+    while (*at < text.n) {
         struct slice rest = slice_from(text, *at);
         ptrdiff_t nul = slice_find(rest, 0);
         struct slice pair = nul < 0 ? rest : slice_head(rest, (size_t)nul);
         *at += pair.n + 1;
         ptrdiff_t eq = slice_find(pair, '=');
-        if(eq < 0 || !slice_starts(slice_head(pair, (size_t)eq), prefix))
+        if (eq < 0 || !slice_starts(slice_head(pair, (size_t)eq), prefix))
             continue;
         *ret_key = slice_from(slice_head(pair, (size_t)eq), strlen(prefix));
         *ret_value = slice_from(pair, (size_t)eq + 1);
@@ -74,8 +74,8 @@ struct slice wfcap_header_get(struct slice text, const char *key)
 {
     size_t at = 0;
     struct slice rest, value;
-    while(wfcap_header_each(text, key, &at, &rest, &value))
-        if(!rest.n)
+    while (wfcap_header_each(text, key, &at, &rest, &value))
+        if (!rest.n)
             return value;
     return slice_of(NULL, 0);
 }
@@ -110,12 +110,12 @@ static int put_frame(struct wfcap_writer *w, enum wfcap_kind kind, const void *p
 int wfcap_create(const char *path, u32 abi, const struct wfcap_header *h, struct wfcap_writer **ret)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if(fd < 0)
+    if (fd < 0)
         return -errno;
     FILE *f = fdopen(fd, "wb");
     struct wfcap_writer *w = f ? calloc(1, sizeof(*w)) : NULL;
-    if(!w) {
-        if(f)
+    if (!w) {
+        if (f)
             fclose(f);
         else
             close(fd);
@@ -128,9 +128,9 @@ int wfcap_create(const char *path, u32 abi, const struct wfcap_header *h, struct
     };
     memcpy(head.magic, wfcap_magic, sizeof(head.magic));
     int err = put_bytes(w, &head, sizeof(head));
-    if(!err)
+    if (!err)
         err = put_bytes(w, h->text, h->len);
-    if(err) {
+    if (err) {
         wfcap_finish(w, NULL);
         return err;
     }
@@ -140,9 +140,9 @@ int wfcap_create(const char *path, u32 abi, const struct wfcap_header *h, struct
 
 int wfcap_write_record(struct wfcap_writer *w, const void *record, size_t len)
 {
-    if(w->err)
+    if (w->err)
         return 0;
-    if(len > WFCAP_RECORD_MAX) {
+    if (len > WFCAP_RECORD_MAX) {
         w->totals.oversized++;
         return 0;
     }
@@ -153,7 +153,7 @@ int wfcap_write_record(struct wfcap_writer *w, const void *record, size_t len)
 
 int wfcap_write_tick(struct wfcap_writer *w, const struct wfcap_tick *tick)
 {
-    if(w->err)
+    if (w->err)
         return 0;
     w->totals.ticks++;
     return put_frame(w, WFCAP_TICK, tick, sizeof(*tick));
@@ -167,14 +167,14 @@ int wfcap_write_site(struct wfcap_writer *w, const struct wfcap_site *site)
     u8 out[SITE_HEAD + 2 * (WFCAP_SITE_TEXT + 1)];
     const struct slice *texts[] = { &site->function, &site->file };
     size_t n = SITE_HEAD;
-    if(w->err)
+    if (w->err)
         return 0;
     memcpy(out, &site->number, sizeof(u32));
     memcpy(out + 4, &site->rule, sizeof(u32));
     memcpy(out + 8, &site->role, sizeof(u32));
-    for(size_t i = 0; i < ARRAY_LEN(texts); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         struct slice text = slice_head(*texts[i], WFCAP_SITE_TEXT);
-        if(text.n)
+        if (text.n)
             memcpy(out + n, text.p, text.n);
         n += text.n;
         out[n++] = 0;
@@ -184,14 +184,14 @@ int wfcap_write_site(struct wfcap_writer *w, const struct wfcap_site *site)
 
 int wfcap_finish(struct wfcap_writer *w, struct wfcap_totals *ret)
 {
-    if(!w)
+    if (!w)
         return 0;
-    if(!w->err)
+    if (!w->err)
         (void)put_frame(w, WFCAP_END, &w->totals, sizeof(w->totals));
     errno = 0;
-    if(fclose(w->f) && !w->err)
+    if (fclose(w->f) && !w->err)
         writer_fail(w);
-    if(ret)
+    if (ret)
         *ret = w->totals;
     int err = w->err;
     free(w);
@@ -211,16 +211,16 @@ struct wfcap_reader {
 
 static int head_check(struct wfcap_reader *r, const struct file_head *head, u32 abi, char *err, size_t err_size)
 {
-    if(head->version < 1 || head->version > WFCAP_VERSION) {
+    if (head->version < 1 || head->version > WFCAP_VERSION) {
         snprintf(err, err_size, "capture format %u, this wftrace reads %u", head->version, WFCAP_VERSION);
         return -EPROTO;
     }
-    if(head->abi != abi) {
+    if (head->abi != abi) {
         snprintf(err, err_size, "its records have layout %u, this wftrace reads %u: replay it with the version that made it",
                  head->abi, abi);
         return -EPROTO;
     }
-    if(head->header_len > WFCAP_HEADER_MAX || fread(r->header, 1, head->header_len, r->f) != head->header_len ||
+    if (head->header_len > WFCAP_HEADER_MAX || fread(r->header, 1, head->header_len, r->f) != head->header_len ||
        crc_of(r->header, head->header_len) != head->header_crc) {
         snprintf(err, err_size, "the header is damaged or cut short");
         return -EBADMSG;
@@ -232,7 +232,7 @@ static int head_check(struct wfcap_reader *r, const struct file_head *head, u32 
 int wfcap_open(FILE *f, u32 abi, struct wfcap_reader **ret, char *err, size_t err_size)
 {
     struct wfcap_reader *r = calloc(1, sizeof(*r));
-    if(!r) {
+    if (!r) {
         fclose(f);
         snprintf(err, err_size, "no memory");
         return -ENOMEM;
@@ -240,13 +240,13 @@ int wfcap_open(FILE *f, u32 abi, struct wfcap_reader **ret, char *err, size_t er
     r->f = f;
     struct file_head head;
     int code = 0;
-    if(fread(&head, 1, sizeof(head), f) != sizeof(head) || memcmp(head.magic, wfcap_magic, sizeof(head.magic))) {
+    if (fread(&head, 1, sizeof(head), f) != sizeof(head) || memcmp(head.magic, wfcap_magic, sizeof(head.magic))) {
         snprintf(err, err_size, "not a wftrace capture file");
         code = -EBADMSG;
     }
-    if(!code)
+    if (!code)
         code = head_check(r, &head, abi, err, err_size);
-    if(code) {
+    if (code) {
         wfcap_close(r);
         return code;
     }
@@ -259,7 +259,7 @@ struct slice wfcap_header_text(const struct wfcap_reader *r) { return slice_of(r
 static enum wfcap_status end_check(struct wfcap_reader *r, const struct frame_head *head)
 {
     struct wfcap_totals said;
-    if(head->len != sizeof(said))
+    if (head->len != sizeof(said))
         return WFCAP_CORRUPT;
     memcpy(&said, r->frame, sizeof(said));
     r->totals.oversized = said.oversized;
@@ -270,11 +270,11 @@ static enum wfcap_status end_check(struct wfcap_reader *r, const struct frame_he
 
 static enum wfcap_status frame_read(struct wfcap_reader *r, struct frame_head *head)
 {
-    if(fread(head, 1, sizeof(*head), r->f) != sizeof(*head))
+    if (fread(head, 1, sizeof(*head), r->f) != sizeof(*head))
         return WFCAP_TRUNCATED;
-    if(head->len > WFCAP_RECORD_MAX || head->kind < WFCAP_RECORD || head->kind > WFCAP_SITE)
+    if (head->len > WFCAP_RECORD_MAX || head->kind < WFCAP_RECORD || head->kind > WFCAP_SITE)
         return WFCAP_CORRUPT;
-    if(fread(r->frame, 1, head->len, r->f) != head->len)
+    if (fread(r->frame, 1, head->len, r->f) != head->len)
         return WFCAP_TRUNCATED;
     return crc_of(r->frame, head->len) == head->crc ? WFCAP_OK : WFCAP_CORRUPT;
 }
@@ -283,10 +283,10 @@ static bool site_take(struct slice in, struct wfcap_site *ret)
 {
     struct slice rest = slice_from(in, SITE_HEAD);
     ptrdiff_t function = slice_find(rest, 0);
-    if(in.n < SITE_HEAD || function < 0)
+    if (in.n < SITE_HEAD || function < 0)
         return false;
     struct slice file = slice_from(rest, (size_t)function + 1);
-    if(!file.n || slice_find(file, 0) != (ptrdiff_t)file.n - 1)
+    if (!file.n || slice_find(file, 0) != (ptrdiff_t)file.n - 1)
         return false;
     memcpy(&ret->number, in.p, sizeof(u32));
     memcpy(&ret->rule, in.p + 4, sizeof(u32));
@@ -298,15 +298,15 @@ static bool site_take(struct slice in, struct wfcap_site *ret)
 
 static enum wfcap_status frame_take(struct wfcap_reader *r, const struct frame_head *head, struct wfcap_frame *ret)
 {
-    if(head->kind == WFCAP_END)
+    if (head->kind == WFCAP_END)
         return end_check(r, head);
-    if(head->kind == WFCAP_TICK) {
-        if(head->len != sizeof(ret->tick))
+    if (head->kind == WFCAP_TICK) {
+        if (head->len != sizeof(ret->tick))
             return WFCAP_CORRUPT;
         memcpy(&ret->tick, r->frame, sizeof(ret->tick));
         r->totals.ticks++;
-    } else if(head->kind == WFCAP_SITE) {
-        if(!site_take(slice_of(r->frame, head->len), &ret->site))
+    } else if (head->kind == WFCAP_SITE) {
+        if (!site_take(slice_of(r->frame, head->len), &ret->site))
             return WFCAP_CORRUPT;
     } else {
         ret->record = slice_of(r->frame, head->len);
@@ -320,10 +320,10 @@ static enum wfcap_status frame_take(struct wfcap_reader *r, const struct frame_h
 enum wfcap_status wfcap_next(struct wfcap_reader *r, struct wfcap_frame *ret)
 {
     struct frame_head head;
-    if(r->over != WFCAP_OK)
+    if (r->over != WFCAP_OK)
         return r->over;
     enum wfcap_status s = frame_read(r, &head);
-    if(s == WFCAP_OK)
+    if (s == WFCAP_OK)
         s = frame_take(r, &head, ret);
     r->over = s;
     return s;
@@ -333,7 +333,7 @@ void wfcap_totals(const struct wfcap_reader *r, struct wfcap_totals *ret) { *ret
 
 struct wfcap_reader *wfcap_close(struct wfcap_reader *r)
 {
-    if(r) {
+    if (r) {
         fclose(r->f);
         free(r);
     }

@@ -32,10 +32,10 @@ static void site_add(struct collect *c, const struct elf_symbol *s, enum cxx_rol
 {
     struct cxx_plan *plan = c->plan;
     struct cxx_site site = { .role = role, .function = s->name };
-    if(plan->count == CXX_SITES_MAX || place_entry(c->image, s, ARG_RDI | ARG_RSI | c->kernel, &site.place))
+    if (plan->count == CXX_SITES_MAX || place_entry(c->image, s, ARG_RDI | ARG_RSI | c->kernel, &site.place))
         return;
-    for(u32 i = 0; i < plan->count; i++)
-        if(plan->sites[i].place.file_offset == site.place.file_offset)
+    for (u32 i = 0; i < plan->count; i++)
+        if (plan->sites[i].place.file_offset == site.place.file_offset)
             return;
     plan->sites[plan->count++] = site;
 }
@@ -43,10 +43,10 @@ static void site_add(struct collect *c, const struct elf_symbol *s, enum cxx_rol
 static bool collect_visit(void *arg, const struct elf_symbol *s)
 {
     struct collect *c = arg;
-    if((s->name[0] != '_' && s->name[0] != 'r') || strstr(s->name, ".cold"))
+    if ((s->name[0] != '_' && s->name[0] != 'r') || strstr(s->name, ".cold"))
         return true;
-    for(size_t i = 0; i < ARRAY_LEN(knowns); i++)
-        if(is_known(&knowns[i], s->name))
+    for (size_t i = 0; i < ARRAY_LEN(knowns); i++)
+        if (is_known(&knowns[i], s->name))
             site_add(c, s, knowns[i].role);
     c->cxx_personality |= !strcmp(s->name, "__gxx_personality_v0");
     c->rust_personality |= strstr(s->name, "rust_eh_personality") != NULL;

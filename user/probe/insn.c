@@ -49,7 +49,7 @@ static u8 take(struct decoder *d)
 static s64 take_signed(struct decoder *d, unsigned size)
 {
     u64 value = 0;
-    for(unsigned i = 0; i < size; i++)
+    for (unsigned i = 0; i < size; i++)
         value |= (u64)take(d) << (8 * i);
     unsigned shift = 64 - 8 * size;
     return size ? (s64)(value << shift) >> shift : 0;
@@ -59,7 +59,7 @@ static s64 take_signed(struct decoder *d, unsigned size)
 
 static bool legacy_prefix(struct decoder *d, u8 byte)
 {
-    switch(byte) {
+    switch (byte) {
     case 0x66:
         return d->opsize = true;
     case 0x67:
@@ -100,7 +100,7 @@ static int take_vex3(struct decoder *d, bool xop)
     d->vvvv = ~(b >> 3) & 15;
     d->opsize = (b & 3) == 1;
     d->rep = (b & 3) == 2;
-    if(xop ? map < 8 || map > 10 : map < 1 || map > 3)
+    if (xop ? map < 8 || map > 10 : map < 1 || map > 3)
         return -EINVAL;
     d->map = xop ? MAP_XOP8 + (map - 8) : MAP_0F + (map - 1);
     return 0;
@@ -123,7 +123,7 @@ static int take_vector(struct decoder *d, u8 byte)
 {
     d->vector = true;
     int err = 0;
-    if(byte == 0xc5)
+    if (byte == 0xc5)
         take_vex2(d);
     else
         err = byte == 0x62 ? take_evex(d) : take_vex3(d, byte == 0x8f);
@@ -134,21 +134,21 @@ static int take_vector(struct decoder *d, u8 byte)
 static int take_opcode(struct decoder *d)
 {
     u8 byte = take(d);
-    while(legacy_prefix(d, byte) || (byte & 0xf0) == 0x40) {
+    while (legacy_prefix(d, byte) || (byte & 0xf0) == 0x40) {
         d->rex = (byte & 0xf0) == 0x40 ? byte : 0; /* REX counts only right before the opcode */
-        if(d->at >= LENGTH_MAX)
+        if (d->at >= LENGTH_MAX)
             return -EINVAL;
         byte = take(d);
     }
     bool xop = byte == 0x8f && d->at < d->n && (d->p[d->at] & 31) >= 8;
-    if(byte == 0xc4 || byte == 0xc5 || byte == 0x62 || xop)
+    if (byte == 0xc4 || byte == 0xc5 || byte == 0x62 || xop)
         return take_vector(d, byte);
     d->opcode = byte;
-    if(byte != 0x0f)
+    if (byte != 0x0f)
         return 0;
     d->map = MAP_0F;
     d->opcode = take(d);
-    if(d->opcode == 0x38 || d->opcode == 0x3a) {
+    if (d->opcode == 0x38 || d->opcode == 0x3a) {
         d->map = d->opcode == 0x38 ? MAP_0F38 : MAP_0F3A;
         d->opcode = take(d);
     }
@@ -159,7 +159,7 @@ static int take_opcode(struct decoder *d)
 
 static char operand_letter(const struct decoder *d)
 {
-    switch(d->map) {
+    switch (d->map) {
     case MAP_0:
         return map_0[d->opcode];
     case MAP_0F:
@@ -182,15 +182,15 @@ static void take_modrm(struct decoder *d)
     d->reg = (byte >> 3 & 7) | (ext & 4 ? 8 : 0);
     d->rm = rm | (ext & 1 ? 8 : 0);
     d->base = d->index = 0xff;
-    if(d->mod == 3)
+    if (d->mod == 3)
         return;
     bool wide = d->mod == 2;
-    if(rm == 4) {
+    if (rm == 4) {
         u8 sib = take(d);
         wide |= (sib & 7) == 5 && !d->mod;
         d->base = (sib & 7) == 5 && !d->mod ? 0xff : (sib & 7) | (ext & 1 ? 8 : 0);
         d->index = (sib >> 3 & 7) == 4 && !(ext & 2) ? 0xff : (sib >> 3 & 7) | (ext & 2 ? 8 : 0);
-    } else if(rm == 5 && !d->mod) {
+    } else if (rm == 5 && !d->mod) {
         wide = true; /* rip-relative */
     } else {
         d->base = d->rm;
@@ -201,7 +201,7 @@ static void take_modrm(struct decoder *d)
 static unsigned immediate_size(const struct decoder *d, char letter)
 {
     unsigned z = d->opsize && !(d->rex & 8) ? 2 : 4;
-    switch(letter) {
+    switch (letter) {
     case 'b':
     case 'B':
     case 'j':
@@ -228,9 +228,9 @@ static unsigned immediate_size(const struct decoder *d, char letter)
 static int take_operands(struct decoder *d)
 {
     char letter = operand_letter(d);
-    if(letter == 'x' || letter == 'p')
+    if (letter == 'x' || letter == 'p')
         return -EINVAL;
-    if(strchr("mBZt", letter) && !(d->vector && d->map == MAP_0F && d->opcode == 0x77))
+    if (strchr("mBZt", letter) && !(d->vector && d->map == MAP_0F && d->opcode == 0x77))
         take_modrm(d);
     d->imm_size = (u8)immediate_size(d, letter);
     d->imm = take_signed(d, d->imm_size);
@@ -255,7 +255,7 @@ static u16 writes_group(const struct decoder *d)
 {
     unsigned op = d->reg & 7;
     bool byte = !(d->opcode & 1);
-    switch(d->opcode) {
+    switch (d->opcode) {
     case 0x80:
     case 0x81:
     case 0x83:
@@ -273,17 +273,17 @@ static u16 writes_map_0(const struct decoder *d)
 {
     u8 op = d->opcode;
     bool byte = !(op & 1);
-    if(op < 0x40) /* add or adc sbb and sub xor cmp, in six forms */
+    if (op < 0x40) /* add or adc sbb and sub xor cmp, in six forms */
         return op >= 0x38 ? 0 : (op & 7) < 2 ? write_rm(d, byte) : (op & 7) < 4 ? write_reg(d, byte) : bit(REG_RAX);
-    if(op >= 0x50 && op < 0x60)
+    if (op >= 0x50 && op < 0x60)
         return op < 0x58 ? 0 : bit((op & 7) | (d->rex & 1 ? 8 : 0));
-    if(op >= 0x70 && op < 0x80)
+    if (op >= 0x70 && op < 0x80)
         return 0;
-    if(op >= 0x91 && op <= 0x97)
+    if (op >= 0x91 && op <= 0x97)
         return bit(REG_RAX) | bit((op & 7) | (d->rex & 1 ? 8 : 0));
-    if((op & 0xf0) == 0xb0)
+    if ((op & 0xf0) == 0xb0)
         return operand(d, (op & 7) | (d->rex & 1 ? 8 : 0), op < 0xb8);
-    switch(op) {
+    switch (op) {
     case 0x63: case 0x69: case 0x6b: case 0x8b: case 0x8d:
         return write_reg(d, false);
     case 0x8a:
@@ -314,9 +314,9 @@ static u16 writes_map_0(const struct decoder *d)
 static bool is_vector_only(const struct decoder *d)
 {
     u8 op = d->opcode;
-    if(op == 0x7e)
+    if (op == 0x7e)
         return d->rep;
-    if(op == 0xc5 || op == 0xd7 || op == 0x50)
+    if (op == 0xc5 || op == 0xd7 || op == 0x50)
         return false;
     return (op >= 0x10 && op <= 0x17) || (op >= 0x28 && op <= 0x2f && op != 0x2c && op != 0x2d) || (op >= 0x51 && op <= 0x76) || op == 0x7c ||
            op == 0x7d || op == 0x7f || op == 0xc2 || op == 0xc4 || op == 0xc6 || (op >= 0xd0 && op != 0xff);
@@ -325,16 +325,16 @@ static bool is_vector_only(const struct decoder *d)
 static u16 writes_map_0f(const struct decoder *d)
 {
     u8 op = d->opcode;
-    if(op == 0x1e) /* rdssp writes its operand; endbr and the reserved nops nothing */
+    if (op == 0x1e) /* rdssp writes its operand; endbr and the reserved nops nothing */
         return d->rep && (d->reg & 7) == 1 ? write_rm(d, false) : 0;
-    if(is_vector_only(d) || (op >= 0x18 && op <= 0x1f) || (op & 0xf0) == 0x80 || op == 0x0d || op == 0x0b || op == 0x77 || op == 0xa3)
+    if (is_vector_only(d) || (op >= 0x18 && op <= 0x1f) || (op & 0xf0) == 0x80 || op == 0x0d || op == 0x0b || op == 0x77 || op == 0xa3)
         return 0;
-    if((op & 0xf0) == 0x40 || op == 0xaf || op == 0xb6 || op == 0xb7 || op == 0xbe || op == 0xbf || op == 0xbc || op == 0xbd || op == 0xb8 ||
+    if ((op & 0xf0) == 0x40 || op == 0xaf || op == 0xb6 || op == 0xb7 || op == 0xbe || op == 0xbf || op == 0xbc || op == 0xbd || op == 0xb8 ||
        op == 0x2c || op == 0x2d || op == 0x50 || op == 0xd7 || op == 0xc5)
         return write_reg(d, false);
-    if((op & 0xf0) == 0x90 || op == 0x7e)
+    if ((op & 0xf0) == 0x90 || op == 0x7e)
         return write_rm(d, op != 0x7e);
-    if(op >= 0xc8 && op <= 0xcf)
+    if (op >= 0xc8 && op <= 0xcf)
         return bit((op & 7) | (d->rex & 1 ? 8 : 0));
     u16 named = d->has_modrm ? write_reg(d, true) | write_rm(d, true) : 0xffef;
     return op == 0xa2 || op == 0x31 || op == 0x05 || op == 0xc7 || op == 0x01 || op == 0xa6 || op == 0xa7 ? 0xffef : named;
@@ -342,9 +342,9 @@ static u16 writes_map_0f(const struct decoder *d)
 
 static u16 writes_of(const struct decoder *d)
 {
-    if(d->map == MAP_0)
+    if (d->map == MAP_0)
         return writes_map_0(d);
-    if(d->map == MAP_0F && !(d->vector && d->opcode >= 0x90 && d->opcode <= 0x99))
+    if (d->map == MAP_0F && !(d->vector && d->opcode >= 0x90 && d->opcode <= 0x99))
         return writes_map_0f(d);
     u16 named = write_reg(d, false) | write_rm(d, false);
     return d->vector ? named | bit(d->vvvv) : named;
@@ -355,11 +355,11 @@ static u16 writes_of(const struct decoder *d)
 static enum insn_kind kind_map_0(const struct decoder *d)
 {
     u8 op = d->opcode;
-    if(op >= 0x50 && op < 0x60)
+    if (op >= 0x50 && op < 0x60)
         return op < 0x58 ? INSN_PUSH : INSN_POP;
-    if((op >= 0x70 && op < 0x80) || (op >= 0xe0 && op <= 0xe3))
+    if ((op >= 0x70 && op < 0x80) || (op >= 0xe0 && op <= 0xe3))
         return INSN_JCC;
-    switch(op) {
+    switch (op) {
     case 0x90:
         return d->rex & 1 ? INSN_OTHER : INSN_NOP;
     case 0xe8:
@@ -383,13 +383,13 @@ static enum insn_kind kind_map_0(const struct decoder *d)
 
 static enum insn_kind kind_of(const struct decoder *d)
 {
-    if(d->vector)
+    if (d->vector)
         return INSN_OTHER;
-    if(d->map == MAP_0)
+    if (d->map == MAP_0)
         return kind_map_0(d);
-    if(d->map != MAP_0F)
+    if (d->map != MAP_0F)
         return INSN_OTHER;
-    switch(d->opcode) {
+    switch (d->opcode) {
     case 0x05:
         return INSN_SYSCALL;
     case 0x0b:
@@ -405,14 +405,14 @@ static enum insn_kind kind_of(const struct decoder *d)
 /* sub/add rsp, imm and lea rsp, disp(rsp): rsp moves by a constant. */
 static bool constant_rsp(const struct decoder *d, s32 *ret)
 {
-    if(d->map != MAP_0 || d->vector || !(d->rex & 8))
+    if (d->map != MAP_0 || d->vector || !(d->rex & 8))
         return false;
     bool immediate = d->opcode == 0x81 || d->opcode == 0x83;
-    if(immediate && d->mod == 3 && d->rm == REG_RSP && ((d->reg & 7) == 0 || (d->reg & 7) == 5)) {
+    if (immediate && d->mod == 3 && d->rm == REG_RSP && ((d->reg & 7) == 0 || (d->reg & 7) == 5)) {
         *ret = (s32)((d->reg & 7) ? -d->imm : d->imm);
         return true;
     }
-    if(d->opcode != 0x8d || d->reg != REG_RSP || d->mod == 3 || d->base != REG_RSP || d->index != 0xff)
+    if (d->opcode != 0x8d || d->reg != REG_RSP || d->mod == 3 || d->base != REG_RSP || d->index != 0xff)
         return false;
     *ret = d->disp;
     return true;
@@ -420,15 +420,15 @@ static bool constant_rsp(const struct decoder *d, s32 *ret)
 
 static void stack_of_frame(const struct decoder *d, struct insn *i)
 {
-    if(d->map != MAP_0 || d->vector || !(d->rex & 8))
+    if (d->map != MAP_0 || d->vector || !(d->rex & 8))
         return;
     bool store = d->opcode == 0x89, load = d->opcode == 0x8b, lea = d->opcode == 0x8d;
     u8 to = store ? d->rm : d->reg, from = store ? d->reg : d->rm;
-    if((store || load) && d->mod == 3) {
+    if ((store || load) && d->mod == 3) {
         i->rbp_is_rsp = to == REG_RBP && from == REG_RSP;
         i->rsp_from_rbp = to == REG_RSP && from == REG_RBP;
     }
-    if(lea && d->reg == REG_RSP && d->base == REG_RBP && d->index == 0xff) {
+    if (lea && d->reg == REG_RSP && d->base == REG_RBP && d->index == 0xff) {
         i->rsp_from_rbp = true;
         i->rbp_offset = d->disp;
     }
@@ -436,13 +436,13 @@ static void stack_of_frame(const struct decoder *d, struct insn *i)
 
 static s32 push_pop_delta(const struct decoder *d, enum insn_kind kind)
 {
-    if(kind == INSN_PUSH || kind == INSN_POP)
+    if (kind == INSN_PUSH || kind == INSN_POP)
         return kind == INSN_PUSH ? -8 : 8;
-    if(kind == INSN_RET)
+    if (kind == INSN_RET)
         return 8;
-    if(d->vector || d->map != MAP_0)
+    if (d->vector || d->map != MAP_0)
         return !d->vector && d->map == MAP_0F && (d->opcode == 0xa0 || d->opcode == 0xa8) ? -8 : 0;
-    if(d->opcode == 0x68 || d->opcode == 0x6a || d->opcode == 0x9c || (d->opcode == 0xff && (d->reg & 7) == 6))
+    if (d->opcode == 0x68 || d->opcode == 0x6a || d->opcode == 0x9c || (d->opcode == 0xff && (d->reg & 7) == 6))
         return -8;
     return d->opcode == 0x8f || d->opcode == 0x9d ? 8 : 0;
 }
@@ -451,13 +451,13 @@ static void stack_of(const struct decoder *d, u16 writes, struct insn *i)
 {
     s32 constant;
     stack_of_frame(d, i);
-    if(constant_rsp(d, &constant)) {
+    if (constant_rsp(d, &constant)) {
         i->kind = INSN_SUB_RSP;
         i->rsp_known = true;
         i->rsp_delta = constant;
         return;
     }
-    if(i->kind == INSN_LEAVE) {
+    if (i->kind == INSN_LEAVE) {
         i->rsp_from_rbp = true;
         i->rbp_offset = 8;
     }
@@ -474,20 +474,20 @@ static bool is_kernel_nop(const struct decoder *d)
 
 static enum insn_emulation emulation_of(const struct decoder *d, const struct insn *i)
 {
-    if(d->lock || d->segment_bad)
+    if (d->lock || d->segment_bad)
         return INSN_REFUSED;
-    switch(i->kind) {
+    switch (i->kind) {
     case INSN_PUSH:
         return i->length == 1 || (i->length == 2 && d->rex == 0x41) ? INSN_EMULATED : INSN_STEPPED;
     case INSN_NOP:
-        if(d->map == MAP_0)
+        if (d->map == MAP_0)
             return d->opsize ? INSN_EMULATED_NEW : INSN_EMULATED;
         return is_kernel_nop(d) ? INSN_EMULATED_NEW : INSN_STEPPED;
     case INSN_JMP:
     case INSN_CALL:
         return d->opsize ? INSN_REFUSED : INSN_EMULATED;
     case INSN_JCC:
-        if(d->map == MAP_0 && d->opcode >= 0xe0) /* loop, jrcxz */
+        if (d->map == MAP_0 && d->opcode >= 0xe0) /* loop, jrcxz */
             return INSN_STEPPED;
         return d->opsize ? INSN_REFUSED : INSN_EMULATED;
     default:
@@ -499,7 +499,7 @@ static u8 argument_mask(u16 writes)
 {
     static const u8 regs[6] = { REG_RDI, REG_RSI, REG_RDX, REG_RCX, REG_R8, REG_R9 };
     u8 mask = 0;
-    for(unsigned i = 0; i < 6; i++)
+    for (unsigned i = 0; i < 6; i++)
         mask |= (u8)((writes >> regs[i] & 1) << i);
     return mask;
 }
@@ -508,18 +508,18 @@ int insn_decode(const u8 *bytes, size_t n, struct insn *ret)
 {
     struct decoder d = { .p = bytes, .n = n, .base = 0xff, .index = 0xff };
     int err = take_opcode(&d);
-    if(!err)
+    if (!err)
         err = take_operands(&d);
-    if(d.at > n)
+    if (d.at > n)
         return -EMSGSIZE;
-    if(err || d.at > LENGTH_MAX)
+    if (err || d.at > LENGTH_MAX)
         return -EINVAL;
     u16 writes = writes_of(&d);
     struct insn i = { .length = (u8)d.at, .kind = kind_of(&d), .writes = argument_mask(writes) };
     stack_of(&d, writes, &i);
     i.writes_rbp = writes & bit(REG_RBP) && !i.rbp_is_rsp;
     i.emulation = emulation_of(&d, &i);
-    if(i.kind == INSN_JMP || i.kind == INSN_JCC || i.kind == INSN_CALL)
+    if (i.kind == INSN_JMP || i.kind == INSN_JCC || i.kind == INSN_CALL)
         i.target = (s32)(u32)(d.imm + i.length);
     *ret = i;
     return 0;

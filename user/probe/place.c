@@ -15,7 +15,7 @@ static struct slice function_body(const struct elf_image *image, const struct el
 {
     u64 size = symbol->size ? symbol->size : elf_function_size(image, symbol->value);
     *ret_whole = size && size <= BODY_MAX;
-    if(!elf_is_code(image, symbol->value))
+    if (!elf_is_code(image, symbol->value))
         return slice_of(NULL, 0);
     return elf_bytes(image, symbol->value, size ? min_u64(size, BODY_MAX) : BODY_GUESS);
 }
@@ -26,13 +26,13 @@ static struct slice function_body(const struct elf_image *image, const struct el
 static bool branch_lands_in(struct slice body, u32 delta)
 {
     struct insn i;
-    for(size_t at = 0; at < body.n;) {
-        if(insn_decode(body.p + at, body.n - at, &i)) {
+    for (size_t at = 0; at < body.n;) {
+        if (insn_decode(body.p + at, body.n - at, &i)) {
             at++; /* data among code: go on, a false target only makes the choice dearer */
             continue;
         }
         s64 target = (s64)at + i.target;
-        if((i.kind == INSN_JMP || i.kind == INSN_JCC) && target > 0 && target <= (s64)delta)
+        if ((i.kind == INSN_JMP || i.kind == INSN_JCC) && target > 0 && target <= (s64)delta)
             return true;
         at += i.length;
     }
@@ -64,26 +64,26 @@ static bool nop_is_unsafe(const struct walk *w) { return w->insn.kind == INSN_NO
 /* Walks to the first emulable instruction; false with why when it must not be reached. */
 static bool walk_prologue(struct slice code, u32 want, struct walk *w)
 {
-    for(; w->at < WALK_MAX; w->at += w->insn.length, w->steps++) {
-        if(insn_decode(code.p + w->at, code.n - w->at, &w->insn)) {
+    for (; w->at < WALK_MAX; w->at += w->insn.length, w->steps++) {
+        if (insn_decode(code.p + w->at, code.n - w->at, &w->insn)) {
             w->why = "fall back: instruction not decoded";
             return false;
         }
-        if(w->clobbered & want & PLACE_ARGS) {
+        if (w->clobbered & want & PLACE_ARGS) {
             w->why = "fall back: an argument register is overwritten first";
             return false;
         }
-        if(want & PLACE_RETURN && w->shift) {
+        if (want & PLACE_RETURN && w->shift) {
             w->why = "fall back: the stack moves first and the return is wanted";
             return false;
         }
-        if(is_cheap(&w->insn, want) && !nop_is_unsafe(w))
+        if (is_cheap(&w->insn, want) && !nop_is_unsafe(w))
             return true;
-        if(ends_straight_line(w->insn.kind)) {
+        if (ends_straight_line(w->insn.kind)) {
             w->why = "fall back: nothing to emulate before control leaves";
             return false;
         }
-        if(!w->insn.rsp_known) {
+        if (!w->insn.rsp_known) {
             w->why = "fall back: the stack pointer moves in an unknown way";
             return false;
         }
@@ -96,7 +96,7 @@ static bool walk_prologue(struct slice code, u32 want, struct walk *w)
 
 static const char *why_chosen(enum insn_kind kind, bool first)
 {
-    switch(kind) {
+    switch (kind) {
     case INSN_PUSH:
         return first ? "push at entry" : "first push";
     case INSN_NOP:
@@ -114,11 +114,11 @@ static void place_x86(struct slice body, u32 want, struct place *p)
 {
     struct walk w = { .why = NULL };
     bool found = walk_prologue(body, want, &w);
-    if(found && w.at && branch_lands_in(body, w.at)) {
+    if (found && w.at && branch_lands_in(body, w.at)) {
         found = false;
         w.why = "fall back: a loop comes back before the place";
     }
-    if(!found) {
+    if (!found) {
         p->why = w.why;
         return;
     }
@@ -128,16 +128,16 @@ static void place_x86(struct slice body, u32 want, struct place *p)
     p->emulated = true;
     p->return_legal = !w.shift;
     p->why = why_chosen(w.insn.kind, !w.at);
-    if(w.insn.kind == INSN_CALL)
+    if (w.insn.kind == INSN_CALL)
         p->call_target = p->vaddr + w.at + (u64)(s64)w.insn.target;
 }
 
 static const char *aarch64_note(struct slice body)
 {
     u32 word = 0;
-    if(body.n >= 4)
+    if (body.n >= 4)
         memcpy(&word, body.p, 4);
-    if((word & 0xffffff3f) == 0xd503241f)
+    if ((word & 0xffffff3f) == 0xd503241f)
         return "entry (bti)";
     return word == 0xd503233f || word == 0xd503237f ? "entry (paciasp)" : "entry";
 }
@@ -147,11 +147,11 @@ int place_entry(const struct elf_image *image, const struct elf_symbol *symbol, 
     bool whole;
     struct slice body = function_body(image, symbol, &whole);
     struct place p = { .vaddr = symbol->value, .args_intact = ARG_ALL, .return_legal = true };
-    if(symbol->type == 10 /* STT_GNU_IFUNC */)
+    if (symbol->type == 10 /* STT_GNU_IFUNC */)
         return -EOPNOTSUPP;
-    if(!body.n || elf_vaddr_to_offset(image, symbol->value, &p.file_offset))
+    if (!body.n || elf_vaddr_to_offset(image, symbol->value, &p.file_offset))
         return -ENOENT;
-    if(elf_machine(image) == ELF_X86_64)
+    if (elf_machine(image) == ELF_X86_64)
         place_x86(body, want, &p);
     else
         p.why = aarch64_note(body);
@@ -166,10 +166,10 @@ int place_call_target(const struct elf_image *image, const struct elf_symbol *sy
     bool whole;
     struct insn i;
     struct slice body = slice_head(function_body(image, symbol, &whole), max_bytes);
-    for(size_t at = 0; elf_machine(image) == ELF_X86_64 && at < body.n; at += i.length) {
-        if(insn_decode(body.p + at, body.n - at, &i) || i.kind == INSN_RET || i.kind == INSN_JMP_REG)
+    for (size_t at = 0; elf_machine(image) == ELF_X86_64 && at < body.n; at += i.length) {
+        if (insn_decode(body.p + at, body.n - at, &i) || i.kind == INSN_RET || i.kind == INSN_JMP_REG)
             break;
-        if(i.kind == INSN_CALL) {
+        if (i.kind == INSN_CALL) {
             *ret = symbol->value + at + (u64)(s64)i.target;
             return elf_is_code(image, *ret) ? 0 : -ENOENT;
         }
@@ -196,9 +196,9 @@ struct sweep {
 static void exit_add(struct sweep *s, size_t at, enum place_exit kind, bool emulated)
 {
     u64 offset;
-    if(elf_vaddr_to_offset(s->image, s->entry + at, &offset))
+    if (elf_vaddr_to_offset(s->image, s->entry + at, &offset))
         return;
-    if(s->count < s->max)
+    if (s->count < s->max)
         s->out[s->count] = (struct place_return){ .file_offset = offset, .kind = kind, .emulated = emulated };
     s->count++;
 }
@@ -207,19 +207,19 @@ static bool is_inside(const struct sweep *s, s64 target) { return target >= 0 &&
 
 static void depth_note(struct sweep *s, s64 target)
 {
-    if(is_inside(s, target) && s->depth_at[target] == DEPTH_UNKNOWN)
+    if (is_inside(s, target) && s->depth_at[target] == DEPTH_UNKNOWN)
         s->depth_at[target] = s->depth;
 }
 
 static void depth_step(struct sweep *s, const struct insn *i)
 {
-    if(i->rsp_from_rbp)
+    if (i->rsp_from_rbp)
         s->depth = s->rbp_depth == DEPTH_UNKNOWN ? DEPTH_UNKNOWN : s->rbp_depth - i->rbp_offset;
-    else if(!i->rsp_known)
+    else if (!i->rsp_known)
         s->depth = DEPTH_UNKNOWN;
-    else if(s->depth != DEPTH_UNKNOWN)
+    else if (s->depth != DEPTH_UNKNOWN)
         s->depth -= i->rsp_delta;
-    if(i->rbp_is_rsp)
+    if (i->rbp_is_rsp)
         s->rbp_depth = s->depth;
 }
 
@@ -228,17 +228,17 @@ static void sweep_jump(struct sweep *s, size_t at, const struct insn *i)
 {
     s64 target = (s64)at + i->target;
     depth_note(s, target);
-    if(is_inside(s, target))
+    if (is_inside(s, target))
         return;
-    if(i->kind == INSN_JMP && s->depth == 0)
+    if (i->kind == INSN_JMP && s->depth == 0)
         exit_add(s, at, PLACE_TAIL_JUMP, i->emulation == INSN_EMULATED);
-    else if(s->depth == DEPTH_UNKNOWN || (i->kind == INSN_JCC && s->depth == 0))
+    else if (s->depth == DEPTH_UNKNOWN || (i->kind == INSN_JCC && s->depth == 0))
         s->missed++;
 }
 
 static void sweep_insn(struct sweep *s, size_t at, const struct insn *i)
 {
-    switch(i->kind) {
+    switch (i->kind) {
     case INSN_RET:
         exit_add(s, at, PLACE_RET, false);
         break;
@@ -247,27 +247,27 @@ static void sweep_insn(struct sweep *s, size_t at, const struct insn *i)
         sweep_jump(s, at, i);
         break;
     case INSN_JMP_REG: /* a jump table keeps its frame; with the stack as at entry it may as well leave */
-        if(s->depth == 0)
+        if (s->depth == 0)
             s->missed++;
         break;
     default:
         break;
     }
     depth_step(s, i);
-    if(i->kind == INSN_RET || i->kind == INSN_JMP || i->kind == INSN_JMP_REG || i->kind == INSN_STOP)
+    if (i->kind == INSN_RET || i->kind == INSN_JMP || i->kind == INSN_JMP_REG || i->kind == INSN_STOP)
         s->depth = DEPTH_UNKNOWN; /* until a branch target says more */
 }
 
 static void sweep_x86(struct sweep *s)
 {
     struct insn i;
-    for(size_t at = 0; at < s->body.n;) {
-        if(insn_decode(s->body.p + at, s->body.n - at, &i)) {
+    for (size_t at = 0; at < s->body.n;) {
+        if (insn_decode(s->body.p + at, s->body.n - at, &i)) {
             s->missed++;
             at++;
             continue;
         }
-        if(s->depth == DEPTH_UNKNOWN)
+        if (s->depth == DEPTH_UNKNOWN)
             s->depth = s->depth_at[at];
         sweep_insn(s, at, &i);
         at += i.length;
@@ -277,9 +277,9 @@ static void sweep_x86(struct sweep *s)
 static void sweep_aarch64(struct sweep *s)
 {
     u32 word;
-    for(size_t at = 0; at + 4 <= s->body.n; at += 4) {
+    for (size_t at = 0; at + 4 <= s->body.n; at += 4) {
         memcpy(&word, s->body.p + at, 4);
-        if((word & 0xfffffc1f) == 0xd65f0000 || word == 0xd65f0bff || word == 0xd65f0fff) /* ret, retaa, retab */
+        if ((word & 0xfffffc1f) == 0xd65f0000 || word == 0xd65f0bff || word == 0xd65f0fff) /* ret, retaa, retab */
             exit_add(s, at, PLACE_RET, false);
     }
 }
@@ -289,19 +289,19 @@ int place_returns(const struct elf_image *image, const struct elf_symbol *symbol
     bool whole;
     struct sweep s = { .image = image, .entry = symbol->value, .rbp_depth = DEPTH_UNKNOWN, .out = out, .max = max };
     s.body = function_body(image, symbol, &whole);
-    if(!whole || !s.body.n)
+    if (!whole || !s.body.n)
         return -ENOENT;
     cleanup(freep) s32 *depths = malloc(s.body.n * sizeof(*depths)); /* at most 1 MiB: BODY_MAX */
-    if(!depths)
+    if (!depths)
         return -ENOMEM;
-    for(size_t i = 0; i < s.body.n; i++)
+    for (size_t i = 0; i < s.body.n; i++)
         depths[i] = DEPTH_UNKNOWN;
     s.depth_at = depths;
-    if(elf_machine(image) == ELF_X86_64)
+    if (elf_machine(image) == ELF_X86_64)
         sweep_x86(&s);
     else
         sweep_aarch64(&s);
-    if(ret_missed)
+    if (ret_missed)
         *ret_missed = s.missed;
     return (int)s.count;
 }

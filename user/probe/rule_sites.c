@@ -26,7 +26,7 @@ static void tell(struct builder *b, teller *to, const struct rule *r, const char
 static void tell(struct builder *b, teller *to, const struct rule *r, const char *fmt, ...)
 {
     char text[400];
-    if(!to)
+    if (!to)
         return;
     va_list ap;
     va_start(ap, fmt);
@@ -39,10 +39,10 @@ static void tell(struct builder *b, teller *to, const struct rule *r, const char
 
 static struct rule_site *site_new(struct builder *b, u32 rule, enum site_role role, const char *function)
 {
-    if(b->n == b->room) {
+    if (b->n == b->room) {
         size_t room = b->room ? b->room * 2 : 16;
         struct rule_site *v = realloc(b->v, room * sizeof(*v));
-        if(!v) {
+        if (!v) {
             b->err = -ENOMEM;
             return NULL;
         }
@@ -51,7 +51,7 @@ static struct rule_site *site_new(struct builder *b, u32 rule, enum site_role ro
     }
     struct site_row row = { .rule = rule, .role = role, .function = intern(function), .file = intern(b->path) };
     int number = site_add(b->rules->sites, &row);
-    if(number < 0) {
+    if (number < 0) {
         b->err = number;
         return NULL;
     }
@@ -63,15 +63,15 @@ static struct rule_site *site_new(struct builder *b, u32 rule, enum site_role ro
 static void site_ops(struct builder *b, const struct rule *r, const struct value_plan *values, const struct ops_place *p, struct rule_site *s)
 {
     int err = rule_ops(values, p, &s->program);
-    if(err == -ENOTSUP)
+    if (err == -ENOTSUP)
         note(b, r, "some values can't be read here and are left out");
-    else if(err)
+    else if (err)
         note(b, r, "too many values for one probe: none is read");
 }
 
 static void readable(const char *symbol, char *out, size_t size)
 {
-    if(!demangle(symbol, false, out, size))
+    if (!demangle(symbol, false, out, size))
         snprintf(out, size, "%s", symbol);
 }
 
@@ -81,21 +81,21 @@ static void add_exits(struct builder *b, const struct rule *r, const struct rule
     struct place_return exits[EXITS_MAX];
     u32 missed = 0;
     int n = place_returns(b->image, f, exits, EXITS_MAX, &missed);
-    if(n <= 0 || missed)
+    if (n <= 0 || missed)
         note(b, r, "%s: not every way out can be probed; such a call ends when its thread is next seen", name);
-    for(int i = 0; i < n && i < EXITS_MAX; i++) {
+    for (int i = 0; i < n && i < EXITS_MAX; i++) {
         bool tail = exits[i].kind == PLACE_TAIL_JUMP;
         struct rule_site *s = site_new(b, r->id, tail ? SITE_TAIL : SITE_RETURN, name);
-        if(!s)
+        if (!s)
             return;
         s->hook = RULE_HOOK_EXIT;
         s->offset = exits[i].file_offset;
         s->emulated = exits[i].emulated;
         s->program.phase = HIT_RETURN;
         struct ops_place p = { .machine = elf_machine(b->image) };
-        if(tail || elf_offset_to_vaddr(b->image, s->offset, &p.vaddr))
+        if (tail || elf_offset_to_vaddr(b->image, s->offset, &p.vaddr))
             continue;
-        if(plan->err_no >= 0)
+        if (plan->err_no >= 0)
             errno_find(b->image, b->env->root, &p);
         site_ops(b, r, &plan->at[PLAN_RETURN], &p, s);
     }
@@ -104,7 +104,7 @@ static void add_exits(struct builder *b, const struct rule *r, const struct rule
 static void add_uretprobe(struct builder *b, const struct rule *r, const struct rule_plan *plan, const struct place *at, const char *name)
 {
     struct rule_site *s = site_new(b, r->id, SITE_RETURN, name);
-    if(!s)
+    if (!s)
         return;
     s->hook = RULE_HOOK_RETURN;
     s->offset = at->file_offset;
@@ -123,16 +123,16 @@ static void add_function(struct builder *b, const struct rule *r, const struct r
     bool by_exits = b->cxx.can_unwind || plan->err_no >= 0;
     u32 want = rule_ops_registers(&plan->at[PLAN_ENTRY]) | (b->env->new_nops ? PLACE_NEW_NOPS : 0) | (by_exits ? 0 : PLACE_RETURN);
     readable(f->name, name, sizeof(name));
-    if(elf_machine(b->image) == ELF_AARCH64) {
-        if(elf_vaddr_to_offset(b->image, f->value, &at.file_offset))
+    if (elf_machine(b->image) == ELF_AARCH64) {
+        if (elf_vaddr_to_offset(b->image, f->value, &at.file_offset))
             return;
         at = (struct place){ .file_offset = at.file_offset, .vaddr = f->value, .emulated = true, .return_legal = true, .why = "entry" };
-    } else if(place_entry(b->image, f, want, &at)) {
+    } else if (place_entry(b->image, f, want, &at)) {
         note(b, r, "%s has no code in %s", name, b->path);
         return;
     }
     struct rule_site *s = site_new(b, r->id, SITE_ENTRY, name);
-    if(!s)
+    if (!s)
         return;
     s->hook = RULE_HOOK_ENTRY;
     s->offset = at.file_offset;
@@ -142,15 +142,15 @@ static void add_function(struct builder *b, const struct rule *r, const struct r
     s->program.stack_shift = at.stack_shift;
     struct ops_place p = { .machine = elf_machine(b->image), .vaddr = at.vaddr };
     site_ops(b, r, &plan->at[PLAN_ENTRY], &p, s);
-    if(by_exits)
+    if (by_exits)
         add_exits(b, r, plan, f, name);
     else
         add_uretprobe(b, r, plan, &at, name);
     placed(b, r, "%s at 0x%llx, +%u %s, returns by %s", name, (unsigned long long)f->value, at.delta,
          at.emulated ? "emulated" : "single-stepped", by_exits ? "exits" : "uretprobe");
-    if(plan->err_no >= 0) {
+    if (plan->err_no >= 0) {
         errno_find(b->image, b->env->root, &p);
-        if(!p.err_no.ok)
+        if (!p.err_no.ok)
             note(b, r, "errno can't be read in %s: its C library is not understood", b->path);
     }
 }
@@ -159,11 +159,11 @@ static void add_function(struct builder *b, const struct rule *r, const struct r
 static void note_absent(struct builder *b, const struct rule *r)
 {
     char near[3][128], text[320];
-    if(strpbrk(r->object, "*?[") || strpbrk(r->symbol, "*?"))
+    if (strpbrk(r->object, "*?[") || strpbrk(r->symbol, "*?"))
         return;
     size_t n = symbols_nearest(b->image, r->symbol, near, ARRAY_LEN(near)), at = 0;
     text[0] = 0;
-    for(size_t i = 0; i < n && at < sizeof(text); i++)
+    for (size_t i = 0; i < n && at < sizeof(text); i++)
         at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%.100s", i ? ", " : "; nearest names: ", near[i]);
     note(b, r, "no function «%.100s» in %.100s%s", r->symbol, b->path, text);
 }
@@ -172,11 +172,11 @@ static void add_native(struct builder *b, const struct rule *r, const struct rul
 {
     struct elf_symbol found[FUNCTIONS_MAX];
     size_t n = symbols_match(b->image, r->symbol, found, FUNCTIONS_MAX);
-    if(!n)
+    if (!n)
         note_absent(b, r);
-    if(n > FUNCTIONS_MAX)
+    if (n > FUNCTIONS_MAX)
         note(b, r, "%zu functions match; the first %d are watched", n, FUNCTIONS_MAX);
-    for(size_t i = 0; i < n && i < FUNCTIONS_MAX && !b->err; i++)
+    for (size_t i = 0; i < n && i < FUNCTIONS_MAX && !b->err; i++)
         add_function(b, r, plan, &found[i]);
 }
 
@@ -186,11 +186,11 @@ static void add_usdt_probe(struct builder *b, const struct rule *r, const struct
 {
     struct usdt_site *found = calloc(USDT_SITES_MAX, sizeof(*found));
     size_t n = found ? usdt_find(b->image, provider, probe, found, USDT_SITES_MAX) : 0;
-    for(size_t i = 0; i < n && i < USDT_SITES_MAX && !b->err; i++) {
+    for (size_t i = 0; i < n && i < USDT_SITES_MAX && !b->err; i++) {
         char name[256];
         snprintf(name, sizeof(name), "%s:%s", provider, probe);
         struct rule_site *s = site_new(b, r->id, role, name);
-        if(!s)
+        if (!s)
             break;
         s->hook = RULE_HOOK_POINT;
         s->offset = found[i].file_offset;
@@ -210,7 +210,7 @@ static void add_usdt(struct builder *b, const struct rule *r, const struct rule_
     static const struct value_plan none;
     bool pair = r->end_symbol[0];
     add_usdt_probe(b, r, &plan->at[PLAN_ENTRY], r->provider, r->symbol, pair ? SITE_BEGIN : SITE_POINT);
-    if(pair)
+    if (pair)
         add_usdt_probe(b, r, &none, r->end_provider, r->end_symbol, SITE_UNTIL);
 }
 
@@ -225,10 +225,10 @@ static void add_runtime(struct builder *b)
     static const struct value_plan thrown = { .n = 1, .len_slot = { -1 }, .v = { { .root = SOURCE_ARG, .arg = 1, .n_steps = 1,
                                               .steps = { { 8, true } }, .type = TYPE_STR, .size = 8 } } };
     static const struct value_plan none;
-    for(u32 i = 0; i < b->cxx.count && i < CXX_SITES_MAX && !b->err; i++) {
+    for (u32 i = 0; i < b->cxx.count && i < CXX_SITES_MAX && !b->err; i++) {
         const struct cxx_site *c = &b->cxx.sites[i];
         struct rule_site *s = site_new(b, NO_RULE, roles[c->role], c->function);
-        if(!s)
+        if (!s)
             return;
         s->hook = RULE_HOOK_POINT;
         s->offset = c->place.file_offset;
@@ -243,8 +243,8 @@ static void add_runtime(struct builder *b)
 
 static bool has_native(const struct rules *r)
 {
-    for(size_t i = 0; i < r->n; i++)
-        if(r->v[i].at == AT_NATIVE)
+    for (size_t i = 0; i < r->n; i++)
+        if (r->v[i].at == AT_NATIVE)
             return true;
     return false;
 }
@@ -262,8 +262,8 @@ static bool rule_wants(const struct rule *r, const char *path)
 
 bool rule_sites_wanted(const struct rules *r, const char *path)
 {
-    for(size_t i = 0; i < r->n; i++)
-        if(rule_wants(&r->v[i], path))
+    for (size_t i = 0; i < r->n; i++)
+        if (rule_wants(&r->v[i], path))
             return true;
     return may_hold_runtime(path) && has_native(r);
 }
@@ -271,23 +271,23 @@ bool rule_sites_wanted(const struct rules *r, const char *path)
 int rule_sites(const struct rules *r, const struct elf_image *image, const char *path, const struct rule_env *env, struct rule_site **ret)
 {
     struct builder b = { .rules = r, .image = image, .path = path, .env = env };
-    if(!r->n || !r->sites)
+    if (!r->n || !r->sites)
         return 0;
     cxx_sites(image, env->kernel, &b.cxx);
-    for(size_t i = 0; i < r->n && !b.err; i++) {
+    for (size_t i = 0; i < r->n && !b.err; i++) {
         const struct rule *rule = &r->v[i];
         struct rule_plan plan;
         char err[160];
-        if(!rule_wants(rule, path) || rule_plan_make(rule, &plan, err, sizeof(err)))
+        if (!rule_wants(rule, path) || rule_plan_make(rule, &plan, err, sizeof(err)))
             continue;
-        if(rule->at == AT_NATIVE)
+        if (rule->at == AT_NATIVE)
             add_native(&b, rule, &plan);
         else
             add_usdt(&b, rule, &plan);
     }
-    if(has_native(r) && !b.err)
+    if (has_native(r) && !b.err)
         add_runtime(&b);
-    if(!b.n) {
+    if (!b.n) {
         free(b.v);
         return b.err;
     }

@@ -37,30 +37,30 @@ static bool is_word(char c) { return c == '_' || (c >= '0' && c <= '9') || ((c |
 static void pick_word(struct match *m)
 {
     size_t best = 0, end = strcspn(m->name, "(<");
-    for(size_t i = 0; i < end;) {
+    for (size_t i = 0; i < end;) {
         size_t n = 0;
-        while(i + n < end && is_word(m->name[i + n]))
+        while (i + n < end && is_word(m->name[i + n]))
             n++;
-        if(n > best && n < sizeof(m->word)) {
+        if (n > best && n < sizeof(m->word)) {
             memcpy(m->word, m->name + i, n);
             m->word[n] = 0;
             best = n;
         }
         i += n ? n : 1;
     }
-    if(!strncmp(m->word, "operator", 8))
+    if (!strncmp(m->word, "operator", 8))
         m->word[0] = 0;
 }
 
 static bool readable_matches(const struct match *m, const char *symbol)
 {
     char text[READABLE_MAX];
-    if(!m->glob && !strstr(symbol, m->word))
+    if (!m->glob && !strstr(symbol, m->word))
         return false;
-    for(int arguments = 0; arguments < 2; arguments++) {
-        if(!demangle(symbol, arguments, text, sizeof(text)))
+    for (int arguments = 0; arguments < 2; arguments++) {
+        if (!demangle(symbol, arguments, text, sizeof(text)))
             return false;
-        if(m->glob ? !fnmatch(m->name, text, 0) : !strcmp(m->name, text))
+        if (m->glob ? !fnmatch(m->name, text, 0) : !strcmp(m->name, text))
             return true;
     }
     return false;
@@ -68,11 +68,11 @@ static bool readable_matches(const struct match *m, const char *symbol)
 
 static bool symbol_matches(const struct match *m, const struct elf_symbol *s)
 {
-    if(!strcmp(s->name, m->name))
+    if (!strcmp(s->name, m->name))
         return true;
-    if(is_compiler_part(s->name))
+    if (is_compiler_part(s->name))
         return false;
-    if(m->glob ? !fnmatch(m->name, s->name, 0) : is_clone_of(s->name, m->name))
+    if (m->glob ? !fnmatch(m->name, s->name, 0) : is_clone_of(s->name, m->name))
         return true;
     return !m->mangled && readable_matches(m, s->name);
 }
@@ -80,8 +80,8 @@ static bool symbol_matches(const struct match *m, const struct elf_symbol *s)
 /* Most functions come twice, from .dynsym and .symtab. */
 static bool is_seen(struct match *m, u64 address)
 {
-    for(size_t i = 0; i < m->count; i++)
-        if(m->seen[i] == address)
+    for (size_t i = 0; i < m->count; i++)
+        if (m->seen[i] == address)
             return true;
     return false;
 }
@@ -90,12 +90,12 @@ static bool is_seen(struct match *m, u64 address)
 static void match_add(struct match *m, const struct elf_symbol *s)
 {
     size_t kept = m->count < m->max ? m->count : m->max, i = 0;
-    if(m->count == MATCHES_MAX || is_seen(m, s->value))
+    if (m->count == MATCHES_MAX || is_seen(m, s->value))
         return;
-    while(i < kept && m->out[i].value < s->value)
+    while (i < kept && m->out[i].value < s->value)
         i++;
     m->seen[m->count++] = s->value;
-    if(i >= m->max)
+    if (i >= m->max)
         return;
     size_t move = (kept < m->max ? kept : m->max - 1) - i;
     memmove(&m->out[i + 1], &m->out[i], move * sizeof(*s));
@@ -105,7 +105,7 @@ static void match_add(struct match *m, const struct elf_symbol *s)
 static bool match_visit(void *arg, const struct elf_symbol *s)
 {
     struct match *m = arg;
-    if(is_function(s) && symbol_matches(m, s))
+    if (is_function(s) && symbol_matches(m, s))
         match_add(m, s);
     return true;
 }
@@ -114,10 +114,10 @@ size_t symbols_match(const struct elf_image *image, const char *name, struct elf
 {
     struct match m = { .name = name, .out = out, .max = max };
     struct elf_symbol exact;
-    if(strchr(name, '@')) {
-        if(elf_symbol(image, name, &exact) || !is_function(&exact))
+    if (strchr(name, '@')) {
+        if (elf_symbol(image, name, &exact) || !is_function(&exact))
             return 0;
-        if(max)
+        if (max)
             out[0] = exact;
         return 1;
     }
@@ -144,20 +144,20 @@ static unsigned distance(const char *a, const char *b, unsigned limit)
 {
     unsigned row[NAME_LIMIT + 1];
     size_t la = strlen(a), lb = strlen(b);
-    if(la > NAME_LIMIT || lb > NAME_LIMIT || (la > lb ? la - lb : lb - la) > limit)
+    if (la > NAME_LIMIT || lb > NAME_LIMIT || (la > lb ? la - lb : lb - la) > limit)
         return limit + 1;
-    for(size_t j = 0; j <= lb; j++)
+    for (size_t j = 0; j <= lb; j++)
         row[j] = (unsigned)j;
-    for(size_t i = 1; i <= la; i++) {
+    for (size_t i = 1; i <= la; i++) {
         unsigned diagonal = row[0], least = row[0] = (unsigned)i;
-        for(size_t j = 1; j <= lb; j++) {
+        for (size_t j = 1; j <= lb; j++) {
             unsigned above = row[j], change = diagonal + (a[i - 1] != b[j - 1]);
             unsigned step = (above < row[j - 1] ? above : row[j - 1]) + 1;
             row[j] = change < step ? change : step;
             diagonal = above;
             least = row[j] < least ? row[j] : least;
         }
-        if(least > limit)
+        if (least > limit)
             return limit + 1;
     }
     return row[lb];
@@ -166,12 +166,12 @@ static unsigned distance(const char *a, const char *b, unsigned limit)
 static void nearest_offer(struct nearest *w, const char *text, unsigned cost)
 {
     size_t i = 0, kept = w->count;
-    for(size_t k = 0; k < kept; k++)
-        if(!strcmp(w->out[k], text))
+    for (size_t k = 0; k < kept; k++)
+        if (!strcmp(w->out[k], text))
             return;
-    while(i < kept && w->cost[i] <= cost)
+    while (i < kept && w->cost[i] <= cost)
         i++;
-    if(i >= w->max)
+    if (i >= w->max)
         return;
     size_t last = kept < w->max ? kept : w->max - 1;
     memmove(&w->out[i + 1], &w->out[i], (last - i) * sizeof(w->out[0]));
@@ -185,9 +185,9 @@ static bool nearest_visit(void *arg, const struct elf_symbol *s)
 {
     struct nearest *w = arg;
     char text[READABLE_MAX];
-    if(!is_function(s) || is_compiler_part(s->name))
+    if (!is_function(s) || is_compiler_part(s->name))
         return true;
-    if(!demangle(s->name, false, text, sizeof(text)))
+    if (!demangle(s->name, false, text, sizeof(text)))
         snprintf(text, sizeof(text), "%s", s->name);
     size_t length = strlen(w->name);
     unsigned limit = (unsigned)(length / 3 + 1);
@@ -195,9 +195,9 @@ static bool nearest_visit(void *arg, const struct elf_symbol *s)
     const char *tail = strrchr(text, ':');
     unsigned cost = distance(w->name, text, limit), tail_cost = tail ? distance(w->name, tail + 1, limit) : limit + 1;
     cost = tail_cost < cost ? tail_cost : cost;
-    if(cost > limit && length >= 4 && strcasestr(text, w->name))
+    if (cost > limit && length >= 4 && strcasestr(text, w->name))
         cost = limit;
-    if(cost <= limit && strlen(text) <= NAME_LIMIT)
+    if (cost <= limit && strlen(text) <= NAME_LIMIT)
         nearest_offer(w, text, cost);
     return true;
 }

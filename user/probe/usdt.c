@@ -20,9 +20,9 @@ static const struct reg_name x86_names[] = {
 
 static bool word_in(const char *list, struct slice word)
 {
-    for(const char *p = list; *p;) {
+    for (const char *p = list; *p;) {
         size_t n = strcspn(p, " ");
-        if(n == word.n && !memcmp(p, word.p, n))
+        if (n == word.n && !memcmp(p, word.p, n))
             return true;
         p += n + strspn(p + n, " ");
     }
@@ -33,9 +33,9 @@ static bool word_in(const char *list, struct slice word)
 static bool numbered_x86(struct slice w, u8 *ret)
 {
     u64 n;
-    if(w.n > 2 && strchr("dwb", w.p[w.n - 1]))
+    if (w.n > 2 && strchr("dwb", w.p[w.n - 1]))
         w.n--;
-    if(w.n < 2 || w.p[0] != 'r' || slice_u64(slice_from(w, 1), &n) || n < 8 || n > 15)
+    if (w.n < 2 || w.p[0] != 'r' || slice_u64(slice_from(w, 1), &n) || n < 8 || n > 15)
         return false;
     *ret = (u8)n;
     return true;
@@ -44,8 +44,8 @@ static bool numbered_x86(struct slice w, u8 *ret)
 static bool register_x86(struct slice w, u8 *ret, u8 *ret_shift)
 {
     *ret_shift = w.n == 2 && w.p[1] == 'h' ? 8 : 0;
-    for(size_t i = 0; i < ARRAY_LEN(x86_names); i++)
-        if(word_in(x86_names[i].names, w)) {
+    for (size_t i = 0; i < ARRAY_LEN(x86_names); i++)
+        if (word_in(x86_names[i].names, w)) {
             *ret = x86_names[i].number;
             return true;
         }
@@ -55,11 +55,11 @@ static bool register_x86(struct slice w, u8 *ret, u8 *ret_shift)
 static bool register_aarch64(struct slice w, u8 *ret)
 {
     u64 n;
-    if(slice_eq(w, "sp") || slice_eq(w, "wsp")) {
+    if (slice_eq(w, "sp") || slice_eq(w, "wsp")) {
         *ret = 31;
         return true;
     }
-    if(w.n < 2 || (w.p[0] != 'x' && w.p[0] != 'w') || slice_u64(slice_from(w, 1), &n) || n > 30)
+    if (w.n < 2 || (w.p[0] != 'x' && w.p[0] != 'w') || slice_u64(slice_from(w, 1), &n) || n > 30)
         return false;
     *ret = (u8)n;
     return true;
@@ -75,7 +75,7 @@ struct scan {
 
 static bool take_char(struct scan *c, char want)
 {
-    if(!c->s.n || c->s.p[0] != (u8)want)
+    if (!c->s.n || c->s.p[0] != (u8)want)
         return false;
     c->s = slice_from(c->s, 1);
     return true;
@@ -83,14 +83,14 @@ static bool take_char(struct scan *c, char want)
 
 static void skip_spaces(struct scan *c)
 {
-    while(take_char(c, ' '))
+    while (take_char(c, ' '))
         ;
 }
 
 static struct slice take_word(struct scan *c)
 {
     size_t n = 0;
-    while(n < c->s.n && (isalnum(c->s.p[n]) || strchr("_.$@", c->s.p[n])) && c->s.p[n])
+    while (n < c->s.n && (isalnum(c->s.p[n]) || strchr("_.$@", c->s.p[n])) && c->s.p[n])
         n++;
     struct slice w = slice_head(c->s, n);
     c->s = slice_from(c->s, n);
@@ -102,21 +102,21 @@ static bool take_integer(struct scan *c, s64 *ret)
 {
     struct scan at = *c;
     bool negative = take_char(&at, '-');
-    if(!negative)
+    if (!negative)
         (void)take_char(&at, '+');
     unsigned base = at.s.n > 2 && at.s.p[0] == '0' && (at.s.p[1] | 0x20) == 'x' ? 16 : 10;
-    if(base == 16)
+    if (base == 16)
         at.s = slice_from(at.s, 2);
     u64 value = 0;
     size_t digits = 0;
-    for(; at.s.n && isxdigit(at.s.p[0]) && digits < 20; digits++) {
+    for (; at.s.n && isxdigit(at.s.p[0]) && digits < 20; digits++) {
         u8 d = at.s.p[0];
-        if(base == 10 && !isdigit(d))
+        if (base == 10 && !isdigit(d))
             break;
         value = value * base + (isdigit(d) ? d - '0' : (d | 0x20) - 'a' + 10);
         at.s = slice_from(at.s, 1);
     }
-    if(!digits)
+    if (!digits)
         return false;
     *c = at;
     *ret = (s64)(negative ? 0 - value : value);
@@ -126,7 +126,7 @@ static bool take_integer(struct scan *c, s64 *ret)
 static bool take_register(struct scan *c, u8 *ret, u8 *ret_shift)
 {
     *ret_shift = 0;
-    if(c->machine == ELF_AARCH64)
+    if (c->machine == ELF_AARCH64)
         return register_aarch64(take_word(c), ret);
     return take_char(c, '%') && register_x86(take_word(c), ret, ret_shift);
 }
@@ -138,19 +138,19 @@ static bool take_displacement(struct scan *c, s64 *ret, bool *ret_symbolic)
     struct elf_symbol symbol;
     *ret = 0;
     *ret_symbolic = false;
-    while(c->s.n && c->s.p[0] != '(') {
+    while (c->s.n && c->s.p[0] != '(') {
         s64 number;
-        if(take_integer(c, &number)) {
+        if (take_integer(c, &number)) {
             *ret = (s64)((u64)*ret + (u64)number);
             continue;
         }
         (void)take_char(c, '+');
         struct slice w = take_word(c);
-        if(!w.n || w.n >= sizeof(name) || !c->image)
+        if (!w.n || w.n >= sizeof(name) || !c->image)
             return false;
         memcpy(name, w.p, w.n);
         name[w.n] = 0;
-        if(elf_symbol(c->image, name, &symbol))
+        if (elf_symbol(c->image, name, &symbol))
             return false;
         *ret = (s64)((u64)*ret + symbol.value);
         *ret_symbolic = true;
@@ -164,19 +164,19 @@ static bool take_memory_x86(struct scan *c, struct usdt_arg *a)
     u8 shift;
     bool symbolic;
     s64 scale = 1;
-    if(!take_displacement(c, &a->offset, &symbolic) || !take_char(c, '('))
+    if (!take_displacement(c, &a->offset, &symbolic) || !take_char(c, '('))
         return false;
     a->kind = USDT_MEM;
     a->reg = a->index = USDT_NO_REG;
-    if(c->s.n && c->s.p[0] == '%' && !take_register(c, &a->reg, &shift))
+    if (c->s.n && c->s.p[0] == '%' && !take_register(c, &a->reg, &shift))
         return false;
     skip_spaces(c);
-    if(take_char(c, ',')) {
+    if (take_char(c, ',')) {
         skip_spaces(c);
-        if(!take_register(c, &a->index, &shift))
+        if (!take_register(c, &a->index, &shift))
             return false;
         skip_spaces(c);
-        if(take_char(c, ',') && !take_integer(c, &scale))
+        if (take_char(c, ',') && !take_integer(c, &scale))
             return false;
     }
     a->scale = (u8)scale;
@@ -192,13 +192,13 @@ static bool take_memory_aarch64(struct scan *c, struct usdt_arg *a)
     a->kind = USDT_MEM;
     a->index = USDT_NO_REG;
     a->scale = 1;
-    if(!take_char(c, '[') || !take_register(c, &a->reg, &shift))
+    if (!take_char(c, '[') || !take_register(c, &a->reg, &shift))
         return false;
     skip_spaces(c);
-    if(take_char(c, ',')) {
+    if (take_char(c, ',')) {
         skip_spaces(c);
         (void)take_char(c, '#');
-        if(!take_integer(c, &a->offset) && !take_register(c, &a->index, &shift))
+        if (!take_integer(c, &a->offset) && !take_register(c, &a->index, &shift))
             return false;
     }
     skip_spaces(c);
@@ -210,18 +210,18 @@ static bool take_operand(struct scan *c, struct usdt_arg *a)
     bool x86 = c->machine == ELF_X86_64;
     a->index = USDT_NO_REG;
     a->scale = 1;
-    if(x86 && c->s.n && c->s.p[0] == '%') {
+    if (x86 && c->s.n && c->s.p[0] == '%') {
         a->kind = USDT_REG;
         return take_register(c, &a->reg, &a->shift) && a->reg != USDT_RIP;
     }
-    if(x86 ? take_char(c, '$') : c->s.n && (isdigit(c->s.p[0]) || c->s.p[0] == '-')) {
+    if (x86 ? take_char(c, '$') : c->s.n && (isdigit(c->s.p[0]) || c->s.p[0] == '-')) {
         a->kind = USDT_CONST;
         a->reg = USDT_NO_REG;
         return take_integer(c, &a->offset);
     }
-    if(x86)
+    if (x86)
         return take_memory_x86(c, a);
-    if(c->s.n && c->s.p[0] == '[')
+    if (c->s.n && c->s.p[0] == '[')
         return take_memory_aarch64(c, a);
     a->kind = USDT_REG;
     return take_register(c, &a->reg, &a->shift);
@@ -232,16 +232,16 @@ static bool take_arg(struct scan *c, struct usdt_arg *ret)
     s64 size = 8;
     struct usdt_arg a = { 0 };
     struct scan sized = *c;
-    if(take_integer(&sized, &size) && take_char(&sized, '@'))
+    if (take_integer(&sized, &size) && take_char(&sized, '@'))
         *c = sized;
     else
         size = 8; /* "N@" may be left out */
     a.is_signed = size < 0;
     size = size < 0 ? -size : size;
-    if(size != 1 && size != 2 && size != 4 && size != 8)
+    if (size != 1 && size != 2 && size != 4 && size != 8)
         return false;
     a.size = (u8)size;
-    if(!take_operand(c, &a))
+    if (!take_operand(c, &a))
         return false;
     *ret = a;
     return !c->s.n || c->s.p[0] == ' ';
@@ -252,10 +252,10 @@ int usdt_parse_args(enum elf_machine machine, const struct elf_image *image, con
     struct scan c = { image, machine, slice_str(text) };
     size_t n = 0;
     bool ok = true;
-    for(skip_spaces(&c); c.s.n && ok; skip_spaces(&c)) {
+    for (skip_spaces(&c); c.s.n && ok; skip_spaces(&c)) {
         struct usdt_arg a;
         ok = n < max && take_arg(&c, &a);
-        if(ok)
+        if (ok)
             out[n++] = a;
     }
     *ret_ok = ok;
@@ -267,9 +267,9 @@ int usdt_parse_args(enum elf_machine machine, const struct elf_image *image, con
 static enum usdt_site_kind site_kind(const struct elf_image *image, u64 vaddr)
 {
     struct slice s = elf_bytes(image, vaddr, 5);
-    if(elf_machine(image) == ELF_AARCH64)
+    if (elf_machine(image) == ELF_AARCH64)
         return s.n >= 4 && !memcmp(s.p, "\x1f\x20\x03\xd5", 4) ? USDT_NOP1 : USDT_OTHER;
-    if(s.n >= 5 && !memcmp(s.p, "\x0f\x1f\x44\x00\x00", 5))
+    if (s.n >= 5 && !memcmp(s.p, "\x0f\x1f\x44\x00\x00", 5))
         return USDT_NOP5;
     return s.n && s.p[0] == 0x90 ? USDT_NOP1 : USDT_OTHER;
 }
@@ -277,7 +277,7 @@ static enum usdt_site_kind site_kind(const struct elf_image *image, u64 vaddr)
 static const char *take_string(struct slice *s)
 {
     ptrdiff_t end = slice_find(*s, 0);
-    if(end < 0)
+    if (end < 0)
         return NULL;
     const char *text = (const char *)s->p;
     *s = slice_from(*s, (size_t)end + 1);
@@ -289,7 +289,7 @@ static bool site_parse(const struct elf_image *image, struct slice desc, u64 mov
 {
     u64 at[3]; /* site, base as linked, semaphore */
     struct usdt_site site = { 0 };
-    if(desc.n < sizeof(at))
+    if (desc.n < sizeof(at))
         return false;
     memcpy(at, desc.p, sizeof(at));
     u64 shift = moved && at[1] ? moved - at[1] : 0;
@@ -298,10 +298,10 @@ static bool site_parse(const struct elf_image *image, struct slice desc, u64 mov
     site.name = site.provider ? take_string(&text) : NULL;
     site.arguments = site.name ? take_string(&text) : NULL;
     site.vaddr = at[0] + shift;
-    if(!site.arguments || !elf_is_code(image, site.vaddr) || elf_vaddr_to_offset(image, site.vaddr, &site.file_offset))
+    if (!site.arguments || !elf_is_code(image, site.vaddr) || elf_vaddr_to_offset(image, site.vaddr, &site.file_offset))
         return false;
     site.semaphore_vaddr = at[2] ? at[2] + shift : 0;
-    if(site.semaphore_vaddr && elf_vaddr_to_offset(image, site.semaphore_vaddr, &site.semaphore_offset))
+    if (site.semaphore_vaddr && elf_vaddr_to_offset(image, site.semaphore_vaddr, &site.semaphore_offset))
         return false;
     site.kind = site_kind(image, site.vaddr);
     site.arg_count = (u8)usdt_parse_args(elf_machine(image), image, site.arguments, site.args, USDT_ARGS_MAX, &site.args_ok);
@@ -313,11 +313,11 @@ static bool site_parse(const struct elf_image *image, struct slice desc, u64 mov
 static bool note_next(struct slice *notes, struct slice *ret_desc)
 {
     u32 head[3]; /* name size, descriptor size, type */
-    if(notes->n < sizeof(head))
+    if (notes->n < sizeof(head))
         return false;
     memcpy(head, notes->p, sizeof(head));
     u64 name = sizeof(head), desc = name + (((u64)head[0] + 3) & ~3ull), end = desc + (((u64)head[1] + 3) & ~3ull);
-    if(desc + head[1] > notes->n)
+    if (desc + head[1] > notes->n)
         return false;
     bool ours = head[2] == NOTE_STAPSDT && head[0] == 8 && !memcmp(notes->p + name, "stapsdt", 8);
     *ret_desc = ours ? slice_of(notes->p + desc, head[1]) : slice_of(notes->p, 0);
@@ -330,14 +330,14 @@ int usdt_each(const struct elf_image *image, bool (*visit)(void *arg, const stru
     struct elf_section notes, base;
     struct slice desc;
     int bad = 0;
-    if(!elf_section(image, ".note.stapsdt", &notes))
+    if (!elf_section(image, ".note.stapsdt", &notes))
         return -ENOENT;
     u64 moved = elf_section(image, ".stapsdt.base", &base) ? base.vaddr : 0;
-    for(unsigned n = 0; n < SITES_MAX && note_next(&notes.bytes, &desc); n++) {
+    for (unsigned n = 0; n < SITES_MAX && note_next(&notes.bytes, &desc); n++) {
         struct usdt_site site;
-        if(!desc.n || !site_parse(image, desc, moved, &site))
+        if (!desc.n || !site_parse(image, desc, moved, &site))
             bad++;
-        else if(!visit(arg, &site))
+        else if (!visit(arg, &site))
             break;
     }
     return bad;
@@ -352,9 +352,9 @@ struct find {
 static bool find_visit(void *arg, const struct usdt_site *site)
 {
     struct find *f = arg;
-    if((f->provider && strcmp(f->provider, site->provider)) || strcmp(f->name, site->name))
+    if ((f->provider && strcmp(f->provider, site->provider)) || strcmp(f->name, site->name))
         return true;
-    if(f->count < f->max)
+    if (f->count < f->max)
         f->out[f->count] = *site;
     f->count++;
     return true;

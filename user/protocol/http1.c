@@ -51,7 +51,7 @@ struct http1 {
 
 static bool asked_push(struct http1 *h, enum asked a)
 {
-    if(h->asked_in - h->asked_out == WAITING_MAX)
+    if (h->asked_in - h->asked_out == WAITING_MAX)
         return false;
     u32 i = h->asked_in++ % WAITING_MAX, shift = i % 4 * 2;
     h->asked[i / 4] = (u8)((h->asked[i / 4] & ~(3u << shift)) | a << shift);
@@ -60,7 +60,7 @@ static bool asked_push(struct http1 *h, enum asked a)
 
 static enum asked asked_pop(struct http1 *h)
 {
-    if(h->asked_in == h->asked_out)
+    if (h->asked_in == h->asked_out)
         return ASKED_PLAIN;
     u32 i = h->asked_out++ % WAITING_MAX;
     return h->asked[i / 4] >> i % 4 * 2 & 3;
@@ -70,7 +70,7 @@ static enum asked asked_pop(struct http1 *h)
 
 static void text_take(char *out, size_t size, struct slice s)
 {
-    if(!s.n || s.n >= size)
+    if (!s.n || s.n >= size)
         return; /* a cut traceparent or baggage would be a wrong one */
     memcpy(out, s.p, s.n);
     out[s.n] = 0;
@@ -82,18 +82,18 @@ static const u8 *last_of(struct slice s, u8 byte) { return s.n ? memrchr(s.p, by
 static void tell_server(struct message *m, struct slice authority, bool tls)
 {
     const u8 *at = last_of(authority, '@');
-    if(at)
+    if (at)
         authority = slice_from(authority, (size_t)(at + 1 - authority.p));
     struct slice host = authority, port = { 0 };
     const u8 *colon = last_of(authority, ':'), *bracket = last_of(authority, ']');
-    if(colon && (!bracket || colon > bracket)) {
+    if (colon && (!bracket || colon > bracket)) {
         host = slice_head(authority, (size_t)(colon - authority.p));
         port = slice_from(authority, host.n + 1);
     }
-    if(host.n >= 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
+    if (host.n >= 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
         host = slice_of(host.p + 1, host.n - 2);
     u64 number = tls ? 443 : 80;
-    if(!host.n || (port.n && (slice_u64(port, &number) || number > 65535)))
+    if (!host.n || (port.n && (slice_u64(port, &number) || number > 65535)))
         return;
     attr_str(&m->attrs, "server.address", host);
     attr_int(&m->attrs, "server.port", (s64)number);
@@ -107,11 +107,11 @@ static struct target target_split(struct slice t)
 {
     struct target r = { 0 };
     ptrdiff_t colon = slice_find(t, ':');
-    if(colon > 0 && t.p[0] != '/' && slice_starts(slice_from(t, (size_t)colon), "://")) {
+    if (colon > 0 && t.p[0] != '/' && slice_starts(slice_from(t, (size_t)colon), "://")) {
         r.scheme = slice_head(t, (size_t)colon);
         t = slice_from(t, (size_t)colon + 3);
         size_t n = 0;
-        while(n < t.n && t.p[n] != '/' && t.p[n] != '?')
+        while (n < t.n && t.p[n] != '/' && t.p[n] != '?')
             n++;
         r.authority = slice_head(t, n);
         t = slice_from(t, n);
@@ -130,35 +130,35 @@ static void tell_full_url(struct message *m, const struct http1 *h, const struct
     struct slice authority = at ? slice_from(t->authority, (size_t)(at + 1 - t->authority.p)) : t->authority;
     int n = snprintf(url, sizeof(url), "%.*s://%.*s%.*s%s%.*s", (int)scheme.n, scheme.p, (int)min_u64(authority.n, 255), authority.p,
                      (int)min_u64(t->path.n, 900), t->path.p, query ? "?" : "", query ? (int)min_u64(t->query.n, 900) : 0, t->query.p);
-    if(n > 0)
+    if (n > 0)
         attr_str(&m->attrs, "url.full", slice_of(url, min_u64((u64)n, sizeof(url) - 1)));
 }
 
 static void tell_target(struct http1 *h, const struct http1_head *head, struct message *m, const char *verb)
 {
-    if(slice_eq(head->method, "CONNECT")) {
+    if (slice_eq(head->method, "CONNECT")) {
         snprintf(m->name, sizeof(m->name), "CONNECT");
-        if(!h->server)
+        if (!h->server)
             tell_server(m, head->target, true);
         return;
     }
     struct target t = target_split(head->target);
     char route[112];
     size_t n = route_of_path(t.path.n ? t.path : slice_str("/"), route, sizeof(route));
-    if(slice_eq(t.path, "*"))
+    if (slice_eq(t.path, "*"))
         n = (size_t)snprintf(route, sizeof(route), "*");
     snprintf(m->name, sizeof(m->name), "%s %s", verb, route);
     attr_str(&m->attrs, "wftrace.route", slice_of(route, n));
     attr_str(&m->attrs, "url.path", t.path);
-    if(h->keep_values && t.query.n)
+    if (h->keep_values && t.query.n)
         attr_str(&m->attrs, "url.query", t.query);
     struct slice scheme = h->tls ? slice_str("https") : t.scheme.n ? t.scheme : slice_str("http");
     attr_str(&m->attrs, "url.scheme", scheme);
-    if(!t.authority.n)
+    if (!t.authority.n)
         t.authority = head->host;
-    if(t.authority.n)
+    if (t.authority.n)
         tell_server(m, t.authority, h->tls);
-    if(!h->server && t.authority.n)
+    if (!h->server && t.authority.n)
         tell_full_url(m, h, &t, scheme);
 }
 
@@ -173,11 +173,11 @@ static void tell_request(struct http1 *h, const struct http1_head *head, struct 
     char verb[16];
     snprintf(verb, sizeof(verb), "%.*s", known ? (int)head->method.n : 4, known ? (const char *)head->method.p : "HTTP");
     attr_str(&m->attrs, "http.request.method", known ? head->method : slice_str("_OTHER"));
-    if(!known)
+    if (!known)
         attr_str(&m->attrs, "http.request.method_original", slice_head(head->method, 64));
     tell_target(h, head, m, verb);
     tell_version(m, head);
-    if(head->user_agent.n)
+    if (head->user_agent.n)
         attr_str(&m->attrs, "user_agent.original", slice_head(head->user_agent, 256));
     text_take(m->traceparent, sizeof(m->traceparent), head->traceparent);
     text_take(m->tracestate, sizeof(m->tracestate), head->tracestate);
@@ -187,7 +187,7 @@ static void tell_request(struct http1 *h, const struct http1_head *head, struct 
 static void tell_response(struct http1 *h, const struct http1_head *head, struct message *m)
 {
     attr_int(&m->attrs, "http.response.status_code", head->status);
-    if(head->status >= (h->server ? 500u : 400u)) {
+    if (head->status >= (h->server ? 500u : 400u)) {
         char code[12];
         snprintf(code, sizeof(code), "%u", head->status);
         m->error_type = attr_text(&m->attrs, slice_str(code));
@@ -217,13 +217,13 @@ static struct parse_result head_result(struct half *f, enum phase phase, size_t 
 static struct parse_result framed(struct half *f, enum side side, const struct http1_head *head, size_t used, struct message *m)
 {
     f->body = 0;
-    if(head->chunked)
+    if (head->chunked)
         return head_result(f, CHUNK, used, 0);
-    if(head->has_length) {
+    if (head->has_length) {
         tell_body(m, side, head->length);
         return head_result(f, head->length ? BODY : START, used, head->length);
     }
-    if(side == SIDE_REQUEST)
+    if (side == SIDE_REQUEST)
         return head_result(f, START, used, 0);
     return head_result(f, CLOSE, used, 0);
 }
@@ -231,7 +231,7 @@ static struct parse_result framed(struct half *f, enum side side, const struct h
 static struct parse_result request_begin(struct http1 *h, const struct http1_head *head, size_t used, struct message *m)
 {
     enum asked a = slice_eq(head->method, "HEAD") ? ASKED_HEAD : slice_eq(head->method, "CONNECT") ? ASKED_CONNECT : ASKED_PLAIN;
-    if(!asked_push(h, a))
+    if (!asked_push(h, a))
         return result(PARSE_BAD, 0, 0);
     tell_request(h, head, m);
     return framed(&h->half[SIDE_REQUEST], SIDE_REQUEST, head, used, m);
@@ -247,17 +247,17 @@ static void switch_note(struct http1 *h, struct slice to)
 static struct parse_result response_begin(struct http1 *h, const struct http1_head *head, size_t used, struct message *m)
 {
     struct half *f = &h->half[SIDE_RESPONSE];
-    if(head->status < 200 && head->status != 101) {
+    if (head->status < 200 && head->status != 101) {
         m->interim = true;
         return head_result(f, START, used, 0);
     }
     enum asked a = asked_pop(h);
     tell_response(h, head, m);
-    if(head->status == 101 || (a == ASKED_CONNECT && head->status < 300)) {
+    if (head->status == 101 || (a == ASKED_CONNECT && head->status < 300)) {
         switch_note(h, head->upgrade_to);
         return result(PARSE_MESSAGE, used, 0);
     }
-    if(a == ASKED_HEAD || head->status == 204 || head->status == 304)
+    if (a == ASKED_HEAD || head->status == 204 || head->status == 304)
         return head_result(f, START, used, 0);
     return framed(f, SIDE_RESPONSE, head, used, m);
 }
@@ -266,16 +266,16 @@ static struct parse_result response_begin(struct http1 *h, const struct http1_he
 static size_t blank_len(struct slice in)
 {
     size_t n = 0;
-    while(n < in.n && (in.p[n] == '\r' || in.p[n] == '\n'))
+    while (n < in.n && (in.p[n] == '\r' || in.p[n] == '\n'))
         n++;
     return n;
 }
 
 static int begins(enum side side, struct slice in, bool strict)
 {
-    if(side == SIDE_RESPONSE)
+    if (side == SIDE_RESPONSE)
         return http1_response_begins(in);
-    if(strict)
+    if (strict)
         return http1_request_begins(in);
     ptrdiff_t sp = slice_find(slice_head(in, 32), ' ');
     struct slice method = sp < 0 ? slice_head(in, 32) : slice_head(in, (size_t)sp);
@@ -286,10 +286,10 @@ static int begins(enum side side, struct slice in, bool strict)
 static struct parse_result head_cut(struct http1 *h, enum side side, struct slice in, struct message *m)
 {
     struct http1_head head;
-    if(begins(side, in, false) <= 0 || http1_head_read(in, side == SIDE_REQUEST, &head))
+    if (begins(side, in, false) <= 0 || http1_head_read(in, side == SIDE_REQUEST, &head))
         return result(PARSE_BAD, 0, 0);
     struct parse_result r = side == SIDE_REQUEST ? request_begin(h, &head, in.n, m) : response_begin(h, &head, in.n, m);
-    if(r.status == PARSE_BAD || m->interim || h->half[side].phase == SWITCHED)
+    if (r.status == PARSE_BAD || m->interim || h->half[side].phase == SWITCHED)
         return r;
     h->half[side].phase = REST;
     h->half[side].tail = 0;
@@ -299,17 +299,17 @@ static struct parse_result head_cut(struct http1 *h, enum side side, struct slic
 static struct parse_result parse_start(struct http1 *h, enum side side, struct slice in, struct message *m)
 {
     size_t blank = blank_len(in);
-    if(blank)
+    if (blank)
         return result(PARSE_SKIP, blank, 0);
-    if(!in.n)
+    if (!in.n)
         return result(PARSE_MORE, 0, 0);
-    if(begins(side, in, false) < 0)
+    if (begins(side, in, false) < 0)
         return result(PARSE_BAD, 0, 0);
     size_t n = http1_head_len(in);
-    if(!n)
+    if (!n)
         return in.n < HEAD_MAX ? result(PARSE_MORE, 0, 0) : head_cut(h, side, in, m);
     struct http1_head head;
-    if(http1_head_read(slice_head(in, n), side == SIDE_REQUEST, &head) || head.bad_framing)
+    if (http1_head_read(slice_head(in, n), side == SIDE_REQUEST, &head) || head.bad_framing)
         return result(PARSE_BAD, 0, 0);
     return side == SIDE_REQUEST ? request_begin(h, &head, n, m) : response_begin(h, &head, n, m);
 }
@@ -318,17 +318,17 @@ static int chunk_size(struct slice line, u64 *ret)
 {
     u64 v = 0;
     size_t i = 0;
-    for(; i < line.n; i++) {
+    for (; i < line.n; i++) {
         u8 c = line.p[i];
         int d = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
-        if(d < 0)
+        if (d < 0)
             break;
-        if(v >> 52)
+        if (v >> 52)
             return -ERANGE;
         v = v << 4 | (u64)d;
     }
     bool ends = i == line.n || line.p[i] == ';' || line.p[i] == ' ' || line.p[i] == '\r' || line.p[i] == '\t';
-    if(!i || !ends)
+    if (!i || !ends)
         return -EBADMSG;
     *ret = v;
     return 0;
@@ -337,12 +337,12 @@ static int chunk_size(struct slice line, u64 *ret)
 static struct parse_result parse_chunk(struct half *f, struct slice in)
 {
     ptrdiff_t lf = slice_find(slice_head(in, CHUNK_LINE_MAX), '\n');
-    if(lf < 0)
+    if (lf < 0)
         return result(in.n < CHUNK_LINE_MAX ? PARSE_MORE : PARSE_BAD, 0, 0);
     u64 size;
-    if(chunk_size(slice_head(in, (size_t)lf), &size))
+    if (chunk_size(slice_head(in, (size_t)lf), &size))
         return result(PARSE_BAD, 0, 0);
-    if(!size) {
+    if (!size) {
         f->phase = TRAILERS;
         return result(PARSE_SKIP, (size_t)lf + 1, 0);
     }
@@ -359,9 +359,9 @@ static struct parse_result done(struct half *f, size_t used)
 static struct parse_result parse_trailers(struct half *f, enum side side, struct slice in, struct message *m)
 {
     ptrdiff_t lf = slice_find(in, '\n');
-    if(lf < 0)
+    if (lf < 0)
         return result(in.n < HEAD_MAX ? PARSE_MORE : PARSE_BAD, 0, 0);
-    if(lf > 1 || (lf == 1 && in.p[0] != '\r'))
+    if (lf > 1 || (lf == 1 && in.p[0] != '\r'))
         return result(PARSE_SKIP, (size_t)lf + 1, 0);
     tell_body(m, side, f->body);
     return done(f, (size_t)lf + 1);
@@ -371,14 +371,14 @@ static struct parse_result parse_trailers(struct half *f, enum side side, struct
 static struct parse_result parse_rest(struct http1 *h, enum side side, struct slice in)
 {
     struct half *f = &h->half[side];
-    if(!in.n)
+    if (!in.n)
         return result(PARSE_MORE, 0, 0);
     ptrdiff_t lf = slice_find(in, '\n');
-    if(lf < 0 || (size_t)lf + 2 >= in.n)
+    if (lf < 0 || (size_t)lf + 2 >= in.n)
         return in.n > 4 ? result(PARSE_SKIP, in.n - 4, 0) : result(PARSE_MORE, 0, 0);
     size_t n = (size_t)lf + 1;
     size_t empty = in.p[n] == '\n' ? 1 : in.p[n] == '\r' && in.p[n + 1] == '\n' ? 2 : 0;
-    if(!empty)
+    if (!empty)
         return result(PARSE_SKIP, n, 0);
     f->phase = LOST;
     return result(PARSE_SKIP, n + empty, 0);
@@ -392,14 +392,14 @@ static bool ends_chunked(struct slice in)
 
 static struct parse_result parse_lost(struct half *f, enum side side, struct slice in)
 {
-    if(!in.n)
+    if (!in.n)
         return result(PARSE_MORE, 0, 0);
-    if(begins(side, in, true) > 0)
+    if (begins(side, in, true) > 0)
         return done(f, 0);
-    if(ends_chunked(in))
+    if (ends_chunked(in))
         return done(f, in.n);
-    for(size_t i = 1; i < in.n; i++)
-        if(in.p[i - 1] == '\n' && begins(side, slice_from(in, i), true) > 0)
+    for (size_t i = 1; i < in.n; i++)
+        if (in.p[i - 1] == '\n' && begins(side, slice_from(in, i), true) > 0)
             return done(f, i);
     return in.n > 64 ? result(PARSE_SKIP, in.n - 64, 0) : result(PARSE_MORE, 0, 0);
 }
@@ -408,7 +408,7 @@ static struct parse_result http1_parse(void *st, enum side side, struct slice in
 {
     struct http1 *h = st;
     struct half *f = &h->half[side];
-    switch((enum phase)f->phase) {
+    switch ((enum phase)f->phase) {
     case START:
         return parse_start(h, side, in, m);
     case BODY:
@@ -440,15 +440,15 @@ static ptrdiff_t http1_resync(void *st, enum side side, struct slice in, u64 los
 {
     struct http1 *h = st;
     struct half *f = &h->half[side];
-    if(lost && (f->phase == CHUNK || f->phase == TRAILERS || f->phase == REST || f->phase == LOST)) {
+    if (lost && (f->phase == CHUNK || f->phase == TRAILERS || f->phase == REST || f->phase == LOST)) {
         f->phase = LOST;
         return 0;
     }
-    if(lost && f->phase == CLOSE)
+    if (lost && f->phase == CLOSE)
         return 0;
-    for(size_t i = 0; i < in.n; i++) {
+    for (size_t i = 0; i < in.n; i++) {
         bool line = i == 0 || in.p[i - 1] == '\n';
-        if(!line || begins(side, slice_from(in, i), true) <= 0)
+        if (!line || begins(side, slice_from(in, i), true) <= 0)
             continue;
         f->phase = START;
         return (ptrdiff_t)i;
@@ -474,7 +474,7 @@ static enum sniff http1_sniff(struct slice head)
 {
     head = slice_from(head, blank_len(head));
     int q = http1_request_begins(head), a = http1_response_begins(head);
-    if(q > 0 || a > 0)
+    if (q > 0 || a > 0)
         return q > 0 ? SNIFF_REQUEST : SNIFF_RESPONSE;
     return q < 0 && a < 0 ? SNIFF_NO : SNIFF_MAYBE;
 }

@@ -8,16 +8,16 @@ static const char *const methods[] = { "GET", "POST", "PUT", "DELETE", "HEAD", "
 
 bool http1_method_known(struct slice method)
 {
-    for(size_t i = 0; i < ARRAY_LEN(methods); i++)
-        if(slice_eq(method, methods[i]))
+    for (size_t i = 0; i < ARRAY_LEN(methods); i++)
+        if (slice_eq(method, methods[i]))
             return true;
     return false;
 }
 
 bool http1_token(struct slice s)
 {
-    for(size_t i = 0; i < s.n; i++)
-        if(!isalnum(s.p[i]) && !(s.p[i] && strchr("!#$%&'*+-.^_`|~", s.p[i])))
+    for (size_t i = 0; i < s.n; i++)
+        if (!isalnum(s.p[i]) && !(s.p[i] && strchr("!#$%&'*+-.^_`|~", s.p[i])))
             return false;
     return s.n > 0;
 }
@@ -25,11 +25,11 @@ bool http1_token(struct slice s)
 size_t http1_head_len(struct slice in)
 {
     const u8 *p = in.p, *end = in.p + in.n;
-    while(p < end && (p = memchr(p, '\n', (size_t)(end - p)))) {
+    while (p < end && (p = memchr(p, '\n', (size_t)(end - p)))) {
         p++;
-        if(p < end && *p == '\n')
+        if (p < end && *p == '\n')
             return (size_t)(p + 1 - in.p);
-        if(end - p >= 2 && p[0] == '\r' && p[1] == '\n')
+        if (end - p >= 2 && p[0] == '\r' && p[1] == '\n')
             return (size_t)(p + 2 - in.p);
     }
     return 0;
@@ -39,11 +39,11 @@ size_t http1_head_len(struct slice in)
 static bool line_take(struct slice *in, struct slice *ret)
 {
     ptrdiff_t lf = slice_find(*in, '\n');
-    if(lf < 0)
+    if (lf < 0)
         return false;
     *ret = slice_head(*in, (size_t)lf);
     *in = slice_from(*in, (size_t)lf + 1);
-    if(ret->n && ret->p[ret->n - 1] == '\r')
+    if (ret->n && ret->p[ret->n - 1] == '\r')
         ret->n--;
     return true;
 }
@@ -58,7 +58,7 @@ static struct slice word_take(struct slice *in)
 
 static int version_read(struct slice s, u8 *ret_minor)
 {
-    if(s.n != 8 || !slice_starts(s, "HTTP/1.") || !isdigit(s.p[7]))
+    if (s.n != 8 || !slice_starts(s, "HTTP/1.") || !isdigit(s.p[7]))
         return -EBADMSG;
     *ret_minor = s.p[7] > '0';
     return 0;
@@ -69,7 +69,7 @@ static int request_line_read(struct slice line, bool cut, struct http1_head *h)
 {
     h->method = word_take(&line);
     h->target = word_take(&line);
-    if(!http1_token(h->method) || !h->target.n)
+    if (!http1_token(h->method) || !h->target.n)
         return -EBADMSG;
     h->minor = 1;
     return cut ? 0 : version_read(line, &h->minor);
@@ -79,7 +79,7 @@ static int status_line_read(struct slice line, struct http1_head *h)
 {
     struct slice version = word_take(&line), code = word_take(&line);
     u64 status;
-    if(version_read(version, &h->minor) || code.n != 3 || slice_u64(code, &status) || status < 100 || status > 999)
+    if (version_read(version, &h->minor) || code.n != 3 || slice_u64(code, &status) || status < 100 || status > 999)
         return -EBADMSG;
     h->status = (unsigned)status;
     return 0;
@@ -88,11 +88,11 @@ static int status_line_read(struct slice line, struct http1_head *h)
 /* «5», «5, 5»: the same number however often */
 static void length_read(struct slice v, struct http1_head *h)
 {
-    while(v.n) {
+    while (v.n) {
         ptrdiff_t comma = slice_find(v, ',');
         struct slice one = slice_trim(comma < 0 ? v : slice_head(v, (size_t)comma));
         u64 n;
-        if(slice_u64(one, &n) || n > INT64_MAX || (h->has_length && n != h->length)) {
+        if (slice_u64(one, &n) || n > INT64_MAX || (h->has_length && n != h->length)) {
             h->bad_framing = true;
             return;
         }
@@ -104,9 +104,9 @@ static void length_read(struct slice v, struct http1_head *h)
 
 static bool list_has(struct slice v, const char *word)
 {
-    while(v.n) {
+    while (v.n) {
         ptrdiff_t comma = slice_find(v, ',');
-        if(slice_ieq(slice_trim(comma < 0 ? v : slice_head(v, (size_t)comma)), word))
+        if (slice_ieq(slice_trim(comma < 0 ? v : slice_head(v, (size_t)comma)), word))
             return true;
         v = comma < 0 ? slice_of(v.p, 0) : slice_from(v, (size_t)comma + 1);
     }
@@ -121,35 +121,35 @@ static bool last_is_chunked(struct slice v)
 
 static void field_read(struct slice name, struct slice v, struct http1_head *h)
 {
-    switch(name.n) {
+    switch (name.n) {
     case 4:
-        if(slice_ieq(name, "host"))
+        if (slice_ieq(name, "host"))
             h->host = v;
         break;
     case 7:
-        if(slice_ieq(name, "upgrade"))
+        if (slice_ieq(name, "upgrade"))
             h->upgrade_to = v;
-        else if(slice_ieq(name, "baggage"))
+        else if (slice_ieq(name, "baggage"))
             h->baggage = v;
         break;
     case 10:
-        if(slice_ieq(name, "user-agent"))
+        if (slice_ieq(name, "user-agent"))
             h->user_agent = v;
-        else if(slice_ieq(name, "tracestate"))
+        else if (slice_ieq(name, "tracestate"))
             h->tracestate = v;
-        else if(slice_ieq(name, "connection"))
+        else if (slice_ieq(name, "connection"))
             h->upgrade = h->upgrade || list_has(v, "upgrade");
         break;
     case 11:
-        if(slice_ieq(name, "traceparent"))
+        if (slice_ieq(name, "traceparent"))
             h->traceparent = v;
         break;
     case 14:
-        if(slice_ieq(name, "content-length"))
+        if (slice_ieq(name, "content-length"))
             length_read(v, h);
         break;
     case 17:
-        if(slice_ieq(name, "transfer-encoding"))
+        if (slice_ieq(name, "transfer-encoding"))
             h->chunked = last_is_chunked(v);
         break;
     }
@@ -160,14 +160,14 @@ int http1_head_read(struct slice head, bool request, struct http1_head *ret)
     struct http1_head h = { 0 };
     struct slice line;
     bool cut = !line_take(&head, &line);
-    if(cut)
+    if (cut)
         line = head;
     int err = request ? request_line_read(line, cut, &h) : status_line_read(line, &h);
-    if(err)
+    if (err)
         return err;
-    while(!cut && line_take(&head, &line) && line.n) {
+    while (!cut && line_take(&head, &line) && line.n) {
         ptrdiff_t colon = slice_find(line, ':');
-        if(colon > 0 && line.p[0] != ' ' && line.p[0] != '\t')
+        if (colon > 0 && line.p[0] != ' ' && line.p[0] != '\t')
             field_read(slice_head(line, (size_t)colon), slice_trim(slice_from(line, (size_t)colon + 1)), &h);
     }
     *ret = h;
@@ -178,7 +178,7 @@ int http1_head_read(struct slice head, bool request, struct http1_head *ret)
 static int prefix_of(struct slice s, const char *lit)
 {
     size_t n = strlen(lit);
-    if(memcmp(s.p, lit, s.n < n ? s.n : n))
+    if (memcmp(s.p, lit, s.n < n ? s.n : n))
         return -1;
     return s.n >= n;
 }
@@ -186,7 +186,7 @@ static int prefix_of(struct slice s, const char *lit)
 int http1_response_begins(struct slice in)
 {
     int p = prefix_of(in, "HTTP/1.");
-    if(p <= 0 || in.n < 9)
+    if (p <= 0 || in.n < 9)
         return p < 0 ? -1 : 0;
     return isdigit(in.p[7]) && in.p[8] == ' ' ? 1 : -1;
 }
@@ -195,18 +195,18 @@ int http1_request_begins(struct slice in)
 {
     ptrdiff_t sp = slice_find(slice_head(in, 32), ' ');
     struct slice method = sp < 0 ? slice_head(in, 32) : slice_head(in, (size_t)sp);
-    if(!http1_token(method) || (sp < 0 && in.n >= 32))
+    if (!http1_token(method) || (sp < 0 && in.n >= 32))
         return in.n ? -1 : 0;
-    if(sp < 0)
+    if (sp < 0)
         return 0;
-    if(in.n < (size_t)sp + 2)
+    if (in.n < (size_t)sp + 2)
         return http1_method_known(method) ? 0 : isupper(method.p[0]) ? 0 : -1;
     u8 c = in.p[sp + 1];
     bool connect = slice_eq(method, "CONNECT");
-    if(http1_method_known(method) && (c == '/' || c == '*' || c == 'h' || connect))
+    if (http1_method_known(method) && (c == '/' || c == '*' || c == 'h' || connect))
         return connect && !isalnum(c) && c != '[' ? -1 : 1;
     ptrdiff_t lf = slice_find(in, '\n');
-    if(lf < 0)
+    if (lf < 0)
         return in.n > 2048 || !isupper(method.p[0]) ? -1 : 0;
     struct http1_head h;
     return !http1_head_read(slice_head(in, (size_t)lf + 1), true, &h) && (c == '/' || c == '*' || c == 'h') ? 1 : -1;

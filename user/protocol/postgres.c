@@ -63,7 +63,7 @@ static struct parse_result result(enum parse_status status, size_t used, u64 ski
 
 static bool owe(struct postgres *p, enum owed o)
 {
-    if(p->in - p->out == OWED_MAX)
+    if (p->in - p->out == OWED_MAX)
         return false;
     p->owed[p->in++ % OWED_MAX] = (u8)o;
     return true;
@@ -76,7 +76,7 @@ static bool string_read(struct slice in, size_t at, struct slice *ret)
 {
     struct slice rest = slice_from(in, at);
     ptrdiff_t nul = slice_find(rest, 0);
-    if(nul < 0)
+    if (nul < 0)
         return false;
     *ret = slice_head(rest, (size_t)nul);
     return true;
@@ -93,14 +93,14 @@ struct packet {
 /* 1, 0: header not whole, -1: none */
 static int packet_read(struct slice in, const char *types, struct packet *ret)
 {
-    if(!in.n)
+    if (!in.n)
         return 0;
-    if(!in.p[0] || !strchr(types, in.p[0]))
+    if (!in.p[0] || !strchr(types, in.p[0]))
         return -1;
-    if(in.n < 5)
+    if (in.n < 5)
         return 0;
     u32 len = load_be32(in.p + 1);
-    if(len < 4 || len > MESSAGE_MAX)
+    if (len < 4 || len > MESSAGE_MAX)
         return -1;
     ret->type = (char)in.p[0];
     ret->body = slice_head(slice_from(in, 5), len - 4);
@@ -114,9 +114,9 @@ static int packet_read(struct slice in, const char *types, struct packet *ret)
 static void tell_system(const struct postgres *p, struct message *m)
 {
     attr_str(&m->attrs, "db.system.name", slice_str("postgresql"));
-    if(p->database[0])
+    if (p->database[0])
         attr_str(&m->attrs, "db.namespace", slice_str(p->database));
-    if(!m->name[0])
+    if (!m->name[0])
         snprintf(m->name, sizeof(m->name), "postgresql");
 }
 
@@ -130,11 +130,11 @@ static void house(const struct postgres *p, struct message *m, const char *name)
 static void read_database(struct postgres *p, struct slice params)
 {
     struct slice key, value;
-    for(size_t at = 0; string_read(params, at, &key) && key.n; at += key.n + value.n + 2) {
-        if(!string_read(params, at + key.n + 1, &value))
+    for (size_t at = 0; string_read(params, at, &key) && key.n; at += key.n + value.n + 2) {
+        if (!string_read(params, at + key.n + 1, &value))
             return;
         bool database = slice_eq(key, "database"), user = slice_eq(key, "user") && !p->database[0];
-        if((database || user) && value.n < sizeof(p->database)) {
+        if ((database || user) && value.n < sizeof(p->database)) {
             memcpy(p->database, value.p, value.n);
             p->database[value.n] = 0;
         }
@@ -143,19 +143,19 @@ static void read_database(struct postgres *p, struct slice params)
 
 static struct parse_result parse_start(struct postgres *p, struct slice in, struct message *m)
 {
-    if(in.n < 8)
+    if (in.n < 8)
         return result(PARSE_MORE, 0, 0);
     u32 len = load_be32(in.p), code = load_be32(in.p + 4);
     bool start = code >> 16 == 3;
-    if(len < 8 || len > 16384 || !(start || (code >= CODE_CANCEL && code <= CODE_GSS)))
+    if (len < 8 || len > 16384 || !(start || (code >= CODE_CANCEL && code <= CODE_GSS)))
         return result(PARSE_BAD, 0, 0);
-    if(in.n < len)
+    if (in.n < len)
         return result(PARSE_MORE, 0, 0);
-    if(start)
+    if (start)
         read_database(p, slice_head(slice_from(in, 8), len - 8));
     house(p, m, start ? "STARTUP" : code == CODE_CANCEL ? "CANCEL" : "ENCRYPTION");
     m->answers = code != CODE_CANCEL;
-    if(m->answers && !owe(p, start ? OWES_START : OWES_ENCRYPTION))
+    if (m->answers && !owe(p, start ? OWES_START : OWES_ENCRYPTION))
         return result(PARSE_BAD, 0, 0);
     return result(PARSE_MESSAGE, len, 0);
 }
@@ -175,7 +175,7 @@ static struct parse_result tell_query(struct postgres *p, const struct packet *k
 
 static struct parse_result next(struct postgres *p, const struct packet *k, enum owed o)
 {
-    if(o != OWES_NOTHING && !owe(p, o))
+    if (o != OWES_NOTHING && !owe(p, o))
         return result(PARSE_BAD, 0, 0);
     return result(PARSE_NEXT, k->used, k->missing);
 }
@@ -183,7 +183,7 @@ static struct parse_result next(struct postgres *p, const struct packet *k, enum
 static struct parse_result take_parse(struct postgres *p, const struct packet *k)
 {
     struct slice name;
-    if(!string_read(k->body, 0, &name))
+    if (!string_read(k->body, 0, &name))
         return result(PARSE_BAD, 0, 0);
     pg_store_parse(&p->store, name, text_of(k, name.n + 1), k->missing > 0, p->keep_values);
     p->preparing = true;
@@ -196,7 +196,7 @@ static struct parse_result take_parse(struct postgres *p, const struct packet *k
 static struct parse_result take_bind(struct postgres *p, const struct packet *k)
 {
     struct slice portal, statement;
-    if(!string_read(k->body, 0, &portal) || !string_read(k->body, portal.n + 1, &statement))
+    if (!string_read(k->body, 0, &portal) || !string_read(k->body, portal.n + 1, &statement))
         return result(PARSE_BAD, 0, 0);
     pg_store_bind(&p->store, portal, statement);
     return next(p, k, OWES_BIND);
@@ -205,7 +205,7 @@ static struct parse_result take_bind(struct postgres *p, const struct packet *k)
 static struct parse_result take_close(struct postgres *p, const struct packet *k)
 {
     struct slice name;
-    if(k->body.n && string_read(k->body, 1, &name))
+    if (k->body.n && string_read(k->body, 1, &name))
         pg_store_close(&p->store, (char)k->body.p[0], name);
     return next(p, k, OWES_CLOSE);
 }
@@ -213,10 +213,10 @@ static struct parse_result take_close(struct postgres *p, const struct packet *k
 static struct parse_result tell_execute(struct postgres *p, const struct packet *k, struct message *m)
 {
     struct slice portal;
-    if(!string_read(k->body, 0, &portal))
+    if (!string_read(k->body, 0, &portal))
         return result(PARSE_BAD, 0, 0);
     p->preparing = false;
-    if(!pg_tell_portal(&p->store, portal, m))
+    if (!pg_tell_portal(&p->store, portal, m))
         attr_str(&m->attrs, "wftrace.db.statement", slice_str("unknown"));
     tell_system(p, m);
     return owe(p, OWES_EXECUTE) ? result(PARSE_MESSAGE, k->used, k->missing) : result(PARSE_BAD, 0, 0);
@@ -225,7 +225,7 @@ static struct parse_result tell_execute(struct postgres *p, const struct packet 
 /* Sync or Flush. Where a Parse stands without its Execute, the preparing is told first, and the message read again. */
 static struct parse_result take_sync(struct postgres *p, const struct packet *k, struct message *m)
 {
-    if(p->preparing) {
+    if (p->preparing) {
         p->preparing = false;
         pg_tell_statement(&p->store, slice_str(p->preparing_name), m);
         tell_system(p, m);
@@ -233,7 +233,7 @@ static struct parse_result take_sync(struct postgres *p, const struct packet *k,
         m->no_span = true;
         return owe(p, OWES_PREPARED) ? result(PARSE_MESSAGE, 0, 0) : result(PARSE_BAD, 0, 0);
     }
-    if(k->type == 'S' && !owe(p, OWES_SYNC))
+    if (k->type == 'S' && !owe(p, OWES_SYNC))
         return result(PARSE_BAD, 0, 0);
     return result(PARSE_SKIP, k->used, k->missing);
 }
@@ -248,7 +248,7 @@ static struct parse_result tell_call(struct postgres *p, const struct packet *k,
 
 static bool needs_more(const struct packet *k)
 {
-    switch(k->type) {
+    switch (k->type) {
     case 'Q': case 'P':
         return k->missing && k->body.n < ENOUGH;
     case 'B': case 'E': case 'C':
@@ -262,14 +262,14 @@ static bool needs_more(const struct packet *k)
 static struct parse_result parse_request(struct postgres *p, struct slice in, bool cut, struct message *m)
 {
     struct packet k;
-    if(in.n && in.p[0] == 0)
+    if (in.n && in.p[0] == 0)
         return cut ? result(PARSE_MORE, 0, 0) : parse_start(p, in, m);
     int r = packet_read(in, PG_FRONT_TYPES, &k);
-    if(r <= 0)
+    if (r <= 0)
         return result(r < 0 ? PARSE_BAD : PARSE_MORE, 0, 0);
-    if(needs_more(&k) && !cut)
+    if (needs_more(&k) && !cut)
         return result(PARSE_MORE, 0, 0);
-    switch(k.type) {
+    switch (k.type) {
     case 'Q':
         return tell_query(p, &k, m);
     case 'P':
@@ -294,16 +294,16 @@ static struct parse_result parse_request(struct postgres *p, struct slice in, bo
 
 static void tell_error(struct postgres *p, struct message *m, bool aborted)
 {
-    if(aborted) {
+    if (aborted) {
         m->error_type = "pipeline_aborted";
         return;
     }
     const char *name = pg_condition(p->error);
     m->error_type = attr_text(&m->attrs, slice_str(p->error));
     attr_str(&m->attrs, "db.response.status_code", slice_str(p->error));
-    if(p->severity[0])
+    if (p->severity[0])
         attr_str(&m->attrs, "wftrace.postgresql.severity", slice_str(p->severity));
-    if(!m->error_message)
+    if (!m->error_message)
         m->error_message = name;
 }
 
@@ -312,9 +312,9 @@ static struct parse_result answer(struct postgres *p, struct message *m, size_t 
 {
     bool aborted = p->dropping && !p->failed;
     owed_pop(p);
-    if(p->failed || aborted)
+    if (p->failed || aborted)
         tell_error(p, m, aborted);
-    else if(p->rows_known)
+    else if (p->rows_known)
         attr_int(&m->attrs, "db.response.returned_rows", (s64)p->rows);
     p->failed = p->rows_known = false;
     return result(PARSE_MESSAGE, used, skip);
@@ -323,18 +323,18 @@ static struct parse_result answer(struct postgres *p, struct message *m, size_t 
 /* Ends what needs no more bytes to end. false: nothing */
 static bool settle(struct postgres *p, struct message *m, struct parse_result *ret)
 {
-    for(;;) {
-        switch(owed_first(p)) {
+    for (;;) {
+        switch (owed_first(p)) {
         case OWES_PREPARED:
             *ret = answer(p, m, 0, 0);
             return true;
         case OWES_EXECUTE:
-            if(!p->dropping)
+            if (!p->dropping)
                 return false;
             *ret = answer(p, m, 0, 0);
             return true;
         case OWES_PARSE: case OWES_BIND: case OWES_DESCRIBE: case OWES_CLOSE:
-            if(!p->dropping)
+            if (!p->dropping)
                 return false;
             owed_pop(p);
             break;
@@ -350,7 +350,7 @@ static bool settle(struct postgres *p, struct message *m, struct parse_result *r
 static void field_copy(char *out, size_t size, struct slice s)
 {
     size_t n = s.n < size ? s.n : size - 1;
-    for(size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++)
         out[i] = s.p[i] >= ' ' && s.p[i] < 0x7f ? (char)s.p[i] : '?';
     out[n] = 0;
 }
@@ -360,13 +360,13 @@ static void error_read(struct postgres *p, const struct packet *k, struct messag
     struct slice v;
     strcpy(p->error, "XX000");
     p->severity[0] = 0;
-    for(size_t at = 0; at < k->body.n && k->body.p[at] && string_read(k->body, at + 1, &v); at += v.n + 2) {
+    for (size_t at = 0; at < k->body.n && k->body.p[at] && string_read(k->body, at + 1, &v); at += v.n + 2) {
         char field = (char)k->body.p[at];
-        if(field == 'C' && v.n == 5)
+        if (field == 'C' && v.n == 5)
             field_copy(p->error, sizeof(p->error), v);
-        else if(field == 'V' || (field == 'S' && !p->severity[0]))
+        else if (field == 'V' || (field == 'S' && !p->severity[0]))
             field_copy(p->severity, sizeof(p->severity), v);
-        else if(field == 'M' && p->keep_values)
+        else if (field == 'M' && p->keep_values)
             m->error_message = attr_text(&m->attrs, slice_head(v, 256));
     }
 }
@@ -375,10 +375,10 @@ static struct parse_result take_error(struct postgres *p, const struct packet *k
 {
     enum owed o = owed_first(p);
     error_read(p, k, m);
-    if(o == OWES_NOTHING)
+    if (o == OWES_NOTHING)
         return result(PARSE_SKIP, k->used, k->missing);
     p->failed = true;
-    if(o == OWES_START || o == OWES_ENCRYPTION || o == OWES_EXECUTE) {
+    if (o == OWES_START || o == OWES_ENCRYPTION || o == OWES_EXECUTE) {
         p->dropping = o == OWES_EXECUTE;
         struct parse_result r = answer(p, m, k->used, k->missing);
         return r;
@@ -392,16 +392,16 @@ static void tag_read(struct postgres *p, struct slice tag)
 {
     const u8 *sp = memrchr(tag.p, ' ', tag.n);
     bool rows = slice_starts(tag, "SELECT ") || slice_starts(tag, "FETCH ");
-    if(rows && sp && !slice_u64(slice_from(tag, (size_t)(sp + 1 - tag.p)), &p->rows))
+    if (rows && sp && !slice_u64(slice_from(tag, (size_t)(sp + 1 - tag.p)), &p->rows))
         p->rows_known = true;
 }
 
 static struct parse_result take_complete(struct postgres *p, const struct packet *k, struct message *m)
 {
     struct slice tag;
-    if(k->type == 'C' && string_read(k->body, 0, &tag))
+    if (k->type == 'C' && string_read(k->body, 0, &tag))
         tag_read(p, tag);
-    if(owed_first(p) == OWES_EXECUTE)
+    if (owed_first(p) == OWES_EXECUTE)
         return answer(p, m, k->used, k->missing);
     return result(owed_first(p) == OWES_NOTHING ? PARSE_SKIP : PARSE_NEXT, k->used, k->missing);
 }
@@ -410,9 +410,9 @@ static struct parse_result take_ready(struct postgres *p, const struct packet *k
 {
     enum owed o = owed_first(p);
     p->dropping = false;
-    if(o == OWES_QUERY || o == OWES_START || o == OWES_CALL)
+    if (o == OWES_QUERY || o == OWES_START || o == OWES_CALL)
         return answer(p, m, k->used, k->missing);
-    if(o != OWES_NOTHING && o != OWES_SYNC)
+    if (o != OWES_NOTHING && o != OWES_SYNC)
         return result(PARSE_BAD, 0, 0);
     owed_pop(p);
     p->failed = p->rows_known = false;
@@ -421,7 +421,7 @@ static struct parse_result take_ready(struct postgres *p, const struct packet *k
 
 static struct parse_result take_step(struct postgres *p, const struct packet *k, enum owed o)
 {
-    if(owed_first(p) == o)
+    if (owed_first(p) == o)
         owed_pop(p);
     return result(p->in == p->out ? PARSE_SKIP : PARSE_NEXT, k->used, k->missing);
 }
@@ -429,7 +429,7 @@ static struct parse_result take_step(struct postgres *p, const struct packet *k,
 static struct parse_result parse_encryption(struct postgres *p, struct slice in, struct message *m)
 {
     u8 c = in.p[0];
-    if(c != 'S' && c != 'N' && c != 'G')
+    if (c != 'S' && c != 'N' && c != 'G')
         return result(PARSE_BAD, 0, 0);
     p->encryption = c == 'N' ? 0 : c;
     return answer(p, m, 1, 0);
@@ -442,7 +442,7 @@ static struct parse_result parse_switch(const struct postgres *p)
 
 static struct parse_result dispatch(struct postgres *p, const struct packet *k, struct message *m)
 {
-    switch(k->type) {
+    switch (k->type) {
     case 'E':
         return take_error(p, k, m);
     case 'C': case 'I': case 's':
@@ -465,17 +465,17 @@ static struct parse_result parse_answer(struct postgres *p, struct slice in, boo
 {
     struct parse_result r;
     struct packet k;
-    if(p->encryption)
+    if (p->encryption)
         return parse_switch(p);
-    if(settle(p, m, &r))
+    if (settle(p, m, &r))
         return r;
-    if(in.n && owed_first(p) == OWES_ENCRYPTION && in.p[0] != 'E')
+    if (in.n && owed_first(p) == OWES_ENCRYPTION && in.p[0] != 'E')
         return parse_encryption(p, in, m);
     int whole = packet_read(in, PG_BACK_TYPES, &k);
-    if(whole <= 0)
+    if (whole <= 0)
         return result(whole < 0 ? PARSE_BAD : PARSE_MORE, 0, 0);
     bool matters = k.type == 'C' || k.type == 'E' || k.type == 'Z';
-    if(matters && k.missing && !cut && k.body.n < 4096)
+    if (matters && k.missing && !cut && k.body.n < 4096)
         return result(PARSE_MORE, 0, 0);
     r = dispatch(p, &k, m);
     p->midst = r.status == PARSE_NEXT;
@@ -500,9 +500,9 @@ static struct parse_result postgres_cut(void *st, enum side side, struct slice i
 static void owed_forget(struct postgres *p)
 {
     u32 shown = 0, at = p->in;
-    for(u32 i = p->out; i != p->in; i++) {
+    for (u32 i = p->out; i != p->in; i++) {
         u8 o = p->owed[i % OWED_MAX];
-        if(o == OWES_QUERY || o == OWES_EXECUTE || o == OWES_START) {
+        if (o == OWES_QUERY || o == OWES_EXECUTE || o == OWES_START) {
             shown++;
             at = i;
         }
@@ -522,22 +522,22 @@ static ptrdiff_t postgres_resync(void *st, enum side side, struct slice in, u64 
 {
     struct postgres *p = st;
     bool ready;
-    if(side == SIDE_REQUEST) {
-        if(!run || pg_chain(in, PG_FRONT_TYPES, &ready) <= 0)
+    if (side == SIDE_REQUEST) {
+        if (!run || pg_chain(in, PG_FRONT_TYPES, &ready) <= 0)
             return -1;
         pg_store_doubt(&p->store);
         p->preparing = false;
         return 0;
     }
-    if(!p->forgot) /* what is asked while no feet are found is remembered */
+    if (!p->forgot) /* what is asked while no feet are found is remembered */
         owed_forget(p);
     p->forgot = true;
-    for(size_t i = 0; i + 6 <= in.n; i++) {
+    for (size_t i = 0; i + 6 <= in.n; i++) {
         bool end = in.p[i] && strchr("CEZIs", in.p[i]) && pg_chain(slice_from(in, i), PG_BACK_TYPES, &ready) > 0 && ready;
-        if(end)
+        if (end)
             return p->forgot = false, (ptrdiff_t)i;
     }
-    if(!run || pg_chain(in, PG_BACK_TYPES, &ready) <= 0)
+    if (!run || pg_chain(in, PG_BACK_TYPES, &ready) <= 0)
         return -1;
     p->forgot = false;
     return 0;
@@ -547,22 +547,22 @@ static ptrdiff_t postgres_resync(void *st, enum side side, struct slice in, u64 
 static enum parse_status postgres_eof(void *st, enum side side, struct message *m)
 {
     struct postgres *p = st;
-    if(side == SIDE_REQUEST || !p->failed || p->in == p->out)
+    if (side == SIDE_REQUEST || !p->failed || p->in == p->out)
         return PARSE_MORE;
     return answer(p, m, 0, 0).status;
 }
 
 static bool printable(struct slice s)
 {
-    for(size_t i = 0; i < s.n; i++)
-        if(s.p[i] < ' ' && s.p[i] != '\n' && s.p[i] != '\t' && s.p[i] != '\r')
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] < ' ' && s.p[i] != '\n' && s.p[i] != '\t' && s.p[i] != '\r')
             return false;
     return s.n > 0;
 }
 
 static enum sniff sniff_start(struct slice head)
 {
-    if(head.n < 8)
+    if (head.n < 8)
         return head.n < 2 || head.p[1] == 0 ? SNIFF_MAYBE : SNIFF_NO;
     u32 len = load_be32(head.p), code = load_be32(head.p + 4);
     bool request = len == 8 && (code == CODE_SSL || code == CODE_GSS), cancel = len == 16 && code == CODE_CANCEL;
@@ -574,10 +574,10 @@ static enum sniff sniff_start(struct slice head)
 static bool statement_begins(struct slice head)
 {
     struct slice name, text = slice_from(head, 5);
-    if(head.n < 16 || head.p[1] || (head.p[0] != 'Q' && head.p[0] != 'P'))
+    if (head.n < 16 || head.p[1] || (head.p[0] != 'Q' && head.p[0] != 'P'))
         return false;
-    if(head.p[0] == 'P') {
-        if(!string_read(text, 0, &name) || (name.n && !printable(name)))
+    if (head.p[0] == 'P') {
+        if (!string_read(text, 0, &name) || (name.n && !printable(name)))
             return false;
         text = slice_from(text, name.n + 1);
     }
@@ -587,12 +587,12 @@ static bool statement_begins(struct slice head)
 static enum sniff sniff_query(struct slice head)
 {
     bool ready;
-    if(!strchr("QPB", head.p[0]))
+    if (!strchr("QPB", head.p[0]))
         return SNIFF_NO;
     int chain = pg_chain(head, PG_FRONT_TYPES, &ready);
-    if(chain < 0)
+    if (chain < 0)
         return SNIFF_NO;
-    if(chain == 0)
+    if (chain == 0)
         return statement_begins(head) ? SNIFF_REQUEST : SNIFF_MAYBE;
     struct packet k;
     bool text = packet_read(head, PG_FRONT_TYPES, &k) > 0 && (k.type != 'Q' || (k.body.n > 1 && !k.body.p[k.body.n - 1] && printable(slice_head(k.body, k.body.n - 1))));
@@ -602,15 +602,15 @@ static enum sniff sniff_query(struct slice head)
 static enum sniff postgres_sniff(struct slice head)
 {
     bool ready;
-    if(!head.n)
+    if (!head.n)
         return SNIFF_MAYBE;
-    if(head.p[0] == 0)
+    if (head.p[0] == 0)
         return sniff_start(head);
     enum sniff query = sniff_query(head);
-    if(query == SNIFF_REQUEST)
+    if (query == SNIFF_REQUEST)
         return query;
     int back = strchr("RT12ECZD3nt", head.p[0]) ? pg_chain(head, PG_BACK_TYPES, &ready) : -1;
-    if(back > 0 && ready)
+    if (back > 0 && ready)
         return SNIFF_RESPONSE;
     return (back >= 0 && head.n < 1024) || query == SNIFF_MAYBE ? SNIFF_MAYBE : SNIFF_NO;
 }

@@ -5,8 +5,8 @@ static u64 name_hash(struct slice name) { return hash_bytes(name.p, name.n, 0x77
 
 static struct pg_statement *statement_find(const struct pg_store *s, u64 hash)
 {
-    for(size_t i = 0; i < PG_STATEMENTS; i++)
-        if(s->statements[i].hash == hash)
+    for (size_t i = 0; i < PG_STATEMENTS; i++)
+        if (s->statements[i].hash == hash)
             return (struct pg_statement *)&s->statements[i];
     return NULL;
 }
@@ -14,12 +14,12 @@ static struct pg_statement *statement_find(const struct pg_store *s, u64 hash)
 /* Room for n bytes at the head; who lay there is forgotten. */
 static u32 text_room(struct pg_store *s, u32 n)
 {
-    if(s->head + n > PG_TEXT)
+    if (s->head + n > PG_TEXT)
         s->head = 0;
     u32 at = s->head;
-    for(size_t i = 0; i < PG_STATEMENTS; i++) {
+    for (size_t i = 0; i < PG_STATEMENTS; i++) {
         struct pg_statement *t = &s->statements[i];
-        if(t->hash && t->at < at + n && at < t->at + t->n)
+        if (t->hash && t->at < at + n && at < t->at + t->n)
             t->hash = 0;
     }
     s->head += n;
@@ -30,10 +30,10 @@ static u32 text_room(struct pg_store *s, u32 n)
 
 static size_t sql_text(struct slice sql, bool cut, bool keep_values, char *out, size_t size)
 {
-    if(!keep_values)
+    if (!keep_values)
         return sql_strip_literals(sql, out, size);
     size_t n = sql.n < size ? sql.n : size - 1;
-    while(n && n < sql.n && (sql.p[n] & 0xc0) == 0x80)
+    while (n && n < sql.n && (sql.p[n] & 0xc0) == 0x80)
         n--;
     memcpy(out, sql.p, n);
     out[n] = 0;
@@ -57,12 +57,12 @@ void pg_store_parse(struct pg_store *s, struct slice name, struct slice sql, boo
     sql_text(sql, cut, keep_values, text, sizeof(text));
     u32 n = (u32)(strlen(f.summary) + strlen(f.operation) + strlen(f.collection) + strlen(text) + 4);
     struct pg_statement *t = statement_find(s, hash);
-    if(t)
+    if (t)
         t->hash = 0;
     u32 at = text_room(s, n);
-    if(!t)
+    if (!t)
         t = statement_find(s, 0);
-    if(!t)
+    if (!t)
         t = &s->statements[s->next_statement++ % PG_STATEMENTS];
     *t = (struct pg_statement){ hash, at, n };
     pack(pack(pack(pack(s->text + at, f.summary), f.operation), f.collection), text);
@@ -70,8 +70,8 @@ void pg_store_parse(struct pg_store *s, struct slice name, struct slice sql, boo
 
 static struct pg_portal *portal_find(const struct pg_store *s, u64 hash)
 {
-    for(size_t i = 0; i < PG_PORTALS; i++)
-        if(s->portals[i].hash == hash)
+    for (size_t i = 0; i < PG_PORTALS; i++)
+        if (s->portals[i].hash == hash)
             return (struct pg_portal *)&s->portals[i];
     return NULL;
 }
@@ -80,9 +80,9 @@ void pg_store_bind(struct pg_store *s, struct slice portal, struct slice stateme
 {
     u64 hash = name_hash(portal);
     struct pg_portal *p = portal_find(s, hash);
-    if(!p)
+    if (!p)
         p = portal_find(s, 0);
-    if(!p)
+    if (!p)
         p = &s->portals[s->next_portal++ % PG_PORTALS];
     *p = (struct pg_portal){ hash, name_hash(statement) };
 }
@@ -92,9 +92,9 @@ void pg_store_close(struct pg_store *s, char kind, struct slice name)
     u64 hash = name_hash(name);
     struct pg_statement *t = kind == 'S' ? statement_find(s, hash) : NULL;
     struct pg_portal *p = kind == 'P' ? portal_find(s, hash) : NULL;
-    if(t)
+    if (t)
         t->hash = 0;
-    if(p)
+    if (p)
         p->hash = 0;
 }
 
@@ -107,23 +107,23 @@ void pg_store_doubt(struct pg_store *s)
 
 static void tell(const char *summary, const char *operation, const char *collection, const char *text, struct message *m)
 {
-    if(summary[0]) {
+    if (summary[0]) {
         snprintf(m->name, sizeof(m->name), "%s", summary);
         attr_str(&m->attrs, "db.query.summary", slice_str(summary));
     }
     bool one = !strchr(summary, ';'); /* of several statements neither name describes the call */
-    if(operation[0] && one)
+    if (operation[0] && one)
         attr_str(&m->attrs, "db.operation.name", slice_str(operation));
-    if(collection[0] && one)
+    if (collection[0] && one)
         attr_str(&m->attrs, "db.collection.name", slice_str(collection));
-    if(text[0])
+    if (text[0])
         attr_str(&m->attrs, "db.query.text", slice_str(text));
 }
 
 static bool tell_hash(const struct pg_store *s, u64 hash, struct message *m)
 {
     const struct pg_statement *t = statement_find(s, hash);
-    if(!t)
+    if (!t)
         return false;
     const char *summary = s->text + t->at, *operation = summary + strlen(summary) + 1;
     const char *collection = operation + strlen(operation) + 1;
@@ -205,10 +205,10 @@ static const struct {
 const char *pg_condition(const char *sqlstate)
 {
     const char *class = NULL;
-    for(size_t i = 0; i < ARRAY_LEN(conditions); i++) {
-        if(!strcmp(conditions[i].code, sqlstate))
+    for (size_t i = 0; i < ARRAY_LEN(conditions); i++) {
+        if (!strcmp(conditions[i].code, sqlstate))
             return conditions[i].name;
-        if(strlen(conditions[i].code) == 2 && !strncmp(conditions[i].code, sqlstate, 2))
+        if (strlen(conditions[i].code) == 2 && !strncmp(conditions[i].code, sqlstate, 2))
             class = conditions[i].name;
     }
     return class;
@@ -218,19 +218,19 @@ int pg_chain(struct slice in, const char *types, bool *ret_ready)
 {
     size_t whole = 0;
     *ret_ready = false;
-    for(size_t at = 0; at < in.n; whole++) {
+    for (size_t at = 0; at < in.n; whole++) {
         struct slice rest = slice_from(in, at);
-        if(!rest.p[0] || !strchr(types, rest.p[0]) || (rest.n > 1 && rest.p[1] > 0x3f))
+        if (!rest.p[0] || !strchr(types, rest.p[0]) || (rest.n > 1 && rest.p[1] > 0x3f))
             return -1;
-        if(rest.n < 5)
+        if (rest.n < 5)
             return whole > 0;
         u32 len = load_be32(rest.p + 1);
-        if(len < 4 || (rest.p[0] == 'Z' && len != 5))
+        if (len < 4 || (rest.p[0] == 'Z' && len != 5))
             return -1;
-        if(len > rest.n - 1)
+        if (len > rest.n - 1)
             return whole > 0;
         *ret_ready = rest.p[0] == 'Z' && rest.n == 6 && strchr("ITE", rest.p[5]);
-        if(rest.p[0] == 'Z' && !(rest.p[5] && strchr("ITE", rest.p[5])))
+        if (rest.p[0] == 'Z' && !(rest.p[5] && strchr("ITE", rest.p[5])))
             return -1;
         at += 1 + (size_t)len;
     }

@@ -14,8 +14,8 @@ const struct protocol *const protocols[] = {
 
 const struct protocol *protocol_by_name(const char *name)
 {
-    for(size_t i = 0; protocols[i]; i++)
-        if(!strcmp(protocols[i]->name, name))
+    for (size_t i = 0; protocols[i]; i++)
+        if (!strcmp(protocols[i]->name, name))
             return protocols[i];
     return NULL;
 }

@@ -60,9 +60,9 @@ static const char plain[] =
 static bool plain_has(struct slice command)
 {
     char word[24] = " ";
-    if(!command.n || command.n > sizeof(word) - 3)
+    if (!command.n || command.n > sizeof(word) - 3)
         return false;
-    for(size_t i = 0; i < command.n; i++)
+    for (size_t i = 0; i < command.n; i++)
         word[1 + i] = (char)(command.p[i] >= 'a' && command.p[i] <= 'z' ? command.p[i] - 32 : command.p[i]);
     word[1 + command.n] = ' ';
     word[2 + command.n] = 0;
@@ -71,13 +71,13 @@ static bool plain_has(struct slice command)
 
 unsigned resp_word_of(struct slice command, bool *ret_known)
 {
-    for(size_t i = 0; i < ARRAY_LEN(special); i++)
-        if(slice_ieq(command, special[i].name)) {
-            if(ret_known)
+    for (size_t i = 0; i < ARRAY_LEN(special); i++)
+        if (slice_ieq(command, special[i].name)) {
+            if (ret_known)
                 *ret_known = true;
             return special[i].what;
         }
-    if(ret_known)
+    if (ret_known)
         *ret_known = plain_has(command) || (slice_find(command, '.') > 0);
     return 0;
 }

@@ -27,7 +27,7 @@ struct census {
 static struct census census_of(struct slice s)
 {
     struct census c = { 0 };
-    for(size_t i = 0; i < s.n; i++) {
+    for (size_t i = 0; i < s.n; i++) {
         u8 b = s.p[i];
         c.digits += !!isdigit(b);
         c.uppers += !!isupper(b);
@@ -43,13 +43,13 @@ static struct census census_of(struct slice s)
 
 static bool looks_uuid(struct slice s)
 {
-    if(s.n == 38 && s.p[0] == '{' && s.p[37] == '}')
+    if (s.n == 38 && s.p[0] == '{' && s.p[37] == '}')
         s = slice_of(s.p + 1, 36);
-    if(s.n != 36)
+    if (s.n != 36)
         return false;
-    for(size_t i = 0; i < 36; i++) {
+    for (size_t i = 0; i < 36; i++) {
         bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-        if(dash ? s.p[i] != '-' : !isxdigit(s.p[i]))
+        if (dash ? s.p[i] != '-' : !isxdigit(s.p[i]))
             return false;
     }
     return true;
@@ -65,29 +65,29 @@ static bool looks_email(struct slice s)
 static bool looks_numbered(struct slice s)
 {
     size_t i = 0, digits;
-    while(i < s.n && isalpha(s.p[i]))
+    while (i < s.n && isalpha(s.p[i]))
         i++;
-    if(i && i < s.n && (s.p[i] == '-' || s.p[i] == '_'))
+    if (i && i < s.n && (s.p[i] == '-' || s.p[i] == '_'))
         i++;
-    for(digits = 0; i + digits < s.n && isdigit(s.p[i + digits]); digits++)
+    for (digits = 0; i + digits < s.n && isdigit(s.p[i + digits]); digits++)
         ;
     return i && digits >= 4 && i + digits == s.n;
 }
 
 static bool segment_is_value(struct slice s)
 {
-    if(!s.n)
+    if (!s.n)
         return false;
-    if(s.n > 64 || slice_find(s, '%') >= 0 || looks_uuid(s) || looks_email(s) || looks_numbered(s))
+    if (s.n > 64 || slice_find(s, '%') >= 0 || looks_uuid(s) || looks_email(s) || looks_numbered(s))
         return true;
     struct census c = census_of(s);
-    if(c.digits && c.digits + c.signs == s.n)
+    if (c.digits && c.digits + c.signs == s.n)
         return true;
-    if((s.n >= 16 && c.hex == s.n) || (s.n > 2 && slice_istarts(s, "0x") && c.hex == s.n - 1))
+    if ((s.n >= 16 && c.hex == s.n) || (s.n > 2 && slice_istarts(s, "0x") && c.hex == s.n - 1))
         return true;
-    if(s.n >= 8 && c.digits >= 6 && c.digits + c.timey == s.n)
+    if (s.n >= 8 && c.digits >= 6 && c.digits + c.timey == s.n)
         return true;
-    if(c.others)
+    if (c.others)
         return false;
     return (s.n >= 16 && c.digits >= 2 && c.uppers && c.lowers) || (s.n >= 20 && c.digits >= 4);
 }
@@ -100,7 +100,7 @@ struct text_out {
 /* Appends whole or not at all, so that a cut never leaves half a placeholder. */
 static bool out_put(struct text_out *o, const void *p, size_t n)
 {
-    if(o->n + n >= o->size)
+    if (o->n + n >= o->size)
         return false;
     memcpy(o->p + o->n, p, n);
     o->n += n;
@@ -109,8 +109,8 @@ static bool out_put(struct text_out *o, const void *p, size_t n)
 
 static struct slice path_only(struct slice path)
 {
-    for(size_t i = 0; i < path.n; i++)
-        if(path.p[i] == '?' || path.p[i] == '#')
+    for (size_t i = 0; i < path.n; i++)
+        if (path.p[i] == '?' || path.p[i] == '#')
             return slice_head(path, i);
     return path;
 }
@@ -124,32 +124,32 @@ static struct slice segment_clean(struct slice s)
 
 static bool out_segment(struct text_out *o, struct slice s)
 {
-    if(segment_is_value(s))
+    if (segment_is_value(s))
         return out_put(o, "/{id}", 5);
-    for(size_t i = 0; i < s.n; i++)
-        if(s.p[i] <= ' ' || s.p[i] >= 0x7f)
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] <= ' ' || s.p[i] >= 0x7f)
             return out_put(o, "/{id}", 5);
-    if(o->n + 1 + s.n >= o->size)
+    if (o->n + 1 + s.n >= o->size)
         return false;
     return out_put(o, "/", 1) && out_put(o, s.p, s.n);
 }
 
 size_t route_of_path(struct slice path, char *out, size_t size)
 {
-    if(!size)
+    if (!size)
         return 0;
     struct text_out o = { out, 0, size };
     path = path_only(path);
     size_t segments = 0;
-    for(size_t i = 0; i < path.n && path.p[i] == '/';) {
+    for (size_t i = 0; i < path.n && path.p[i] == '/';) {
         struct slice rest = slice_from(path, i + 1);
         ptrdiff_t slash = slice_find(rest, '/');
         struct slice s = slash < 0 ? rest : slice_head(rest, (size_t)slash);
-        if(segments++ == SEGMENTS_MAX) {
+        if (segments++ == SEGMENTS_MAX) {
             out_put(&o, "/*", 2);
             break;
         }
-        if(!out_segment(&o, segment_clean(s)))
+        if (!out_segment(&o, segment_clean(s)))
             break;
         i += 1 + s.n;
     }

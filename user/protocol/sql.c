@@ -40,13 +40,13 @@ static void walk_next(struct walk *w)
 {
     do
         w->t = sql_next(&w->lexer);
-    while(w->t.kind == SQL_SPACE);
+    while (w->t.kind == SQL_SPACE);
 }
 
 static bool word_in(struct slice s, const char *const *list)
 {
-    for(; *list; list++)
-        if(slice_ieq(s, *list))
+    for (; *list; list++)
+        if (slice_ieq(s, *list))
             return true;
     return false;
 }
@@ -60,11 +60,11 @@ static bool summary_add(struct walk *w, struct slice s, bool upper)
 {
     char *out = w->out->summary;
     size_t n = strlen(out), gap = n > 0 && out[n - 1] != ' ';
-    if(n + gap + s.n >= sizeof(w->out->summary))
+    if (n + gap + s.n >= sizeof(w->out->summary))
         return false;
-    if(gap)
+    if (gap)
         out[n++] = ' ';
-    for(size_t i = 0; i < s.n; i++, n++)
+    for (size_t i = 0; i < s.n; i++, n++)
         out[n] = (char)(upper ? toupper(s.p[i]) : isspace(s.p[i]) || s.p[i] < ' ' ? ' ' : s.p[i]);
     out[n] = 0;
     return true;
@@ -73,14 +73,14 @@ static bool summary_add(struct walk *w, struct slice s, bool upper)
 static void copy_upper(struct slice s, char *out, size_t size)
 {
     size_t n = s.n < size ? s.n : size - 1;
-    for(size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++)
         out[i] = (char)toupper(s.p[i]);
     out[n] = 0;
 }
 
 static void take_operation(struct walk *w, struct slice verb)
 {
-    if(!w->out->operation[0] && w->depth == 0)
+    if (!w->out->operation[0] && w->depth == 0)
         copy_upper(verb, w->out->operation, sizeof(w->out->operation));
     summary_add(w, verb, true);
     w->op_end = strlen(w->out->summary);
@@ -90,10 +90,10 @@ static void take_operation(struct walk *w, struct slice verb)
 static bool told_already(const struct walk *w, struct slice name)
 {
     const char *s = w->out->summary + w->op_end;
-    while(*s) {
+    while (*s) {
         s += *s == ' ';
         size_t n = strcspn(s, " ");
-        if(n == name.n && !memcmp(s, name.p, n))
+        if (n == name.n && !memcmp(s, name.p, n))
             return true;
         s += n;
     }
@@ -102,8 +102,8 @@ static bool told_already(const struct walk *w, struct slice name)
 
 static bool is_cte(const struct walk *w, struct slice name)
 {
-    for(size_t i = 0; i < w->n_ctes; i++)
-        if(w->ctes[i].n == name.n && !strncasecmp((const char *)w->ctes[i].p, (const char *)name.p, name.n))
+    for (size_t i = 0; i < w->n_ctes; i++)
+        if (w->ctes[i].n == name.n && !strncasecmp((const char *)w->ctes[i].p, (const char *)name.p, name.n))
             return true;
     return false;
 }
@@ -112,7 +112,7 @@ static void take_collection(struct walk *w, struct slice name)
 {
     char *c = w->out->collection;
     bool same = w->n_targets && strlen(c) == name.n && !memcmp(c, name.p, name.n);
-    if(same)
+    if (same)
         return;
     w->n_targets++;
     size_t n = w->n_targets == 1 && name.n < sizeof(w->out->collection) ? name.n : 0;
@@ -124,13 +124,13 @@ static void take_collection(struct walk *w, struct slice name)
 static struct slice take_name(struct walk *w)
 {
     struct slice name = w->t.text;
-    for(;;) {
+    for (;;) {
         size_t end = w->lexer.at;
         walk_next(w);
-        if(!is_punct(w->t, '.'))
+        if (!is_punct(w->t, '.'))
             return name;
         walk_next(w);
-        if(w->t.kind != SQL_WORD && w->t.kind != SQL_NAME)
+        if (w->t.kind != SQL_WORD && w->t.kind != SQL_NAME)
             return slice_of(name.p, (size_t)(w->lexer.in.p + end - name.p));
         name.n = (size_t)(w->t.text.p + w->t.text.n - name.p);
     }
@@ -143,10 +143,10 @@ static void take_target(struct walk *w)
     w->expect = false;
     w->before[1] = w->before[0];
     w->before[0] = (struct slice){ 0 };
-    if(call || is_cte(w, name) || slice_ieq(name, "STDIN") || slice_ieq(name, "STDOUT"))
+    if (call || is_cte(w, name) || slice_ieq(name, "STDIN") || slice_ieq(name, "STDOUT"))
         return;
     take_collection(w, name);
-    if(!told_already(w, name))
+    if (!told_already(w, name))
         summary_add(w, name, false);
 }
 
@@ -165,17 +165,17 @@ static void take_definition(struct walk *w)
 {
     take_operation(w, w->t.text);
     walk_next(w);
-    while(w->t.kind == SQL_WORD && word_in(w->t.text, adjectives))
+    while (w->t.kind == SQL_WORD && word_in(w->t.text, adjectives))
         walk_next(w);
-    if(w->t.kind != SQL_WORD)
+    if (w->t.kind != SQL_WORD)
         return;
-    if(word_in(w->t.text, objects)) {
+    if (word_in(w->t.text, objects)) {
         summary_add(w, w->t.text, true);
         walk_next(w);
     }
-    while(w->t.kind == SQL_WORD && word_in(w->t.text, fillers))
+    while (w->t.kind == SQL_WORD && word_in(w->t.text, fillers))
         walk_next(w);
-    if(w->t.kind == SQL_WORD || w->t.kind == SQL_NAME)
+    if (w->t.kind == SQL_WORD || w->t.kind == SQL_NAME)
         take_target(w);
 }
 
@@ -184,7 +184,7 @@ static void take_cte(struct walk *w)
 {
     struct slice name = w->t.text;
     walk_next(w);
-    if(w->n_ctes < CTES_MAX)
+    if (w->n_ctes < CTES_MAX)
         w->ctes[w->n_ctes++] = name;
 }
 
@@ -202,8 +202,8 @@ static bool take_verb(struct walk *w)
                                             "REFRESH", "DECLARE", "PREPARE", "DEALLOCATE", "CLOSE", NULL };
     struct slice word = w->t.text;
     struct level *l = level_of(w);
-    if(slice_ieq(word, "SELECT") || slice_ieq(word, "DELETE") || slice_ieq(word, "UPDATE")) {
-        if(is_clause(w))
+    if (slice_ieq(word, "SELECT") || slice_ieq(word, "DELETE") || slice_ieq(word, "UPDATE")) {
+        if (is_clause(w))
             return false;
         take_operation(w, word);
         w->with = w->with && w->depth;
@@ -211,16 +211,16 @@ static bool take_verb(struct walk *w)
         w->expect = slice_ieq(word, "UPDATE");
         return true;
     }
-    if(slice_ieq(word, "INSERT") || slice_ieq(word, "MERGE") || slice_ieq(word, "REPLACE")) {
-        if((w->started && !w->with && !w->depth) || is_clause(w))
+    if (slice_ieq(word, "INSERT") || slice_ieq(word, "MERGE") || slice_ieq(word, "REPLACE")) {
+        if ((w->started && !w->with && !w->depth) || is_clause(w))
             return false;
         take_operation(w, word);
         w->with = w->with && w->depth;
         return true;
     }
-    if(w->started || w->with || w->depth || w->explain)
+    if (w->started || w->with || w->depth || w->explain)
         return false;
-    if(word_in(word, defining)) {
+    if (word_in(word, defining)) {
         take_definition(w);
         return false;
     }
@@ -237,15 +237,15 @@ static bool take_clause(struct walk *w)
 {
     struct level *l = level_of(w);
     struct slice word = w->t.text;
-    if(slice_ieq(word, "FROM") && l->verb && !slice_ieq(w->before[0], "DISTINCT"))
+    if (slice_ieq(word, "FROM") && l->verb && !slice_ieq(w->before[0], "DISTINCT"))
         return l->targets = w->expect = true;
-    if(slice_ieq(word, "JOIN"))
+    if (slice_ieq(word, "JOIN"))
         return l->targets = w->expect = true;
-    if(slice_ieq(word, "INTO"))
+    if (slice_ieq(word, "INTO"))
         return w->expect = true;
-    if(slice_ieq(word, "USING") && l->verb && slice_ieq(w->before[0], "MERGE"))
+    if (slice_ieq(word, "USING") && l->verb && slice_ieq(w->before[0], "MERGE"))
         return w->expect = true;
-    if(word_in(word, ends_list))
+    if (word_in(word, ends_list))
         l->targets = w->expect = false;
     return false;
 }
@@ -253,24 +253,24 @@ static bool take_clause(struct walk *w)
 static void take_word(struct walk *w)
 {
     struct slice word = w->t.text;
-    if(!w->started && !w->with && slice_ieq(word, "WITH")) {
+    if (!w->started && !w->with && slice_ieq(word, "WITH")) {
         w->with = true;
         walk_next(w);
-        if(is_word(w->t, "RECURSIVE"))
+        if (is_word(w->t, "RECURSIVE"))
             walk_next(w);
         take_cte(w);
         return;
     }
-    if(w->expect && word_in(word, fillers)) {
+    if (w->expect && word_in(word, fillers)) {
         walk_next(w);
         return;
     }
     size_t at = w->lexer.at;
     bool used = !(w->expect && !slice_ieq(word, "SELECT")) && take_verb(w);
-    if(w->lexer.at != at)
+    if (w->lexer.at != at)
         return;
     used = used || take_clause(w);
-    if(!used && w->expect) {
+    if (!used && w->expect) {
         take_target(w);
         return;
     }
@@ -284,9 +284,9 @@ static void take_statement_end(struct walk *w)
     struct sql_facts *f = w->out;
     size_t n = strlen(f->summary);
     walk_next(w);
-    if(w->t.kind == SQL_END || !n)
+    if (w->t.kind == SQL_END || !n)
         return;
-    if(n + 3 < sizeof(f->summary) && f->summary[n - 1] != ' ')
+    if (n + 3 < sizeof(f->summary) && f->summary[n - 1] != ' ')
         strcpy(f->summary + n, "; ");
     w->op_end = strlen(f->summary);
     w->started = w->explain = w->with = w->expect = false;
@@ -298,23 +298,23 @@ static void take_statement_end(struct walk *w)
 static void take_punct(struct walk *w)
 {
     u8 c = w->t.text.p[0];
-    if(c == ';' && !w->depth) {
+    if (c == ';' && !w->depth) {
         take_statement_end(w);
         return;
     }
-    if(c == '(') {
+    if (c == '(') {
         bool list = w->expect && level_of(w)->targets; /* FROM (a JOIN b): still tables, unless a SELECT follows */
         w->depth++;
-        if(w->depth < DEPTH_MAX)
+        if (w->depth < DEPTH_MAX)
             w->levels[w->depth] = (struct level){ .targets = list };
         w->expect = list;
-    } else if(c == ')') {
+    } else if (c == ')') {
         w->depth -= w->depth > 0;
         w->expect = false;
-    } else if(c == ',') {
-        if(w->with && !w->depth) {
+    } else if (c == ',') {
+        if (w->with && !w->depth) {
             walk_next(w);
-            if(w->t.kind == SQL_WORD || w->t.kind == SQL_NAME)
+            if (w->t.kind == SQL_WORD || w->t.kind == SQL_NAME)
                 take_cte(w);
             return;
         }
@@ -332,18 +332,18 @@ void sql_facts_of(struct slice sql, struct sql_facts *ret)
     struct walk w = { .lexer = sql_lexer_of(sql), .out = ret };
     ret->summary[0] = ret->operation[0] = ret->collection[0] = 0;
     walk_next(&w);
-    while(w.t.kind != SQL_END) {
-        if(w.t.kind == SQL_WORD)
+    while (w.t.kind != SQL_END) {
+        if (w.t.kind == SQL_WORD)
             take_word(&w);
-        else if(w.t.kind == SQL_NAME && w.expect)
+        else if (w.t.kind == SQL_NAME && w.expect)
             take_target(&w);
-        else if(w.t.kind == SQL_PUNCT)
+        else if (w.t.kind == SQL_PUNCT)
             take_punct(&w);
         else
             walk_next(&w);
     }
     size_t n = strlen(ret->summary);
-    while(n && (ret->summary[n - 1] == ' ' || ret->summary[n - 1] == ';'))
+    while (n && (ret->summary[n - 1] == ' ' || ret->summary[n - 1] == ';'))
         ret->summary[--n] = 0;
 }
 
@@ -365,7 +365,7 @@ struct stripped {
 
 static void put(struct stripped *o, const void *p, size_t n)
 {
-    if(o->full || o->n + n >= o->size) {
+    if (o->full || o->n + n >= o->size) {
         o->full = true; /* whole tokens only: nothing is cut inside a character */
         return;
     }
@@ -375,7 +375,7 @@ static void put(struct stripped *o, const void *p, size_t n)
 
 static void put_space(struct stripped *o)
 {
-    if(o->n && o->p[o->n - 1] != ' ')
+    if (o->n && o->p[o->n - 1] != ' ')
         put(o, " ", 1);
 }
 
@@ -386,12 +386,12 @@ struct in_list {
 
 static bool in_list_eats(struct in_list *l, struct sql_token t)
 {
-    if(l->open && l->one) {
+    if (l->open && l->one) {
         bool value = t.kind == SQL_LITERAL || t.kind == SQL_PARAM || t.kind == SQL_SPACE || is_punct(t, ',');
-        if(value)
+        if (value)
             return true;
     }
-    if(t.kind == SQL_SPACE)
+    if (t.kind == SQL_SPACE)
         return false;
     l->one = l->open && (t.kind == SQL_LITERAL || t.kind == SQL_PARAM);
     l->open = (l->in && is_punct(t, '(')) || l->one;
@@ -401,22 +401,22 @@ static bool in_list_eats(struct in_list *l, struct sql_token t)
 
 size_t sql_strip_literals(struct slice sql, char *out, size_t size)
 {
-    if(!size)
+    if (!size)
         return 0;
     struct stripped o = { .p = out, .size = size };
     struct in_list list = { 0 };
     struct sql_lexer lexer = sql_lexer_of(sql);
-    for(struct sql_token t; !o.full && (t = sql_next(&lexer)).kind != SQL_END;) {
-        if(in_list_eats(&list, t))
+    for (struct sql_token t; !o.full && (t = sql_next(&lexer)).kind != SQL_END;) {
+        if (in_list_eats(&list, t))
             continue;
-        if(t.kind == SQL_SPACE)
+        if (t.kind == SQL_SPACE)
             put_space(&o);
-        else if(t.kind == SQL_LITERAL)
+        else if (t.kind == SQL_LITERAL)
             put(&o, "?", 1);
         else
             put(&o, t.text.p, t.text.n);
     }
-    while(o.n && o.p[o.n - 1] == ' ')
+    while (o.n && o.p[o.n - 1] == ' ')
         o.n--;
     out[o.n] = 0;
     return o.n;

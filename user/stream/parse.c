@@ -26,7 +26,7 @@ static struct stamp source_stamp(const struct source *src, size_t at)
 
 static void mark_begun(const struct flow *f, struct half *h, const struct source *src, size_t used)
 {
-    if(h->begun)
+    if (h->begun)
         return;
     h->begun = true;
     h->told = h->ends = h->lossy = false;
@@ -40,9 +40,9 @@ static void mark_over(struct half *h) { h->begun = h->told = h->ends = h->lossy 
 /* The one before never ended: a new head says that it did. */
 static void end_unended(struct flow *f, enum side side, struct half *h)
 {
-    if(h->told && side == SIDE_RESPONSE)
+    if (h->told && side == SIDE_RESPONSE)
         pair_answer_partly(f, h);
-    if(h->told)
+    if (h->told)
         mark_over(h);
 }
 
@@ -50,7 +50,7 @@ static void tell_head(struct flow *f, enum side side, struct half *h)
 {
     h->told = true;
     h->bad = 0;
-    if(side == SIDE_REQUEST)
+    if (side == SIDE_REQUEST)
         pair_request(f, h);
     else
         h->msg = scratch_keep(f->stream);
@@ -60,19 +60,19 @@ static void tell_done(struct flow *f, enum side side, struct half *h, u64 end)
 {
     struct message *m = f->stream->scratch, *begun = h->msg;
     bool told = h->told;
-    if(side == SIDE_REQUEST) {
-        if(told)
+    if (side == SIDE_REQUEST) {
+        if (told)
             pair_request_done(f, h, end);
         mark_over(h);
         return;
     }
     h->msg = NULL;
-    if(begun) {
+    if (begun) {
         attr_set_copy(&begun->attrs, &m->attrs);
-        if(m->error_type && !begun->error_type)
+        if (m->error_type && !begun->error_type)
             begun->error_type = attr_text(&begun->attrs, slice_str(m->error_type));
     }
-    if(told)
+    if (told)
         pair_answer(f, h, end, begun ? begun : m);
     message_give(f->stream, begun);
     mark_over(h);
@@ -82,7 +82,7 @@ static void tell_done(struct flow *f, enum side side, struct half *h, u64 end)
 static void tell_message(struct flow *f, enum side side, struct half *h, u64 end)
 {
     h->bad = 0;
-    if(side == SIDE_REQUEST) {
+    if (side == SIDE_REQUEST) {
         pair_request(f, h);
         message_clear(f->stream->scratch);
         pair_request_done(f, h, end);
@@ -100,7 +100,7 @@ static void source_take(struct half *h, struct source *src, const struct parse_r
     size_t skipped = (size_t)min_u64(r->skip, src->in.n - src->off);
     src->off += skipped;
     h->skip = r->skip - skipped;
-    if(n + skipped)
+    if (n + skipped)
         h->last = source_stamp(src, src->off - 1);
 }
 
@@ -115,7 +115,7 @@ static void bad(struct flow *f, enum side side, struct half *h, struct source *s
     src->off += src->off < src->in.n;
     h->sync = true;
     h->lost = 0;
-    if(++h->bad >= BAD_MAX)
+    if (++h->bad >= BAD_MAX)
         flow_ignore(f);
 }
 
@@ -123,12 +123,12 @@ static void switch_over(struct flow *f, struct half *h, const char *to)
 {
     mark_over(h);
     pair_end_all(f, EXCHANGE_LOST, f->stream->now, 0, false);
-    if(to && !strcmp(to, "tls")) {
+    if (to && !strcmp(to, "tls")) {
         flow_turn_tls(f);
         return;
     }
     const struct protocol *next = to ? protocol_by_name(to) : NULL;
-    if(next)
+    if (next)
         flow_speak(f, next, f->client);
     else
         flow_ignore(f);
@@ -139,9 +139,9 @@ static bool apply(struct flow *f, enum dir d, struct source *src, const struct p
 {
     struct half *h = &f->half[d];
     enum side side = flow_side(f, d);
-    switch(r->status) {
+    switch (r->status) {
     case PARSE_MORE:
-        if(r->used)
+        if (r->used)
             mark_begun(f, h, src, r->used);
         source_take(h, src, r);
         return false;
@@ -150,7 +150,7 @@ static bool apply(struct flow *f, enum dir d, struct source *src, const struct p
         source_take(h, src, r);
         return true;
     case PARSE_SKIP:
-        if(!h->told)
+        if (!h->told)
             mark_over(h);
         source_take(h, src, r);
         return true;
@@ -159,7 +159,7 @@ static bool apply(struct flow *f, enum dir d, struct source *src, const struct p
         end_unended(f, side, h);
         mark_begun(f, h, src, r->used);
         source_take(h, src, r);
-        if(r->status == PARSE_MESSAGE && !h->skip) {
+        if (r->status == PARSE_MESSAGE && !h->skip) {
             tell_message(f, side, h, src->base + src->off);
             return true;
         }
@@ -169,7 +169,7 @@ static bool apply(struct flow *f, enum dir d, struct source *src, const struct p
         return true;
     case PARSE_DONE:
         source_take(h, src, r);
-        if(!(h->ends = h->skip > 0))
+        if (!(h->ends = h->skip > 0))
             tell_done(f, side, h, src->base + src->off);
         return true;
     case PARSE_BAD:
@@ -188,14 +188,14 @@ static bool find_feet(struct flow *f, enum dir d, struct source *src)
 {
     struct half *h = &f->half[d];
     struct slice rest = slice_from(src->in, src->off);
-    if(!h->sync)
+    if (!h->sync)
         return true;
-    if(!rest.n)
+    if (!rest.n)
         return false;
     bool run = h->sync_run && src->off == 0;
     ptrdiff_t at = f->protocol->resync(f->state, flow_side(f, d), rest, h->lost, run);
-    if(at < 0) {
-        if(rest.n > SNIFF_BYTES) {
+    if (at < 0) {
+        if (rest.n > SNIFF_BYTES) {
             src->off += rest.n - 256;
             h->sync_run = false;
         }
@@ -212,9 +212,9 @@ static bool find_feet(struct flow *f, enum dir d, struct source *src)
 static bool must_wait(struct flow *f, enum dir d, const struct source *src)
 {
     struct half *h = &f->half[d];
-    if(flow_side(f, d) == SIDE_REQUEST || f->first || h->begun || h->waived || !src->in.n)
+    if (flow_side(f, d) == SIDE_REQUEST || f->first || h->begun || h->waived || !src->in.n)
         return false;
-    if(!h->waiting_since)
+    if (!h->waiting_since)
         h->waiting_since = source_stamp(src, 0).time;
     return true;
 }
@@ -223,15 +223,15 @@ static void run_parser(struct flow *f, enum dir d, struct source *src)
 {
     struct half *h = &f->half[d];
     unsigned idle = 0;
-    while(f->mode == FLOW_KNOWN && !h->skip && find_feet(f, d, src)) {
+    while (f->mode == FLOW_KNOWN && !h->skip && find_feet(f, d, src)) {
         size_t before = src->off;
         message_clear(f->stream->scratch);
         struct parse_result r = f->protocol->parse(f->state, flow_side(f, d), slice_from(src->in, src->off), f->stream->scratch);
         bool nothing = !r.used && !r.skip && (r.status == PARSE_NEXT || r.status == PARSE_SKIP);
-        if(nothing || !apply(f, d, src, &r))
+        if (nothing || !apply(f, d, src, &r))
             break;
         idle = src->off == before ? idle + 1 : 0;
-        if(idle > IDLE_MAX)
+        if (idle > IDLE_MAX)
             flow_ignore(f);
     }
 }
@@ -242,14 +242,14 @@ static void half_run(struct flow *f, enum dir d, struct slice direct, const stru
     struct source src = { .hold = h->hold, .stamp = stamp };
     src.in = h->hold ? slice_of(h->hold->bytes, h->hold->n) : direct;
     src.base = h->end - src.in.n;
-    if(!must_wait(f, d, &src))
+    if (!must_wait(f, d, &src))
         run_parser(f, d, &src);
-    if(f->mode != FLOW_KNOWN)
+    if (f->mode != FLOW_KNOWN)
         src.off = src.in.n;
     struct slice rest = slice_from(src.in, src.off);
-    if(h->hold)
+    if (h->hold)
         hold_drop(&f->stream->holds, &h->hold, src.off);
-    else if(rest.n && !hold_add(&f->stream->holds, &h->hold, rest, stamp)) {
+    else if (rest.n && !hold_add(&f->stream->holds, &h->hold, rest, stamp)) {
         h->sync = true;
         h->lost += rest.n;
         ledger_add(gap_bytes, rest.n);
@@ -260,7 +260,7 @@ static void half_run(struct flow *f, enum dir d, struct slice direct, const stru
 static void skip_over(struct flow *f, enum dir d, const struct stamp *stamp)
 {
     struct half *h = &f->half[d];
-    if(h->ends) {
+    if (h->ends) {
         message_clear(f->stream->scratch);
         tell_done(f, flow_side(f, d), h, h->end);
     }
@@ -273,7 +273,7 @@ static u64 skip_take(struct half *h, u64 n, const struct stamp *stamp)
     u64 k = min_u64(h->skip, n);
     h->skip -= k;
     h->end += k;
-    if(k)
+    if (k)
         h->last = *stamp;
     return k;
 }
@@ -281,9 +281,9 @@ static u64 skip_take(struct half *h, u64 n, const struct stamp *stamp)
 static struct slice skip_bytes(struct flow *f, enum dir d, struct slice bytes, const struct stamp *stamp)
 {
     struct half *h = &f->half[d];
-    for(u64 k; bytes.n && f->mode == FLOW_KNOWN && (k = skip_take(h, bytes.n, stamp));) {
+    for (u64 k; bytes.n && f->mode == FLOW_KNOWN && (k = skip_take(h, bytes.n, stamp));) {
         bytes = slice_from(bytes, k);
-        if(!h->skip)
+        if (!h->skip)
             skip_over(f, d, stamp);
     }
     return bytes;
@@ -293,9 +293,9 @@ static struct slice skip_bytes(struct flow *f, enum dir d, struct slice bytes, c
 static bool hold_more(struct flow *f, enum dir d, struct slice bytes, const struct stamp *stamp)
 {
     struct half *h = &f->half[d];
-    if(!h->hold || hold_add(&f->stream->holds, &h->hold, bytes, stamp))
+    if (!h->hold || hold_add(&f->stream->holds, &h->hold, bytes, stamp))
         return true;
-    if(h->waiting_since)
+    if (h->waiting_since)
         half_flush(f, d);
     half_cut(f, d);
     half_gap(f, d, 0, stamp);
@@ -306,9 +306,9 @@ void half_take(struct flow *f, enum dir d, struct slice bytes, const struct stam
 {
     struct half *h = &f->half[d];
     bytes = skip_bytes(f, d, bytes, stamp);
-    if(!hold_more(f, d, bytes, stamp))
+    if (!hold_more(f, d, bytes, stamp))
         bytes = skip_bytes(f, d, bytes, stamp);
-    if(!bytes.n || f->mode != FLOW_KNOWN) {
+    if (!bytes.n || f->mode != FLOW_KNOWN) {
         h->end += bytes.n;
         return;
     }
@@ -320,12 +320,12 @@ void half_take(struct flow *f, enum dir d, struct slice bytes, const struct stam
 void half_cut(struct flow *f, enum dir d)
 {
     struct half *h = &f->half[d];
-    if(f->mode != FLOW_KNOWN || !h->hold || !f->protocol->cut || h->sync || h->waiting_since)
+    if (f->mode != FLOW_KNOWN || !h->hold || !f->protocol->cut || h->sync || h->waiting_since)
         return;
     struct source src = { .in = slice_of(h->hold->bytes, h->hold->n), .base = h->end - h->hold->n, .hold = h->hold };
     message_clear(f->stream->scratch);
     struct parse_result r = f->protocol->cut(f->state, flow_side(f, d), src.in, f->stream->scratch);
-    if(r.status == PARSE_MORE || r.status == PARSE_BAD)
+    if (r.status == PARSE_MORE || r.status == PARSE_BAD)
         return;
     r.used = src.in.n;
     apply(f, d, &src, &r);
@@ -339,7 +339,7 @@ static void gap_doubts(struct flow *f, enum dir d)
     h->lossy = h->begun;
     f->unsure = true;
     f->doubt = true;
-    if(flow_side(f, d) == SIDE_RESPONSE)
+    if (flow_side(f, d) == SIDE_RESPONSE)
         pair_end_all(f, EXCHANGE_LOST, f->stream->now, 0, h->begun);
 }
 
@@ -347,9 +347,9 @@ static u64 gap_skip(struct flow *f, enum dir d, u64 n, const struct stamp *stamp
 {
     struct half *h = &f->half[d];
     u64 all = 0;
-    for(u64 k; all < n && (k = skip_take(h, n - all, stamp));) {
+    for (u64 k; all < n && (k = skip_take(h, n - all, stamp));) {
         all += k;
-        if(!h->skip)
+        if (!h->skip)
             skip_over(f, d, stamp);
     }
     return all;
@@ -360,12 +360,12 @@ void half_gap(struct flow *f, enum dir d, u64 n, const struct stamp *stamp)
     struct half *h = &f->half[d];
     n -= gap_skip(f, d, n, stamp);
     u64 held = h->hold ? h->hold->n : 0;
-    if(!n && !held)
+    if (!n && !held)
         return;
-    if(n) {
+    if (n) {
         half_cut(f, d);
         n -= gap_skip(f, d, n, stamp);
-        if(!n)
+        if (!n)
             return;
         held = h->hold ? h->hold->n : 0;
     }
@@ -380,7 +380,7 @@ void half_gap(struct flow *f, enum dir d, u64 n, const struct stamp *stamp)
 
 void half_run_held(struct flow *f, enum dir d)
 {
-    if(f->half[d].hold)
+    if (f->half[d].hold)
         half_run(f, d, (struct slice){ 0 }, &f->half[d].last);
 }
 
@@ -395,9 +395,9 @@ void half_flush(struct flow *f, enum dir d)
 void half_clear(struct flow *f, enum dir d)
 {
     struct half *h = &f->half[d];
-    if(h->hold)
+    if (h->hold)
         hold_drop(&f->stream->holds, &h->hold, h->hold->n);
-    while(h->stash) {
+    while (h->stash) {
         struct piece *p = h->stash;
         h->stash = p->next;
         f->stream->holds.held -= sizeof(*p) + p->n;

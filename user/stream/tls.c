@@ -72,7 +72,7 @@ static void session_feed(struct tls_session *t, const struct waiting_piece *p)
 static void session_release(struct stream *s, struct tls_session *t)
 {
     t->released = true;
-    while(t->first) {
+    while (t->first) {
         struct waiting_piece *p = t->first;
         t->first = p->next;
         session_feed(t, p);
@@ -86,7 +86,7 @@ static void session_release(struct stream *s, struct tls_session *t)
 static void session_unbind(struct stream *s, struct tls_session *t)
 {
     struct conn *c = conn_peek(s, t->conn);
-    if(c)
+    if (c)
         c->bound = false;
     t->conn = 0;
     t->evidence = t->against = 0;
@@ -94,9 +94,9 @@ static void session_unbind(struct stream *s, struct tls_session *t)
 
 static void session_end(struct stream *s, struct tls_session *t, enum exchange_end how, u64 time, u32 err)
 {
-    if(how == EXCHANGE_CLOSED)
+    if (how == EXCHANGE_CLOSED)
         session_release(s, t);
-    while(t->first) {
+    while (t->first) {
         struct waiting_piece *p = t->first;
         t->first = p->next;
         s->holds.held -= sizeof(*p) + p->n;
@@ -109,7 +109,7 @@ static void session_end(struct stream *s, struct tls_session *t, enum exchange_e
 static void session_drop(void *arg, const void *key, void *value, enum table_drop_cause cause)
 {
     struct stream *s = arg;
-    if(cause != TABLE_DELETED)
+    if (cause != TABLE_DELETED)
         session_end(s, value, EXCHANGE_LOST, s->now, 0);
 }
 
@@ -126,9 +126,9 @@ int tls_init(struct stream *s)
 
 void tls_free(struct stream *s)
 {
-    if(s->sessions)
+    if (s->sessions)
         table_free(s->sessions);
-    if(s->threads)
+    if (s->threads)
         table_free(s->threads);
     s->sessions = s->threads = NULL;
 }
@@ -152,7 +152,7 @@ static void bind_to(struct stream *s, struct tls_session *t, const struct sessio
 static void evidence_for(struct stream *s, struct tls_session *t, struct conn *c)
 {
     t->against = 0;
-    if(t->evidence == 1 && s->verdicts)
+    if (t->evidence == 1 && s->verdicts)
         s->verdicts->set(s->verdicts, c->info.id, true, 0);
     t->evidence += t->evidence < 255;
 }
@@ -160,9 +160,9 @@ static void evidence_for(struct stream *s, struct tls_session *t, struct conn *c
 static void evidence(struct stream *s, const struct session_key *k, struct conn *c)
 {
     struct tls_session *t = table_peek(s->sessions, k);
-    if(!t || c->flow.mode != FLOW_TLS || c->info.tgid != k->tgid)
+    if (!t || c->flow.mode != FLOW_TLS || c->info.tgid != k->tgid)
         return;
-    if(t->conn == c->info.id) {
+    if (t->conn == c->info.id) {
         evidence_for(s, t, c);
         return;
     }
@@ -170,9 +170,9 @@ static void evidence(struct stream *s, const struct session_key *k, struct conn 
     bool contested = t->conn || (holder && holder != t);
     t->against = t->rival == c->info.id ? (u8)(t->against + (t->against < 255)) : 1;
     t->rival = c->info.id;
-    if(contested && t->against < 2)
+    if (contested && t->against < 2)
         return;
-    if(holder && holder != t)
+    if (holder && holder != t)
         session_unbind(s, holder);
     bind_to(s, t, k, c);
 }
@@ -184,26 +184,26 @@ static void sent(struct stream *s, struct conn *c, const struct event *e, struct
                 e->time <= th->wrote_at + NEIGHBOUR_NS;
     th->wrote = (struct session_key){ 0 };
     th->wrote_bytes = 0;
-    if(fits)
+    if (fits)
         evidence(s, &k, c);
 }
 
 /* Ciphertext of a connection whose TLS library isn't traced is of no use to anybody. */
 static void count_blind(struct conn *c)
 {
-    if(!c->bound && ++c->tls_calls == BLIND_CALLS)
+    if (!c->bound && ++c->tls_calls == BLIND_CALLS)
         flow_ignore(&c->flow);
 }
 
 void tls_neighbour(struct stream *s, struct conn *c, const struct event *e)
 {
-    if(c->flow.mode != FLOW_TLS)
+    if (c->flow.mode != FLOW_TLS)
         return;
     struct tls_thread *th = thread_of(s, e->tid);
-    if(!th)
+    if (!th)
         return;
     bool records = looks_tls(e->data.bytes);
-    if(e->data.dir == DIR_SEND) {
+    if (e->data.dir == DIR_SEND) {
         sent(s, c, e, th, records);
     } else {
         th->received = c->info.id;
@@ -215,7 +215,7 @@ void tls_neighbour(struct stream *s, struct conn *c, const struct event *e)
 static void wrote(struct tls_thread *th, const struct session_key *k, const struct event *e)
 {
     bool other = th->wrote.ssl && (th->wrote.ssl != k->ssl || th->wrote.tgid != k->tgid);
-    if(other && e->time <= th->wrote_at + NEIGHBOUR_NS) {
+    if (other && e->time <= th->wrote_at + NEIGHBOUR_NS) {
         th->wrote = (struct session_key){ 0 }; /* two sessions wrote and nothing was sent: whose send comes next is unclear */
         th->wrote_bytes = 0;
         return;
@@ -228,15 +228,15 @@ static void wrote(struct tls_thread *th, const struct session_key *k, const stru
 static void take_evidence(struct stream *s, const struct session_key *k, const struct event *e)
 {
     struct tls_thread *th = thread_of(s, e->tid);
-    if(!th)
+    if (!th)
         return;
-    if(e->tls.dir == DIR_SEND) {
+    if (e->tls.dir == DIR_SEND) {
         wrote(th, k, e);
         return;
     }
     struct conn *c = e->time <= th->received_at + NEIGHBOUR_NS ? conn_peek(s, th->received) : NULL;
     th->received = 0; /* one read is one piece of evidence: later ones may drain what came before */
-    if(c)
+    if (c)
         evidence(s, k, c);
 }
 
@@ -245,10 +245,10 @@ static void take_evidence(struct stream *s, const struct session_key *k, const s
 static bool session_wait(struct stream *s, struct tls_session *t, const struct event *e)
 {
     size_t n = e->tls.bytes.n;
-    if(t->waiting_bytes + n > WAIT_BYTES || s->holds.held + n > s->holds.max)
+    if (t->waiting_bytes + n > WAIT_BYTES || s->holds.held + n > s->holds.max)
         return false;
     struct waiting_piece *p = malloc(sizeof(*p) + n);
-    if(!p)
+    if (!p)
         return false;
     *p = (struct waiting_piece){ .dir = e->tls.dir,
                                  .pos = e->tls.pos,
@@ -256,13 +256,13 @@ static bool session_wait(struct stream *s, struct tls_session *t, const struct e
                                  .n = (u32)n,
                                  .tail = e->tls.tail,
                                  .stamp = { .time = e->time, .unit = e->unit, .tid = e->tid } };
-    if(n)
+    if (n)
         memcpy(p->bytes, e->tls.bytes.p, n);
     *t->link = p;
     t->link = &p->next;
     t->waiting_bytes += (u32)n;
     s->holds.held += sizeof(*p) + n;
-    if(!t->waiting_since)
+    if (!t->waiting_since)
         t->waiting_since = e->time;
     return true;
 }
@@ -293,19 +293,19 @@ void tls_piece(struct stream *s, const struct event *e)
     struct session_key k = { e->tgid, e->tls.ssl };
     bool fresh = false;
     struct tls_session *t = table_put(s->sessions, &k, &fresh);
-    if(!t)
+    if (!t)
         return;
-    if(!fresh && began_anew(t, e)) {
+    if (!fresh && began_anew(t, e)) {
         session_end(s, t, EXCHANGE_CLOSED, e->time, 0);
         fresh = true;
     }
-    if(fresh)
+    if (fresh)
         session_begin(s, t, e);
     take_evidence(s, &k, e);
     bool late = t->waiting_since && e->time > t->waiting_since + PATIENCE_NS;
-    if(!t->released && !late && session_wait(s, t, e))
+    if (!t->released && !late && session_wait(s, t, e))
         return;
-    if(!t->released)
+    if (!t->released)
         release_unbound(s, t);
     flow_data(&t->flow, e->tls.dir,
               &(struct chunk){ .pos = e->tls.pos,
@@ -319,7 +319,7 @@ void tls_conn_closed(struct stream *s, struct conn *c, enum exchange_end how, u6
 {
     struct session_key k = { c->tls_key[0], c->tls_key[1] };
     struct tls_session *t = c->bound ? table_peek(s->sessions, &k) : NULL;
-    if(!t || t->conn != c->info.id)
+    if (!t || t->conn != c->info.id)
         return;
     session_end(s, t, how, time, err);
     table_del(s->sessions, &k);
@@ -334,7 +334,7 @@ static bool drop_of_process(void *arg, const void *key, void *value)
 {
     struct gone *g = arg;
     const struct session_key *k = key;
-    if(k->tgid != g->tgid)
+    if (k->tgid != g->tgid)
         return true;
     struct session_key copy = *k;
     session_end(g->s, value, EXCHANGE_CLOSED, g->time, 0);
@@ -351,7 +351,7 @@ static bool tick_session(void *arg, const void *key, void *value)
 {
     struct stream *s = arg;
     struct tls_session *t = value;
-    if(!t->released && s->now > t->waiting_since + PATIENCE_NS)
+    if (!t->released && s->now > t->waiting_since + PATIENCE_NS)
         release_unbound(s, t);
     flow_tick(&t->flow, s->now);
     return true;

@@ -12,19 +12,19 @@ static size_t utf8_sequence(const u8 *p, size_t n, size_t *ret_bad)
     u8 c = p[0], low = 0x80, high = 0xbf;
     size_t want = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
     *ret_bad = 1;
-    if(want < 2)
+    if (want < 2)
         return c ? want : 0;
-    if(c == 0xe0)
+    if (c == 0xe0)
         low = 0xa0;
-    else if(c == 0xed)
+    else if (c == 0xed)
         high = 0x9f;
-    else if(c == 0xf0)
+    else if (c == 0xf0)
         low = 0x90;
-    else if(c == 0xf4)
+    else if (c == 0xf4)
         high = 0x8f;
-    for(size_t i = 1; i < want; i++, low = 0x80, high = 0xbf) {
+    for (size_t i = 1; i < want; i++, low = 0x80, high = 0xbf) {
         *ret_bad = i;
-        if(i >= n || p[i] < low || p[i] > high)
+        if (i >= n || p[i] < low || p[i] > high)
             return 0;
     }
     return want;
@@ -33,12 +33,12 @@ static size_t utf8_sequence(const u8 *p, size_t n, size_t *ret_bad)
 static size_t ascii_run(const u8 *p, size_t n)
 {
     size_t i = 0;
-    for(u64 w; i + 8 <= n; i += 8) {
+    for (u64 w; i + 8 <= n; i += 8) {
         memcpy(&w, p + i, 8);
-        if((w & 0x8080808080808080ull) || ((w - 0x0101010101010101ull) & ~w & 0x8080808080808080ull))
+        if ((w & 0x8080808080808080ull) || ((w - 0x0101010101010101ull) & ~w & 0x8080808080808080ull))
             break;
     }
-    while(i < n && p[i] && p[i] < 0x80)
+    while (i < n && p[i] && p[i] < 0x80)
         i++;
     return i;
 }
@@ -48,14 +48,14 @@ static size_t utf8_copy(char *out, size_t room, struct slice in, bool *ret_cut)
 {
     size_t o = 0;
     *ret_cut = false;
-    for(size_t i = 0; i < in.n;) {
+    for (size_t i = 0; i < in.n;) {
         size_t run = ascii_run(in.p + i, in.n - i), fits = min_u64(run, room - o);
         memcpy(out + o, in.p + i, fits);
         o += fits, i += fits;
-        if((*ret_cut = fits < run) || i == in.n)
+        if ((*ret_cut = fits < run) || i == in.n)
             break;
         size_t bad, good = utf8_sequence(in.p + i, in.n - i, &bad), len = good ? good : 3;
-        if((*ret_cut = len > room - o))
+        if ((*ret_cut = len > room - o))
             break;
         memcpy(out + o, good ? (const char *)in.p + i : "\xef\xbf\xbd", len);
         o += len, i += good ? good : bad;
@@ -71,10 +71,10 @@ static char *arena_add(struct attr_set *set, struct slice s, size_t max, bool cu
     size_t room = arena_room(set);
     char *at = set->text + set->used;
     bool lost;
-    if(!room)
+    if (!room)
         return NULL;
     size_t len = utf8_copy(at, min_u64(room - 1, max), s, &lost);
-    if(lost && !cut)
+    if (lost && !cut)
         return NULL;
     at[len] = 0;
     set->used = (u16)(set->used + len + 1);
@@ -98,8 +98,8 @@ static bool key_same(const char *a, const char *b) { return a == b || (a[0] == b
 
 static struct attr *attr_find(const struct attr_set *set, const char *key)
 {
-    for(u16 i = 0; i < set->n; i++)
-        if(key_same(set->v[i].key, key))
+    for (u16 i = 0; i < set->n; i++)
+        if (key_same(set->v[i].key, key))
             return &set->v[i];
     return NULL;
 }
@@ -108,7 +108,7 @@ const struct attr *attr_get(const struct attr_set *set, const char *key) { retur
 
 static bool attr_lost(struct attr_set *set)
 {
-    if(set->dropped < UINT16_MAX)
+    if (set->dropped < UINT16_MAX)
         set->dropped++;
     return false;
 }
@@ -123,9 +123,9 @@ static struct attr *attr_slot(struct attr_set *set, const char *key)
 static bool attr_put(struct attr_set *set, struct attr value)
 {
     struct attr *a = attr_slot(set, value.key);
-    if(!a)
+    if (!a)
         return attr_lost(set);
-    if(a == &set->v[set->n])
+    if (a == &set->v[set->n])
         set->n++;
     *a = value;
     return true;
@@ -135,23 +135,23 @@ bool attr_str(struct attr_set *set, const char *key, struct slice value)
 {
     struct attr *a = attr_slot(set, key);
     size_t len;
-    if(!a || value.n > UINT16_MAX)
+    if (!a || value.n > UINT16_MAX)
         return attr_lost(set);
     bool again = a != &set->v[set->n] && a->type == ATTR_STR;
-    if(again && (const char *)value.p == a->s && value.n == a->len)
+    if (again && (const char *)value.p == a->s && value.n == a->len)
         return true;
-    if(again) { /* into the old room when the new text fits there; value may not lie in this arena at that place */
+    if (again) { /* into the old room when the new text fits there; value may not lie in this arena at that place */
         bool cut;
         const u8 *old = (const u8 *)a->s;
         bool apart = value.p + value.n <= old || value.p >= old + a->len + 1;
-        if(apart && value.n <= a->len && ascii_run(value.p, value.n) == value.n) {
+        if (apart && value.n <= a->len && ascii_run(value.p, value.n) == value.n) {
             a->len = (u16)utf8_copy((char *)(uintptr_t)a->s, a->len, value, &cut);
             ((char *)(uintptr_t)a->s)[a->len] = 0;
             return true;
         }
     }
     const char *s = arena_add(set, value, UINT16_MAX - 1, false, &len);
-    if(!s)
+    if (!s)
         return attr_lost(set);
     return attr_put(set, (struct attr){ .key = key, .type = ATTR_STR, .len = (u16)len, .s = s });
 }
@@ -175,10 +175,10 @@ bool attr_strv(struct attr_set *set, const char *key, const struct slice *values
 {
     u16 start = set->used;
     size_t len;
-    if(!attr_slot(set, key))
+    if (!attr_slot(set, key))
         return attr_lost(set);
-    for(size_t i = 0; i < n; i++)
-        if(!arena_add(set, values[i], UINT16_MAX - 1, false, &len)) {
+    for (size_t i = 0; i < n; i++)
+        if (!arena_add(set, values[i], UINT16_MAX - 1, false, &len)) {
             set->used = start;
             return attr_lost(set);
         }
@@ -191,9 +191,9 @@ bool attr_strv(struct attr_set *set, const char *key, const struct slice *values
 static bool attr_copy_text(struct attr_set *to, const struct attr *a)
 {
     size_t need = (size_t)a->len + (a->type == ATTR_STR); /* a list's own NULs are in its length */
-    if(a->type == ATTR_STR)
+    if (a->type == ATTR_STR)
         return attr_str(to, a->key, slice_of(a->s, a->len));
-    if(need > arena_room(to) || !attr_slot(to, a->key))
+    if (need > arena_room(to) || !attr_slot(to, a->key))
         return attr_lost(to);
     struct attr copy = *a;
     copy.s = memcpy(to->text + to->used, a->s, need);
@@ -203,9 +203,9 @@ static bool attr_copy_text(struct attr_set *to, const struct attr *a)
 
 void attr_set_copy(struct attr_set *to, const struct attr_set *from)
 {
-    for(u16 i = 0; i < from->n; i++) {
+    for (u16 i = 0; i < from->n; i++) {
         const struct attr *a = &from->v[i];
-        if(a->type == ATTR_STR || a->type == ATTR_STRV)
+        if (a->type == ATTR_STR || a->type == ATTR_STRV)
             attr_copy_text(to, a);
         else
             attr_put(to, *a);
@@ -227,8 +227,8 @@ static pthread_mutex_t intern_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static const char *intern_find(struct interned **bucket, const char *key)
 {
-    for(struct interned *e = __atomic_load_n(bucket, __ATOMIC_ACQUIRE); e; e = e->next)
-        if(!strcmp(e->text, key))
+    for (struct interned *e = __atomic_load_n(bucket, __ATOMIC_ACQUIRE); e; e = e->next)
+        if (!strcmp(e->text, key))
             return e->text;
     return NULL;
 }
@@ -237,7 +237,7 @@ static const char *intern_add(struct interned **bucket, const char *key)
 {
     size_t n = strlen(key) + 1;
     struct interned *e = intern_count < INTERN_MAX ? malloc(sizeof(*e) + n) : NULL;
-    if(!e)
+    if (!e)
         return "wftrace.key_overflow";
     memcpy(e->text, key, n);
     e->next = *bucket;
@@ -250,11 +250,11 @@ const char *intern(const char *key)
 {
     struct interned **bucket = &intern_buckets[hash_bytes(key, strlen(key), 0) % INTERN_BUCKETS];
     const char *hit = intern_find(bucket, key);
-    if(hit)
+    if (hit)
         return hit;
     pthread_mutex_lock(&intern_lock);
     hit = intern_find(bucket, key);
-    if(!hit)
+    if (!hit)
         hit = intern_add(bucket, key);
     pthread_mutex_unlock(&intern_lock);
     return hit;

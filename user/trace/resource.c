@@ -5,7 +5,7 @@ struct resource *resource_new(void)
 {
     static u64 last_id;
     struct resource *r = calloc(1, sizeof(*r));
-    if(!r)
+    if (!r)
         return NULL;
     r->refs = 1;
     r->id = __atomic_add_fetch(&last_id, 1, __ATOMIC_RELAXED);
@@ -24,7 +24,7 @@ struct resource *resource_ref(struct resource *r)
 
 struct resource *resource_unref(struct resource *r)
 {
-    if(r && !__atomic_sub_fetch(&r->refs, 1, __ATOMIC_ACQ_REL))
+    if (r && !__atomic_sub_fetch(&r->refs, 1, __ATOMIC_ACQ_REL))
         free(r);
     return NULL;
 }

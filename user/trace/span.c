@@ -28,10 +28,10 @@ static struct span *pool_take(bool *ret_make)
     struct span *s = NULL;
     pthread_mutex_lock(&pool.lock);
     *ret_make = pool.live < pool.limit && !pool.spare;
-    if(pool.live < pool.limit) {
+    if (pool.live < pool.limit) {
         pool.live++;
         s = pool.spare;
-        if(s) {
+        if (s) {
             pool.spare = s->next_free;
             pool.n_spare--;
         }
@@ -45,13 +45,13 @@ static void pool_give(struct span *s)
     pthread_mutex_lock(&pool.lock);
     pool.live--;
     bool keep = s && pool.n_spare < SPARE_MAX;
-    if(keep) {
+    if (keep) {
         s->next_free = pool.spare;
         pool.spare = s;
         pool.n_spare++;
     }
     pthread_mutex_unlock(&pool.lock);
-    if(!keep)
+    if (!keep)
         free(s);
 }
 
@@ -79,11 +79,11 @@ struct span *span_new(void)
 {
     bool make;
     struct span *s = pool_take(&make);
-    if(make && !(s = malloc(sizeof(*s)))) {
+    if (make && !(s = malloc(sizeof(*s)))) {
         pool_give(NULL);
         return NULL;
     }
-    if(s)
+    if (s)
         span_reset(s);
     return s;
 }
@@ -96,9 +96,9 @@ struct span *span_ref(struct span *s)
 
 struct span *span_unref(struct span *s)
 {
-    if(!s || __atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL))
+    if (!s || __atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL))
         return NULL;
-    if(s->attrs.dropped)
+    if (s->attrs.dropped)
         ledger_add(attrs_dropped, s->attrs.dropped);
     s->resource = resource_unref(s->resource);
     pool_give(s);
@@ -108,7 +108,7 @@ struct span *span_unref(struct span *s)
 void span_set_name(struct span *s, struct slice name)
 {
     char *text = attr_text_cut(&s->attrs, name, NAME_MAX_BYTES);
-    if(text)
+    if (text)
         s->name = text;
 }
 
@@ -120,10 +120,10 @@ void span_set_error(struct span *s, struct slice message)
 
 static void event_add_text(struct span *s, struct span_event *e, const char *key, struct slice text, size_t max)
 {
-    if(!text.n)
+    if (!text.n)
         return;
     char *copy = e->n_attrs < SPAN_EVENT_ATTRS ? attr_text_cut(&s->attrs, text, max) : NULL;
-    if(!copy || !*copy) {
+    if (!copy || !*copy) {
         s->attrs.dropped++;
         return;
     }
@@ -132,7 +132,7 @@ static void event_add_text(struct span *s, struct span_event *e, const char *key
 
 void span_add_exception(struct span *s, u64 time_ns, struct slice type, struct slice message, struct slice stacktrace)
 {
-    if(s->n_events == SPAN_EVENTS) {
+    if (s->n_events == SPAN_EVENTS) {
         s->dropped_events += s->dropped_events < UINT8_MAX;
         return;
     }
@@ -145,7 +145,7 @@ void span_add_exception(struct span *s, u64 time_ns, struct slice type, struct s
 
 bool span_add_link(struct span *s, const struct span_context *to, const char *why)
 {
-    if(s->n_links == SPAN_LINKS) {
+    if (s->n_links == SPAN_LINKS) {
         s->dropped_links += s->dropped_links < UINT8_MAX;
         return false;
     }
@@ -156,7 +156,7 @@ bool span_add_link(struct span *s, const struct span_context *to, const char *wh
 void hex_encode(const u8 *in, size_t n, char *out)
 {
     static const char digit[] = "0123456789abcdef";
-    for(size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         out[2 * i] = digit[in[i] >> 4];
         out[2 * i + 1] = digit[in[i] & 15];
     }
@@ -165,7 +165,7 @@ void hex_encode(const u8 *in, size_t n, char *out)
 
 static int hex_digit(char c)
 {
-    if(c >= '0' && c <= '9')
+    if (c >= '0' && c <= '9')
         return c - '0';
     c |= 0x20;
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
@@ -173,12 +173,12 @@ static int hex_digit(char c)
 
 int hex_decode(const char *in, size_t n, u8 *out)
 {
-    if(n % 2)
+    if (n % 2)
         return -EINVAL;
-    for(size_t i = 0; i < n; i++)
-        if(hex_digit(in[i]) < 0)
+    for (size_t i = 0; i < n; i++)
+        if (hex_digit(in[i]) < 0)
             return -EINVAL;
-    for(size_t i = 0; i < n / 2; i++)
+    for (size_t i = 0; i < n / 2; i++)
         out[i] = (u8)(hex_digit(in[2 * i]) << 4 | hex_digit(in[2 * i + 1]));
     return 0;
 }

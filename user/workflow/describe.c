@@ -4,7 +4,7 @@
 /* The value in a slot; false when it is not there or could not be read. Text of a string slot in *ret_text. */
 static bool slot_value(const struct event *e, int slot, u64 *ret, struct slice *ret_text)
 {
-    if(!e || slot < 0 || slot >= e->hit.n || slot >= EVENT_VALUES || e->hit.failed >> slot & 1)
+    if (!e || slot < 0 || slot >= e->hit.n || slot >= EVENT_VALUES || e->hit.failed >> slot & 1)
         return false;
     *ret = e->hit.v[slot];
     *ret_text = e->hit.strings >> slot & 1 ? e->hit.s[slot] : slice_of("", 0);
@@ -31,7 +31,7 @@ static void set_value(struct span *s, const char *key, const struct source *from
     char word[24];
     float narrow;
     double wide;
-    switch(from->type) {
+    switch (from->type) {
     case TYPE_STR:
         attr_str(&s->attrs, key, until_nul(text));
         return;
@@ -60,7 +60,7 @@ static void set_value(struct span *s, const char *key, const struct source *from
 
 static void set_constant(struct span *s, const struct rule_attr *a)
 {
-    if(a->from.text)
+    if (a->from.text)
         attr_str(&s->attrs, a->key, slice_str(a->from.text));
     else
         attr_int(&s->attrs, a->key, a->from.number);
@@ -68,13 +68,13 @@ static void set_constant(struct span *s, const struct rule_attr *a)
 
 void describe_attributes(const struct rule *r, const struct rule_plan *p, int moment, const struct event *e, struct span *s)
 {
-    for(u8 i = 0; i < r->n_attrs; i++) {
+    for (u8 i = 0; i < r->n_attrs; i++) {
         const struct rule_attr *a = &r->attrs[i];
         u64 v;
         struct slice text;
-        if(a->from.root == SOURCE_CONST && moment == PLAN_ENTRY)
+        if (a->from.root == SOURCE_CONST && moment == PLAN_ENTRY)
             set_constant(s, a);
-        else if(a->from.root != SOURCE_ERRNO && source_moment(&a->from) == moment && slot_value(e, p->attr[i], &v, &text))
+        else if (a->from.root != SOURCE_ERRNO && source_moment(&a->from) == moment && slot_value(e, p->attr[i], &v, &text))
             set_value(s, a->key, &a->from, v, text);
     }
 }
@@ -82,7 +82,7 @@ void describe_attributes(const struct rule *r, const struct rule_plan *p, int mo
 /* --- conditions --- */
 static bool compare(enum rule_test test, int order)
 {
-    switch(test) {
+    switch (test) {
     case TEST_LT: return order < 0;
     case TEST_LE: return order <= 0;
     case TEST_GT: return order > 0;
@@ -95,21 +95,21 @@ static bool compare(enum rule_test test, int order)
 
 bool condition_holds(const struct rule_condition *c, s64 value, struct slice text)
 {
-    if(c->text)
+    if (c->text)
         return compare(c->test, !slice_eq(until_nul(text), c->text));
-    if(c->left.type == TYPE_BOOL)
+    if (c->left.type == TYPE_BOOL)
         return compare(c->test, (int)((u8)value != 0) - (int)(c->value != 0));
-    if(c->left.type == TYPE_UINT || c->left.type == TYPE_PTR)
+    if (c->left.type == TYPE_UINT || c->left.type == TYPE_PTR)
         return compare(c->test, (u64)value < (u64)c->value ? -1 : (u64)value > (u64)c->value);
     return compare(c->test, value < c->value ? -1 : value > c->value);
 }
 
 bool describe_when(const struct rule *r, const struct rule_plan *p, const struct event *e)
 {
-    for(u8 i = 0; i < r->n_when; i++) {
+    for (u8 i = 0; i < r->n_when; i++) {
         u64 v;
         struct slice text;
-        if(!slot_value(e, p->when[i], &v, &text) || !condition_holds(&r->when[i], (s64)v, text))
+        if (!slot_value(e, p->when[i], &v, &text) || !condition_holds(&r->when[i], (s64)v, text))
             return false;
     }
     return true;
@@ -119,13 +119,13 @@ bool describe_when(const struct rule *r, const struct rule_plan *p, const struct
 static bool attr_holds(const struct rule_condition *c, const struct span *s, char *word, size_t size)
 {
     const struct attr *a = attr_get(&s->attrs, c->left.text);
-    if(!a || (a->type != ATTR_STR && a->type != ATTR_INT && a->type != ATTR_BOOL))
+    if (!a || (a->type != ATTR_STR && a->type != ATTR_INT && a->type != ATTR_BOOL))
         return false;
-    if(a->type == ATTR_STR)
+    if (a->type == ATTR_STR)
         snprintf(word, size, "%.*s", (int)a->len, a->s);
     else
         snprintf(word, size, "%lld", (long long)(a->type == ATTR_BOOL ? a->b : a->i));
-    if(c->text)
+    if (c->text)
         return condition_holds(c, 0, slice_str(word));
     return a->type != ATTR_STR && condition_holds(c, a->type == ATTR_BOOL ? a->b : a->i, slice_str(word));
 }
@@ -151,15 +151,15 @@ static bool value_fails(const struct rule_condition *c, int slot, const struct e
     u64 v;
     struct slice text;
     char word[64], message[96];
-    if(!slot_value(e, slot, &v, &text) || !condition_holds(c, (s64)v, text))
+    if (!slot_value(e, slot, &v, &text) || !condition_holds(c, (s64)v, text))
         return false;
-    if(errno_known(err)) {
+    if (errno_known(err)) {
         fail_errno(s, err);
         return true;
     }
-    if(c->text)
+    if (c->text)
         snprintf(word, sizeof(word), "%.*s", (int)min_u64(text.n, 60), (const char *)text.p);
-    else if(c->left.type == TYPE_PTR)
+    else if (c->left.type == TYPE_PTR)
         snprintf(word, sizeof(word), v ? "0x%llx" : "null", (unsigned long long)v);
     else
         snprintf(word, sizeof(word), "%lld", (long long)v);
@@ -174,22 +174,22 @@ static bool condition_fails(const struct rule *r, const struct rule_plan *p, u8 
     char word[128], message[256];
     u64 v;
     struct slice text;
-    if(c->test == TEST_EXCEPTION) /* describe_exception's */
+    if (c->test == TEST_EXCEPTION) /* describe_exception's */
         return false;
-    if(moment == PLAN_ENTRY)
+    if (moment == PLAN_ENTRY)
         return c->test != TEST_ERRNO && source_moment(&c->left) == PLAN_ENTRY && value_fails(c, p->error[i], e, 0, s);
-    if(c->test == TEST_ERRNO) {
-        if(!slot_value(e, p->ret, &v, &text) || (s32)v != -1)
+    if (c->test == TEST_ERRNO) {
+        if (!slot_value(e, p->ret, &v, &text) || (s32)v != -1)
             return false;
-        if(errno_known(err))
+        if (errno_known(err))
             fail_errno(s, err);
         else
             set_failure(s, "-1", "returned -1");
         return true;
     }
-    if(c->left.root != SOURCE_ATTR)
+    if (c->left.root != SOURCE_ATTR)
         return source_moment(&c->left) == PLAN_RETURN && value_fails(c, p->error[i], e, err, s);
-    if(!attr_holds(c, s, word, sizeof(word)))
+    if (!attr_holds(c, s, word, sizeof(word)))
         return false;
     snprintf(message, sizeof(message), "%s is %s", c->left.text, word);
     set_failure(s, word, message);
@@ -199,8 +199,8 @@ static bool condition_fails(const struct rule *r, const struct rule_plan *p, u8 
 /* errno says something only about a call that failed, or when nobody said what failing is. */
 static void set_errno(const struct rule *r, struct span *s, s64 err, bool failed)
 {
-    for(u8 i = 0; i < r->n_attrs; i++)
-        if(r->attrs[i].from.root == SOURCE_ERRNO && (failed || (!r->n_errors && err)))
+    for (u8 i = 0; i < r->n_attrs; i++)
+        if (r->attrs[i].from.root == SOURCE_ERRNO && (failed || (!r->n_errors && err)))
             attr_int(&s->attrs, r->attrs[i].key, err);
 }
 
@@ -210,19 +210,19 @@ void describe_outcome(const struct rule *r, const struct rule_plan *p, int momen
     struct slice text;
     bool have = moment == PLAN_RETURN && slot_value(e, p->err_no, &v, &text), failed = false;
     s64 err = have ? (s32)v : 0;
-    for(u8 i = 0; i < r->n_errors && !failed; i++)
+    for (u8 i = 0; i < r->n_errors && !failed; i++)
         failed = condition_fails(r, p, i, moment, e, err, s);
-    if(have)
+    if (have)
         set_errno(r, s, err, failed);
 }
 
 void describe_exception(const struct rule *r, struct span *s, u64 wall, struct slice type)
 {
     bool error = !r->error_given;
-    for(u8 i = 0; i < r->n_errors; i++)
+    for (u8 i = 0; i < r->n_errors; i++)
         error |= r->errors[i].test == TEST_EXCEPTION;
     span_add_exception(s, wall, type, slice_of("", 0), slice_of("", 0));
-    if(!error)
+    if (!error)
         return;
     span_set_error(s, type);
     attr_str(&s->attrs, "error.type", type);
@@ -239,9 +239,9 @@ static size_t put(char *out, size_t at, size_t size, const char *text, size_t n)
 static size_t put_attr(char *out, size_t at, size_t size, const struct attr *a, struct slice key)
 {
     char word[32] = "";
-    if(!a) /* not known yet, or never */
+    if (!a) /* not known yet, or never */
         return put(out, put(out, put(out, at, size, "{", 1), size, (const char *)key.p, key.n), size, "}", 1);
-    switch((enum attr_type)a->type) {
+    switch ((enum attr_type)a->type) {
     case ATTR_STR:
         return put(out, at, size, a->s, a->len);
     case ATTR_INT:
@@ -261,8 +261,8 @@ static size_t put_attr(char *out, size_t at, size_t size, const struct attr *a, 
 
 static const struct attr *attr_named(const struct span *s, struct slice key)
 {
-    for(u16 i = 0; i < s->attrs.n; i++)
-        if(slice_eq(key, s->attrs.v[i].key))
+    for (u16 i = 0; i < s->attrs.n; i++)
+        if (slice_eq(key, s->attrs.v[i].key))
             return &s->attrs.v[i];
     return NULL;
 }
@@ -272,10 +272,10 @@ void describe_name(const struct rule *r, struct span *s)
     char out[256];
     size_t at = 0;
     struct slice t = slice_str(r->name);
-    for(size_t i = 0; i < t.n; i++) {
+    for (size_t i = 0; i < t.n; i++) {
         bool brace = t.p[i] == '{', doubled = i + 1 < t.n && t.p[i + 1] == t.p[i] && (brace || t.p[i] == '}');
         ptrdiff_t end = brace && !doubled ? slice_find(slice_from(t, i), '}') : -1;
-        if(end < 0) {
+        if (end < 0) {
             at = put(out, at, sizeof(out), (const char *)t.p + i, 1);
             i += doubled;
             continue;

@@ -53,9 +53,9 @@ struct workflow {
 static struct frame *frame_take(struct workflow *w)
 {
     struct frame *f = w->free;
-    if(f)
+    if (f)
         w->free = f->below;
-    else if(w->frames == FRAMES_MAX || !(f = malloc(sizeof(*f))))
+    else if (w->frames == FRAMES_MAX || !(f = malloc(sizeof(*f))))
         return NULL;
     else
         w->frames++;
@@ -78,7 +78,7 @@ static struct span *frame_span(const struct frame *f)
 static void frame_end(struct workflow *w, struct frame *f, u64 time)
 {
     struct span *s = frame_span(f);
-    if(s) {
+    if (s) {
         describe_name(f->rule, s);
         activity_end(w->tracer, f->a, time);
     }
@@ -91,11 +91,11 @@ enum leave { LEAVE_UNWOUND, LEAVE_EXITED };
 static void frame_abandon(struct workflow *w, const struct thread *t, struct frame *f, u64 time, enum leave how)
 {
     struct span *s = frame_span(f);
-    if(!s)
+    if (!s)
         ;
-    else if(t->thrown)
+    else if (t->thrown)
         describe_exception(f->rule, s, tracer_wall(w->tracer, time), slice_str(t->type));
-    else if(how == LEAVE_EXITED || w->lost != f->lost)
+    else if (how == LEAVE_EXITED || w->lost != f->lost)
         attr_bool(&s->attrs, "wftrace.unfinished", true);
     else {
         span_set_error(s, slice_str("left without returning"));
@@ -107,13 +107,13 @@ static void frame_abandon(struct workflow *w, const struct thread *t, struct fra
 /* Ends the calls that lie deeper than sp (or at it). */
 static void unwind(struct workflow *w, struct thread *t, u64 sp, bool inclusive, u64 time)
 {
-    for(struct frame **at = &t->top; *at;) {
+    for (struct frame **at = &t->top; *at;) {
         struct frame *f = *at;
-        if(f->usdt) {
+        if (f->usdt) {
             at = &f->below;
             continue;
         }
-        if(f->sp > sp || (f->sp == sp && !inclusive))
+        if (f->sp > sp || (f->sp == sp && !inclusive))
             return;
         *at = f->below;
         t->depth--;
@@ -125,17 +125,17 @@ static void unwind(struct workflow *w, struct thread *t, u64 sp, bool inclusive,
 static void activity_start_from(struct workflow *w, const struct event *e, const struct rule *r, struct frame *f, bool push)
 {
     const struct rule_plan *p = &w->plans[r->id];
-    if(!describe_when(r, p, e))
+    if (!describe_when(r, p, e))
         return;
     f->a = activity_begin(w->tracer, &(struct activity_start){ .time = e->time, .tgid = e->tgid, .tid = e->tid, .unit = e->unit,
                                                                .kind = r->kind ? r->kind : SPAN_INTERNAL, .scope = "rule",
                                                                .name = slice_str(r->name), .push = push });
-    if(!f->a)
+    if (!f->a)
         return;
     f->generation = f->a->generation;
     struct span *s = f->a->span;
     attr_str(&s->attrs, ACTIVITY_TYPE, slice_str(r->type));
-    if(f->function && !f->usdt)
+    if (f->function && !f->usdt)
         attr_str(&s->attrs, "code.function.name", slice_str(f->function));
     describe_attributes(r, p, PLAN_ENTRY, e, s);
     describe_outcome(r, p, PLAN_ENTRY, e, s);
@@ -145,7 +145,7 @@ static void activity_start_from(struct workflow *w, const struct event *e, const
 static struct frame *frame_push(struct workflow *w, struct thread *t, const struct event *e, const struct rule *r, const char *function, bool usdt)
 {
     struct frame *f = t->depth < DEPTH_MAX ? frame_take(w) : NULL;
-    if(!f) {
+    if (!f) {
         ledger_add(spans_dropped_open, 1);
         return NULL;
     }
@@ -161,7 +161,7 @@ static void on_entry(struct workflow *w, struct thread *t, const struct event *e
 {
     unwind(w, t, e->hit.sp, false, e->time);
     struct frame *top = t->top;
-    if(top && !top->usdt && top->sp == e->hit.sp && top->function == row->function && top->rule == r)
+    if (top && !top->usdt && top->sp == e->hit.sp && top->function == row->function && top->rule == r)
         unwind(w, t, e->hit.sp, true, e->time);
     frame_push(w, t, e, r, row->function, false);
 }
@@ -170,11 +170,11 @@ static void on_entry(struct workflow *w, struct thread *t, const struct event *e
 static struct frame *frame_match(struct workflow *w, struct thread *t, const struct event *e, const struct rule *r, const char *function)
 {
     unwind(w, t, e->hit.sp, false, e->time);
-    for(struct frame **at = &t->top; *at; at = &(*at)->below) {
+    for (struct frame **at = &t->top; *at; at = &(*at)->below) {
         struct frame *f = *at;
-        if(!f->usdt && f->sp != e->hit.sp)
+        if (!f->usdt && f->sp != e->hit.sp)
             break;
-        if(f->usdt || f->rule != r || f->function != function)
+        if (f->usdt || f->rule != r || f->function != function)
             continue;
         *at = f->below;
         t->depth--;
@@ -188,12 +188,12 @@ static void on_return(struct workflow *w, struct thread *t, const struct event *
 {
     struct frame *f = frame_match(w, t, e, r, row->function);
     struct span *s = f ? frame_span(f) : NULL;
-    if(s && row->role == SITE_RETURN) {
+    if (s && row->role == SITE_RETURN) {
         const struct rule_plan *p = &w->plans[r->id];
         describe_attributes(r, p, PLAN_RETURN, e, s);
         describe_outcome(r, p, PLAN_RETURN, e, s);
     }
-    if(f)
+    if (f)
         frame_end(w, f, e->time);
 }
 
@@ -202,7 +202,7 @@ static void on_point(struct workflow *w, const struct event *e, const struct rul
     struct frame f = { .rule = r, .function = row->function, .usdt = true };
     activity_start_from(w, e, r, &f, false);
     struct span *s = frame_span(&f);
-    if(!s)
+    if (!s)
         return;
     describe_outcome(r, &w->plans[r->id], PLAN_RETURN, NULL, s);
     activity_end(w->tracer, f.a, e->time);
@@ -210,14 +210,14 @@ static void on_point(struct workflow *w, const struct event *e, const struct rul
 
 static void on_until(struct workflow *w, struct thread *t, const struct event *e, const struct rule *r)
 {
-    for(struct frame **at = &t->top; *at; at = &(*at)->below) {
+    for (struct frame **at = &t->top; *at; at = &(*at)->below) {
         struct frame *f = *at;
-        if(!f->usdt || f->rule != r)
+        if (!f->usdt || f->rule != r)
             continue;
         *at = f->below;
         t->depth--;
         struct span *s = frame_span(f);
-        if(s)
+        if (s)
             describe_outcome(r, &w->plans[r->id], PLAN_RETURN, NULL, s);
         frame_end(w, f, e->time);
         return;
@@ -229,11 +229,11 @@ static void on_until(struct workflow *w, struct thread *t, const struct event *e
  * very sp are gone as well. */
 static void on_runtime(struct workflow *w, struct thread *t, const struct event *e, enum site_role role)
 {
-    switch(role) {
+    switch (role) {
     case SITE_THROW:
         t->thrown = true;
         snprintf(t->type, sizeof(t->type), "exception");
-        if(e->hit.n && !(e->hit.failed & 1) && e->hit.strings & 1 && e->hit.s[0].n)
+        if (e->hit.n && !(e->hit.failed & 1) && e->hit.strings & 1 && e->hit.s[0].n)
             type_readable(e->hit.s[0], t->type, sizeof(t->type));
         return;
     case SITE_PANIC:
@@ -242,7 +242,7 @@ static void on_runtime(struct workflow *w, struct thread *t, const struct event 
         return;
     case SITE_RETHROW:
         t->thrown = true;
-        if(!t->type[0])
+        if (!t->type[0])
             snprintf(t->type, sizeof(t->type), "exception");
         return;
     case SITE_CATCH:
@@ -263,29 +263,29 @@ static void on_hit(struct workflow *w, const struct event *e)
     const struct site_row *row = site_get(w->rules->sites, e->hit.site);
     struct thread_key key = { e->tgid, e->tid, e->unit };
     ledger_add(hits, 1);
-    if(!row || (row->rule != NO_RULE && row->rule >= w->rules->n)) {
+    if (!row || (row->rule != NO_RULE && row->rule >= w->rules->n)) {
         ledger_add(hits_unmatched, 1);
         return;
     }
     const struct rule *r = row->rule == NO_RULE ? NULL : &w->rules->v[row->rule];
-    if(row->role == SITE_POINT && r) {
+    if (row->role == SITE_POINT && r) {
         on_point(w, e, r, row);
         return;
     }
     bool begins = row->role == SITE_ENTRY || row->role == SITE_BEGIN;
     struct thread *t = begins ? table_put(w->threads, &key, NULL) : table_get(w->threads, &key);
-    if(!t) {
-        if(r) /* a throw in a thread without activities is nobody's */
+    if (!t) {
+        if (r) /* a throw in a thread without activities is nobody's */
             ledger_add(hits_unmatched, 1);
         return;
     }
-    if(!r)
+    if (!r)
         on_runtime(w, t, e, row->role);
-    else if(row->role == SITE_ENTRY)
+    else if (row->role == SITE_ENTRY)
         on_entry(w, t, e, r, row);
-    else if(row->role == SITE_BEGIN)
+    else if (row->role == SITE_BEGIN)
         frame_push(w, t, e, r, row->function, true);
-    else if(row->role == SITE_UNTIL)
+    else if (row->role == SITE_UNTIL)
         on_until(w, t, e, r);
     else
         on_return(w, t, e, r, row);
@@ -300,7 +300,7 @@ struct leaving {
 
 static void thread_empty(struct workflow *w, struct thread *t, u64 time)
 {
-    while(t->top) {
+    while (t->top) {
         struct frame *f = t->top;
         t->top = f->below;
         frame_abandon(w, t, f, time, LEAVE_EXITED);
@@ -313,7 +313,7 @@ static bool thread_leave(void *arg, const void *key, void *value)
     struct leaving *l = arg;
     struct thread_key k;
     memcpy(&k, key, sizeof(k));
-    if(k.tgid != l->tgid || (l->tid && k.tid != l->tid))
+    if (k.tgid != l->tgid || (l->tid && k.tid != l->tid))
         return true;
     thread_empty(l->w, value, l->time);
     table_del(l->w->threads, key);
@@ -323,7 +323,7 @@ static bool thread_leave(void *arg, const void *key, void *value)
 static void threads_leave(struct workflow *w, const struct event *e, bool all)
 {
     struct leaving l = { w, e->tgid, all ? 0 : e->tid, e->time };
-    if(table_count(w->threads))
+    if (table_count(w->threads))
         table_each(w->threads, thread_leave, &l);
 }
 
@@ -331,7 +331,7 @@ static void thread_drop(void *arg, const void *key, void *value, enum table_drop
 {
     struct workflow *w = arg;
     UNUSED(key);
-    if(cause == TABLE_EVICTED)
+    if (cause == TABLE_EVICTED)
         thread_empty(w, value, w->now);
 }
 
@@ -339,11 +339,11 @@ void workflow_event(struct workflow *w, const struct event *e)
 {
     w->lost += e->lost;
     w->now = max_u64(w->now, e->time);
-    if(e->type == EVENT_HIT)
+    if (e->type == EVENT_HIT)
         on_hit(w, e);
-    else if(e->type == EVENT_EXEC)
+    else if (e->type == EVENT_EXEC)
         threads_leave(w, e, true);
-    else if(e->type == EVENT_EXIT)
+    else if (e->type == EVENT_EXIT)
         threads_leave(w, e, !e->exit.thread);
 }
 
@@ -352,17 +352,17 @@ void workflow_tick(struct workflow *w, u64 now_boot) { w->now = max_u64(w->now, 
 struct workflow *workflow_new(const struct rules *rules, struct tracer *tracer)
 {
     struct workflow *w = calloc(1, sizeof(*w));
-    if(!w)
+    if (!w)
         return NULL;
     w->rules = rules;
     w->tracer = tracer;
     w->plans = calloc(rules->n + 1, sizeof(*w->plans));
     w->threads = table_new(&(struct table_spec){ .key_size = sizeof(struct thread_key), .value_size = sizeof(struct thread),
                                                  .max = THREADS_MAX, .drop = thread_drop, .arg = w });
-    if(!w->plans || !w->threads)
+    if (!w->plans || !w->threads)
         return workflow_free(w);
     char err[160];
-    for(size_t i = 0; i < rules->n; i++)
+    for (size_t i = 0; i < rules->n; i++)
         (void)rule_plan_make(&rules->v[i], &w->plans[i], err, sizeof(err)); /* checked when the rules were read */
     return w;
 }
@@ -372,7 +372,7 @@ static bool thread_forget(void *arg, const void *key, void *value)
     struct workflow *w = arg;
     struct thread *t = value;
     UNUSED(key);
-    while(t->top) {
+    while (t->top) {
         struct frame *f = t->top;
         t->top = f->below;
         frame_give(w, f);
@@ -382,12 +382,12 @@ static bool thread_forget(void *arg, const void *key, void *value)
 
 struct workflow *workflow_free(struct workflow *w)
 {
-    if(!w)
+    if (!w)
         return NULL;
-    if(w->threads)
+    if (w->threads)
         table_each(w->threads, thread_forget, w);
     table_free(w->threads);
-    while(w->free) {
+    while (w->free) {
         struct frame *f = w->free;
         w->free = f->below;
         free(f);

@@ -4,11 +4,11 @@
 static bool put_word(struct slice *in, char *out, size_t size, size_t *at)
 {
     size_t n = 0, digits = 0;
-    while(digits < in->n && digits < 4 && in->p[digits] >= '0' && in->p[digits] <= '9')
+    while (digits < in->n && digits < 4 && in->p[digits] >= '0' && in->p[digits] <= '9')
         n = n * 10 + (size_t)(in->p[digits++] - '0');
-    if(!digits || !n || in->n - digits < n || *at + n + 3 > size)
+    if (!digits || !n || in->n - digits < n || *at + n + 3 > size)
         return false;
-    if(*at) {
+    if (*at) {
         memcpy(out + *at, "::", 2);
         *at += 2;
     }
@@ -24,15 +24,15 @@ static bool decode(struct slice in, char *out, size_t size)
     size_t at = 0;
     bool nested = slice_starts(in, "N");
     in = slice_from(in, nested);
-    if(slice_starts(in, "St") && size > 4) {
+    if (slice_starts(in, "St") && size > 4) {
         memcpy(out, "std", 4);
         at = 3;
         in = slice_from(in, 2);
     }
     do {
-        if(!put_word(&in, out, size, &at))
+        if (!put_word(&in, out, size, &at))
             return false;
-    } while(nested && in.n && in.p[0] != 'E');
+    } while (nested && in.n && in.p[0] != 'E');
     return in.n == (nested ? 1u : 0u);
 }
 
@@ -42,12 +42,12 @@ void type_readable(struct slice mangled, char *out, size_t size)
                                                                  { "j", "unsigned int" }, { "d", "double" }, { "b", "bool" } };
     char text[160];
     mangled = slice_from(mangled, slice_starts(mangled, "*"));
-    for(size_t i = 0; i < ARRAY_LEN(basic); i++)
-        if(slice_eq(mangled, basic[i].code)) {
+    for (size_t i = 0; i < ARRAY_LEN(basic); i++)
+        if (slice_eq(mangled, basic[i].code)) {
             snprintf(out, size, "%s", basic[i].name);
             return;
         }
-    if(decode(mangled, text, sizeof(text)))
+    if (decode(mangled, text, sizeof(text)))
         snprintf(out, size, "%s", text);
     else
         snprintf(out, size, "%.*s", (int)min_u64(mangled.n, size - 1), mangled.n ? (const char *)mangled.p : "");
