@@ -23,9 +23,9 @@ static __always_inline u64 cookie_of(void *ctx)
 }
 
 #if defined(__TARGET_ARCH_x86)
-#define R(name) __builtin_offsetof(struct pt_regs, name)
+#define R(name)   __builtin_offsetof(struct pt_regs, name)
 #define REGISTERS 17
-static const volatile u8 register_at[32] = { R(ax), R(bx), R(cx),  R(dx),  R(si),  R(di),  R(bp),  R(sp), R(r8),
+static const volatile u8 register_at[32] = { R(ax), R(bx),  R(cx),  R(dx),  R(si),  R(di),  R(bp),  R(sp), R(r8),
                                              R(r9), R(r10), R(r11), R(r12), R(r13), R(r14), R(r15), R(ip) };
 #else
 #define REGISTERS 33
@@ -55,8 +55,8 @@ static __always_inline u64 extend(u64 v, u8 size, u8 is_signed)
  * reads back from there is unknown to it, so the runs of one operation converge instead of multiplying. */
 struct run {
     u64 v, saved;
-    u32 slot;  /* next free string slot */
-    u32 bad;   /* the present v could not be read */
+    u32 slot; /* next free string slot */
+    u32 bad;  /* the present v could not be read */
 };
 
 static __always_inline void op_string(struct run *s, struct rec_hit *hit, u8 *strings, u32 slots, struct read_op op)
@@ -114,7 +114,8 @@ static __always_inline void op_source(struct run *s, u64 v)
     s->bad = 0;
 }
 
-static __always_inline bool op_run(struct run *s, struct pt_regs *ctx, struct rec_hit *hit, u8 *strings, u32 slots, struct read_op op)
+static __always_inline bool op_run(struct run *s, struct pt_regs *ctx, struct rec_hit *hit, u8 *strings, u32 slots,
+                                   struct read_op op)
 {
     s64 off = op.off;
     switch (op.kind) {
@@ -175,20 +176,20 @@ static __noinline int ops_run(struct pt_regs *ctx, struct site *site, struct rec
     return 0;
 }
 
-#define HIT_PUT(SLOTS)                                                                                                 \
-    do {                                                                                                               \
-        struct rec_hit *hit = bpf_ringbuf_reserve(&ring, sizeof(*hit) + (SLOTS)*HIT_STR + sizeof(struct run), 0);                           \
-        if (!hit) {                                                                                                    \
-            ring_lost(STAT_ring_full_hit);                                                                             \
-            return 0;                                                                                                  \
-        }                                                                                                              \
-        __builtin_memset(hit, 0, sizeof(*hit));                                                                        \
-        hdr_fill(&hit->h, t, REC_HIT, sizeof(*hit));                                                                   \
-        hit->site = number;                                                                                            \
-        hit->phase = phase;                                                                                            \
-        hit->sp = PT_REGS_SP(ctx) + (s64)site->stack_shift;                                                            \
-        ops_run(ctx, site, hit, SLOTS);                                                                                \
-        ring_submit(hit);                                                                                              \
+#define HIT_PUT(SLOTS)                                                                                                           \
+    do {                                                                                                                         \
+        struct rec_hit *hit = bpf_ringbuf_reserve(&ring, sizeof(*hit) + (SLOTS)*HIT_STR + sizeof(struct run), 0);                \
+        if (!hit) {                                                                                                              \
+            ring_lost(STAT_ring_full_hit);                                                                                       \
+            return 0;                                                                                                            \
+        }                                                                                                                        \
+        __builtin_memset(hit, 0, sizeof(*hit));                                                                                  \
+        hdr_fill(&hit->h, t, REC_HIT, sizeof(*hit));                                                                             \
+        hit->site = number;                                                                                                      \
+        hit->phase = phase;                                                                                                      \
+        hit->sp = PT_REGS_SP(ctx) + (s64)site->stack_shift;                                                                      \
+        ops_run(ctx, site, hit, SLOTS);                                                                                          \
+        ring_submit(hit);                                                                                                        \
     } while (0)
 
 static __always_inline int on_hit(struct pt_regs *ctx, u8 phase)

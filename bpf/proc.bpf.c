@@ -7,13 +7,13 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-#define EXEC_FILENAME 256
-#define EXEC_ARGS 2048
+#define EXEC_FILENAME     256
+#define EXEC_ARGS         2048
 #define SIGNAL_GROUP_EXIT 4
-#define PAGE_SIZE 4096
+#define PAGE_SIZE         4096
 
-#define TWO_FORMS(hook, body)                                                                                          \
-    SEC("tp_btf/" #hook) int hook##_tp_btf(u64 *ctx) { return body(ctx); }                                             \
+#define TWO_FORMS(hook, body)                                                                                                    \
+    SEC("tp_btf/" #hook) int hook##_tp_btf(u64 *ctx) { return body(ctx); }                                                       \
     SEC("raw_tp/" #hook) int hook##_raw_tp(u64 *ctx) { return body(ctx); }
 
 static __always_inline int on_fork(u64 *ctx)
@@ -37,30 +37,29 @@ static __always_inline int on_fork(u64 *ctx)
 TWO_FORMS(sched_process_fork, on_fork)
 
 /* One exec record whose reservation leaves `room` bytes for the arguments (a macro: the size must be a constant). */
-#define EXEC_PUT(head, filename, args, room)                                                                           \
-    do {                                                                                                               \
-        u8 *p = bpf_ringbuf_reserve(&ring, sizeof(struct rec_exec) + EXEC_FILENAME + (room), 0);                       \
-        if (!p) {                                                                                                      \
-            ring_lost(STAT_ring_full_proc);                                                                            \
-            return 0;                                                                                                  \
-        }                                                                                                              \
-        long fn = bpf_probe_read_kernel_str(p + sizeof(head), EXEC_FILENAME, filename);                                \
-        if (fn < 0 || fn > EXEC_FILENAME)                                                                              \
-            fn = 0;                                                                                                    \
-        u64 an = (head).args_full;                                                                                     \
-        if (an > (room))                                                                                               \
-            an = (room);                                                                                               \
-        asm volatile("" : "+r"(an), "+r"(fn));                                                                         \
-        if (fn >= 0 && fn <= EXEC_FILENAME && an <= (room) &&                                                          \
-            bpf_probe_read_user(p + sizeof(head) + fn, an, (void *)(args))) {                                          \
-            an = 0;                                                                                                    \
-            stat_add(STAT_read_fault, 1);                                                                              \
-        }                                                                                                              \
-        (head).filename_len = fn;                                                                                      \
-        (head).args_len = an;                                                                                          \
-        (head).h.len = sizeof(head) + fn + an;                                                                         \
-        __builtin_memcpy(p, &(head), sizeof(head));                                                                    \
-        ring_submit_urgent(p);                                                                                         \
+#define EXEC_PUT(head, filename, args, room)                                                                                     \
+    do {                                                                                                                         \
+        u8 *p = bpf_ringbuf_reserve(&ring, sizeof(struct rec_exec) + EXEC_FILENAME + (room), 0);                                 \
+        if (!p) {                                                                                                                \
+            ring_lost(STAT_ring_full_proc);                                                                                      \
+            return 0;                                                                                                            \
+        }                                                                                                                        \
+        long fn = bpf_probe_read_kernel_str(p + sizeof(head), EXEC_FILENAME, filename);                                          \
+        if (fn < 0 || fn > EXEC_FILENAME)                                                                                        \
+            fn = 0;                                                                                                              \
+        u64 an = (head).args_full;                                                                                               \
+        if (an > (room))                                                                                                         \
+            an = (room);                                                                                                         \
+        asm volatile("" : "+r"(an), "+r"(fn));                                                                                   \
+        if (fn >= 0 && fn <= EXEC_FILENAME && an <= (room) && bpf_probe_read_user(p + sizeof(head) + fn, an, (void *)(args))) {  \
+            an = 0;                                                                                                              \
+            stat_add(STAT_read_fault, 1);                                                                                        \
+        }                                                                                                                        \
+        (head).filename_len = fn;                                                                                                \
+        (head).args_len = an;                                                                                                    \
+        (head).h.len = sizeof(head) + fn + an;                                                                                   \
+        __builtin_memcpy(p, &(head), sizeof(head));                                                                              \
+        ring_submit_urgent(p);                                                                                                   \
     } while (0)
 
 static __always_inline int on_exec(u64 *ctx)
@@ -110,8 +109,8 @@ static __always_inline void exit_process(struct rec_exit *r, struct task_struct 
 {
     struct task_struct *leader = BPF_CORE_READ(task, group_leader);
     struct signal_struct *sig = BPF_CORE_READ(task, signal);
-    r->status = BPF_CORE_READ(sig, flags) & SIGNAL_GROUP_EXIT ? BPF_CORE_READ(sig, group_exit_code)
-                                                               : BPF_CORE_READ(leader, exit_code);
+    r->status =
+        BPF_CORE_READ(sig, flags) & SIGNAL_GROUP_EXIT ? BPF_CORE_READ(sig, group_exit_code) : BPF_CORE_READ(leader, exit_code);
     r->start = BPF_CORE_READ(leader, start_boottime);
     r->rss_peak = BPF_CORE_READ(sig, maxrss) * PAGE_SIZE;
     if (bpf_core_field_exists(task->ioac.read_bytes)) {

@@ -96,31 +96,19 @@ SEC("tp_btf/sock_recv_length") int sock_recv_length_tp_btf(u64 *ctx)
 }
 
 /* Function forms: (struct socket *, struct msghdr *, size_t[, int flags]). */
-static __always_inline struct sock *sock_of(void *socket)
-{
-    return BPF_CORE_READ((struct socket *)socket, sk);
-}
+static __always_inline struct sock *sock_of(void *socket) { return BPF_CORE_READ((struct socket *)socket, sk); }
 
-#define SEND_FUNCTION(fn)                                                                                              \
-    SEC("fexit/" #fn) int fn##_fexit(u64 *ctx)                                                                         \
-    {                                                                                                                  \
-        return on_data(sock_of((void *)ctx[0]), (int)ctx[3], 0, DATA_SEND);                                            \
-    }                                                                                                                  \
-    SEC("kprobe/" #fn) int fn##_k(struct pt_regs *ctx)                                                            \
-    {                                                                                                                  \
-        return call_begin((void *)PT_REGS_PARM1(ctx), 0);                                                              \
-    }                                                                                                                  \
+#define SEND_FUNCTION(fn)                                                                                                        \
+    SEC("fexit/" #fn) int fn##_fexit(u64 *ctx) { return on_data(sock_of((void *)ctx[0]), (int)ctx[3], 0, DATA_SEND); }           \
+    SEC("kprobe/" #fn) int fn##_k(struct pt_regs *ctx) { return call_begin((void *)PT_REGS_PARM1(ctx), 0); }                     \
     SEC("kretprobe/" #fn) int fn##_kr(struct pt_regs *ctx) { return call_end((int)PT_REGS_RC(ctx), DATA_SEND); }
 
-#define RECV_FUNCTION(fn)                                                                                              \
-    SEC("fexit/" #fn) int fn##_fexit(u64 *ctx)                                                                         \
-    {                                                                                                                  \
-        return on_data(sock_of((void *)ctx[0]), (int)ctx[4], (int)ctx[3], DATA_RECV);                                  \
-    }                                                                                                                  \
-    SEC("kprobe/" #fn) int fn##_k(struct pt_regs *ctx)                                                            \
-    {                                                                                                                  \
-        return call_begin((void *)PT_REGS_PARM1(ctx), (int)PT_REGS_PARM4(ctx));                                        \
-    }                                                                                                                  \
+#define RECV_FUNCTION(fn)                                                                                                        \
+    SEC("fexit/" #fn) int fn##_fexit(u64 *ctx) { return on_data(sock_of((void *)ctx[0]), (int)ctx[4], (int)ctx[3], DATA_RECV); } \
+    SEC("kprobe/" #fn) int fn##_k(struct pt_regs *ctx)                                                                           \
+    {                                                                                                                            \
+        return call_begin((void *)PT_REGS_PARM1(ctx), (int)PT_REGS_PARM4(ctx));                                                  \
+    }                                                                                                                            \
     SEC("kretprobe/" #fn) int fn##_kr(struct pt_regs *ctx) { return call_end((int)PT_REGS_RC(ctx), DATA_RECV); }
 
 struct call {
@@ -167,14 +155,8 @@ SEC("fexit/inet_sendpage") int inet_sendpage_fexit(u64 *ctx)
 {
     return on_data(sock_of((void *)ctx[0]), (int)ctx[5], 0, DATA_SEND);
 }
-SEC("kprobe/inet_sendpage") int inet_sendpage_k(struct pt_regs *ctx)
-{
-    return call_begin((void *)PT_REGS_PARM1(ctx), 0);
-}
-SEC("kretprobe/inet_sendpage") int inet_sendpage_kr(struct pt_regs *ctx)
-{
-    return call_end((int)PT_REGS_RC(ctx), DATA_SEND);
-}
+SEC("kprobe/inet_sendpage") int inet_sendpage_k(struct pt_regs *ctx) { return call_begin((void *)PT_REGS_PARM1(ctx), 0); }
+SEC("kretprobe/inet_sendpage") int inet_sendpage_kr(struct pt_regs *ctx) { return call_end((int)PT_REGS_RC(ctx), DATA_SEND); }
 
 /* ---- lifecycle ---- */
 

@@ -39,7 +39,8 @@ static void show_address(u16 family, const u8 *a, u16 port)
 
 static void show_hit(const struct event *e)
 {
-    printf(" site=%u phase=%s sp=%#llx", e->hit.site, (const char *[]){ "entry", "return", "point" }[e->hit.phase], (unsigned long long)e->hit.sp);
+    printf(" site=%u phase=%s sp=%#llx", e->hit.site, (const char *[]){ "entry", "return", "point" }[e->hit.phase],
+           (unsigned long long)e->hit.sp);
     for (unsigned i = 0; i < e->hit.n; i++) {
         char label[8];
         snprintf(label, sizeof(label), "v%u", i);
@@ -66,8 +67,9 @@ static void show_body(const struct event *e)
         show_bytes("args", e->exec.args);
         break;
     case EVENT_EXIT:
-        printf(" status=%u ppid=%u%s utime=%llu stime=%llu rss=%llu start=%llu", e->exit.status, e->exit.ppid, e->exit.thread ? " thread" : "",
-               (unsigned long long)e->exit.utime, (unsigned long long)e->exit.stime, (unsigned long long)e->exit.rss_peak, (unsigned long long)e->exit.start);
+        printf(" status=%u ppid=%u%s utime=%llu stime=%llu rss=%llu start=%llu", e->exit.status, e->exit.ppid,
+               e->exit.thread ? " thread" : "", (unsigned long long)e->exit.utime, (unsigned long long)e->exit.stime,
+               (unsigned long long)e->exit.rss_peak, (unsigned long long)e->exit.start);
         break;
     case EVENT_COMM:
         show_bytes("comm", e->comm.comm);
@@ -76,21 +78,25 @@ static void show_body(const struct event *e)
         printf(" victim=%u", e->oom.victim);
         break;
     case EVENT_CONN:
-        printf(" conn=%llx inode=%llu peer=%llu family=%u role=%s err=%u%s", (unsigned long long)e->conn.id, (unsigned long long)e->conn.inode,
-               (unsigned long long)e->conn.peer_inode, e->conn.family, role_name(e->conn.role), e->conn.err, e->conn.was_open ? " open" : "");
+        printf(" conn=%llx inode=%llu peer=%llu family=%u role=%s err=%u%s", (unsigned long long)e->conn.id,
+               (unsigned long long)e->conn.inode, (unsigned long long)e->conn.peer_inode, e->conn.family, role_name(e->conn.role),
+               e->conn.err, e->conn.was_open ? " open" : "");
         show_address(e->conn.family, e->conn.local, e->conn.local_port);
         show_address(e->conn.family, e->conn.remote, e->conn.remote_port);
         break;
     case EVENT_DATA:
-        printf(" conn=%llx %s pos=%llu len=%u cap=%zu%s%s", (unsigned long long)e->data.conn, e->data.dir == DIR_SEND ? "send" : "recv", (unsigned long long)e->data.pos,
-               e->data.len, e->data.bytes.n, e->data.tail ? " tail" : "", e->data.nodata ? " nodata" : "");
+        printf(" conn=%llx %s pos=%llu len=%u cap=%zu%s%s", (unsigned long long)e->data.conn,
+               e->data.dir == DIR_SEND ? "send" : "recv", (unsigned long long)e->data.pos, e->data.len, e->data.bytes.n,
+               e->data.tail ? " tail" : "", e->data.nodata ? " nodata" : "");
         show_bytes("bytes", e->data.bytes);
         break;
     case EVENT_CLOSE:
-        printf(" conn=%llx sent=%llu received=%llu err=%u", (unsigned long long)e->close.conn, (unsigned long long)e->close.sent, (unsigned long long)e->close.received, e->close.err);
+        printf(" conn=%llx sent=%llu received=%llu err=%u", (unsigned long long)e->close.conn, (unsigned long long)e->close.sent,
+               (unsigned long long)e->close.received, e->close.err);
         break;
     case EVENT_TLS:
-        printf(" ssl=%llx %s pos=%llu len=%u cap=%zu", (unsigned long long)e->tls.ssl, e->tls.dir == DIR_SEND ? "send" : "recv", (unsigned long long)e->tls.pos, e->tls.len, e->tls.bytes.n);
+        printf(" ssl=%llx %s pos=%llu len=%u cap=%zu", (unsigned long long)e->tls.ssl, e->tls.dir == DIR_SEND ? "send" : "recv",
+               (unsigned long long)e->tls.pos, e->tls.len, e->tls.bytes.n);
         show_bytes("bytes", e->tls.bytes);
         break;
     case EVENT_HIT:
@@ -128,7 +134,8 @@ static void take(void *arg, const void *record, size_t len)
         stop = 1;
     if (quiet)
         return;
-    printf("%llu.%09llu %s %u/%u", (unsigned long long)(e.time / NSEC_PER_SEC), (unsigned long long)(e.time % NSEC_PER_SEC), event_name[e.type], e.tgid, e.tid);
+    printf("%llu.%09llu %s %u/%u", (unsigned long long)(e.time / NSEC_PER_SEC), (unsigned long long)(e.time % NSEC_PER_SEC),
+           event_name[e.type], e.tgid, e.tid);
     if (e.unit)
         printf(" unit=%llx", (unsigned long long)e.unit);
     if (e.lost)
@@ -226,15 +233,32 @@ int main(int argc, char **argv)
     const char *rules_path = NULL;
     for (int c; (c = getopt(argc, argv, "+qvp:f:r:b:c:R:")) != -1;) {
         switch (c) {
-        case 'q': quiet = true; break;
-        case 'v': log_level = LOG_DEBUG; break;
-        case 'p': pid = atoi(optarg); break;
-        case 'f': o.force = optarg; break;
-        case 'r': o.ring_bytes = (u32)atoi(optarg); break;
-        case 'b': o.capture_budget = (u32)atoi(optarg); break;
-        case 'c': o.capture_call = (u32)atoi(optarg); break;
-        case 'R': rules_path = optarg; break;
-        default: return usage();
+        case 'q':
+            quiet = true;
+            break;
+        case 'v':
+            log_level = LOG_DEBUG;
+            break;
+        case 'p':
+            pid = atoi(optarg);
+            break;
+        case 'f':
+            o.force = optarg;
+            break;
+        case 'r':
+            o.ring_bytes = (u32)atoi(optarg);
+            break;
+        case 'b':
+            o.capture_budget = (u32)atoi(optarg);
+            break;
+        case 'c':
+            o.capture_call = (u32)atoi(optarg);
+            break;
+        case 'R':
+            rules_path = optarg;
+            break;
+        default:
+            return usage();
         }
     }
     if (optind >= argc && !pid)

@@ -25,8 +25,8 @@ const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void) { return "leak:yaml_parser_load"; }
 
 static struct {
-    bool armed, for_good;  /* counting; all after the first failure fail too */
-    u32 asked, fail_at;    /* allocations so far; the one that fails, from 1; 0: none */
+    bool armed, for_good; /* counting; all after the first failure fail too */
+    u32 asked, fail_at;   /* allocations so far; the one that fails, from 1; 0: none */
     u32 failed;
 } memory;
 
@@ -73,8 +73,8 @@ static struct stream *armed_stream_free(struct stream *s)
     memory_disarm();
     return NULL;
 }
-#define malloc __real_malloc
-#define stream_new armed_stream_new
+#define malloc      __real_malloc
+#define stream_new  armed_stream_new
 #define stream_free armed_stream_free
 #include "tests/fuzz/fuzz_stream.c"
 #include "tests/wire/wire.c"

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #define CASE_SECONDS 10
-#define CASE_BYTES (1 << 20)
+#define CASE_BYTES   (1 << 20)
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 

@@ -14,7 +14,8 @@ static void *on_begin(struct exchange_sink *s, const struct exchange *x, const s
     return malloc(1); /* ASan tells of an end that is missing or comes twice */
 }
 
-static void on_end(struct exchange_sink *s, void *handle, const struct exchange *x, const struct message *m, const struct exchange_answer *a)
+static void on_end(struct exchange_sink *s, void *handle, const struct exchange *x, const struct message *m,
+                   const struct exchange_answer *a)
 {
     assert(handle && x->conn);
     free(handle);
@@ -31,7 +32,8 @@ static void put_data(struct stream *s, u64 time, u64 *pos, const u8 *p, size_t n
                        .tgid = 7,
                        .tid = 8,
                        .lost = kind & 2,
-                       .data = { .conn = 1 + (kind >> 2 & 1), .pos = pos[d], .len = (u32)n + beyond, .dir = d, .bytes = { copy, n } } };
+                       .data = {
+                           .conn = 1 + (kind >> 2 & 1), .pos = pos[d], .len = (u32)n + beyond, .dir = d, .bytes = { copy, n } } };
     stream_event(s, &e);
     pos[d] += n + beyond;
     free(copy);
@@ -41,11 +43,13 @@ static void put_tls(struct stream *s, u64 time, u64 *pos, const u8 *p, size_t n,
 {
     u8 *copy = malloc(n + 1);
     memcpy(copy, p, n);
-    struct event e = { .type = EVENT_TLS,
-                       .time = time,
-                       .tgid = 7,
-                       .tid = 8,
-                       .tls = { .ssl = 1 + (kind >> 1 & 1), .pos = pos[2 + (kind & 1)], .len = (u32)n, .dir = kind & 1, .bytes = { copy, n } } };
+    struct event e = {
+        .type = EVENT_TLS,
+        .time = time,
+        .tgid = 7,
+        .tid = 8,
+        .tls = { .ssl = 1 + (kind >> 1 & 1), .pos = pos[2 + (kind & 1)], .len = (u32)n, .dir = kind & 1, .bytes = { copy, n } }
+    };
     stream_event(s, &e);
     pos[2 + (kind & 1)] += n;
     free(copy);
@@ -69,7 +73,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
     struct stream_options o = { .max_open = 8, .max_conns = 2, .max_buffered = 1 << 18, .privacy.keep_values = n && (p[0] & 1) };
     struct stream *s = stream_new(&o, &sink, NULL);
     u64 time = 1000000, pos[4] = { 0 };
-    struct event conn = { .type = EVENT_CONN, .time = time, .tgid = 7, .conn = { .id = 1, .family = AF_INET, .role = n ? (p[0] >> 1) % 3 : 0, .was_open = n && p[0] & 8 } };
+    struct event conn = { .type = EVENT_CONN,
+                          .time = time,
+                          .tgid = 7,
+                          .conn = { .id = 1, .family = AF_INET, .role = n ? (p[0] >> 1) % 3 : 0, .was_open = n && p[0] & 8 } };
     stream_event(s, &conn);
     for (size_t at = 1; at + 2 <= n;) {
         u8 kind = p[at], what = p[at + 1] >> 6;

@@ -8,7 +8,7 @@
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 
-#define FILE_HEAD 24  /* magic, version, abi, header length, header checksum */
+#define FILE_HEAD  24 /* magic, version, abi, header length, header checksum */
 #define FRAME_HEAD 12 /* length, kind, checksum */
 
 static void header_walk(struct slice text)
@@ -37,7 +37,7 @@ static void file_read(u8 *data, size_t size)
         if (frame.kind == WFCAP_RECORD)
             (void)event_decode(frame.record.p, frame.record.n, &lost, &e);
         if (frame.kind == WFCAP_SITE && memchr(frame.site.function.p, 0, frame.site.function.n + frame.site.file.n + 2) !=
-                                           frame.site.function.p + frame.site.function.n)
+                                            frame.site.function.p + frame.site.function.n)
             abort();
     }
     wfcap_close(r);

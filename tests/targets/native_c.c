@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define KEEP __attribute__((noinline, visibility("default")))
+#define KEEP      __attribute__((noinline, visibility("default")))
 #define BARRIER() __asm__ volatile("" ::: "memory")
 
 struct order {
@@ -49,7 +49,7 @@ KEEP unsigned walk(unsigned depth)
 
 KEEP int thread_job(int which)
 {
-    struct order o = {.number = 100 + which, .lines = 1, .customer = "thread"};
+    struct order o = { .number = 100 + which, .lines = 1, .customer = "thread" };
     int got = place_order(&o, 5);
     BARRIER();
     return got;
@@ -63,7 +63,7 @@ static void *thread_main(void *arg)
 
 int main(void)
 {
-    struct order good = {.number = 7, .lines = 2, .customer = "Ada"}, bad = {.number = 8, .lines = 1, .customer = "Bob"};
+    struct order good = { .number = 7, .lines = 2, .customer = "Ada" }, bad = { .number = 8, .lines = 1, .customer = "Bob" };
     place_order(&good, 1999);
     place_order(&bad, -1);
     walk(4);

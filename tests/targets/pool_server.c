@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define MAX_JOBS 1024
-#define MAX_FDS 4096
+#define MAX_FDS  4096
 
 struct job {
     int fd;
@@ -56,7 +56,7 @@ static struct job take_job(void)
 
 static int connect_redis(void)
 {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(redis_port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(redis_port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
     if (connect(fd, (void *)&to, sizeof to))
         die("connect redis");
@@ -111,7 +111,7 @@ static void on_input(int fd)
 
 static int listen_on(int port)
 {
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (bind(fd, (void *)&at, sizeof at) || listen(fd, 512))
@@ -121,7 +121,7 @@ static int listen_on(int port)
 
 static void watch(int fd)
 {
-    struct epoll_event e = {.events = EPOLLIN, .data.fd = fd};
+    struct epoll_event e = { .events = EPOLLIN, .data.fd = fd };
     if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &e))
         die("epoll_ctl");
 }

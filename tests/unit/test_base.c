@@ -29,9 +29,15 @@ static void numbers_are_whole_and_bounded(void **state)
         int rc;
         u64 out;
     } cases[] = {
-        { "0", 0, 0 },       { "18446744073709551615", 0, UINT64_MAX }, { "18446744073709551616", -ERANGE, 7 },
-        { "", -EINVAL, 7 },  { "-1", -EINVAL, 7 },                      { "1 ", -EINVAL, 7 },
-        { "007", 0, 7 },     { "0x10", -EINVAL, 7 },                    { "99999999999999999999999", -ERANGE, 7 },
+        { "0", 0, 0 },
+        { "18446744073709551615", 0, UINT64_MAX },
+        { "18446744073709551616", -ERANGE, 7 },
+        { "", -EINVAL, 7 },
+        { "-1", -EINVAL, 7 },
+        { "1 ", -EINVAL, 7 },
+        { "007", 0, 7 },
+        { "0x10", -EINVAL, 7 },
+        { "99999999999999999999999", -ERANGE, 7 },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         u64 got = 7;
@@ -82,8 +88,8 @@ static void the_nearest_word_is_a_plausible_slip(void **state)
     static const struct {
         const char *in, *out;
     } cases[] = {
-        { "consol", "console" }, { "otpl", "otlp" },    { "OTLP", "otlp" }, { "zipkn", "zipkin" },
-        { "otlp_json", "otlp-json" }, { "stroe", "store" }, { "postgres", NULL }, { "", NULL }, { "xy", NULL },
+        { "consol", "console" }, { "otpl", "otlp" },   { "OTLP", "otlp" }, { "zipkn", "zipkin" }, { "otlp_json", "otlp-json" },
+        { "stroe", "store" },    { "postgres", NULL }, { "", NULL },       { "xy", NULL },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         const char *got = nearest_word(cases[i].in, words, ARRAY_LEN(words));

@@ -62,17 +62,25 @@ static void what_is_wrong_is_named(void **state)
     static const struct {
         const char *command, *word, *says;
     } cases[] = {
-        { "run", "--exprot=console", "--export" },  { "run", "--servce=x", "did you mean --service" },
-        { "run", "--service", "wants a value" },    { "run", "--quiet=1", "takes no value" },
-        { "run", "--pid=1", "run takes no --pid" }, { "run", "-Z", "no option -Z" },
-        { "run", "--for=soon", "not a duration" },  { "run", "--privacy=on", "strict or off" },
-        { "run", "--export=consle", "console" },    { "run", "--config=x", "not in this version" },
+        { "run", "--exprot=console", "--export" },
+        { "run", "--servce=x", "did you mean --service" },
+        { "run", "--service", "wants a value" },
+        { "run", "--quiet=1", "takes no value" },
+        { "run", "--pid=1", "run takes no --pid" },
+        { "run", "-Z", "no option -Z" },
+        { "run", "--for=soon", "not a duration" },
+        { "run", "--privacy=on", "strict or off" },
+        { "run", "--export=consle", "console" },
+        { "run", "--config=x", "not in this version" },
         { "run", "--sample=0.5", "not in this version" },
         { "run", "--bridge=on", "not in this version" },
         { "run", "--propagate=http", "not in this version" },
-        { "attach", "--pid=banana", "banana" },     { "attach", "--pid=0", "process id" },
-        { "attach", "--port=65536", "port" },       { "attach", "--container=ab", "4 digits" },
-        { "attach", "--pid=-1", "-1" },             { "list", "--capture=x", "list takes no --capture" },
+        { "attach", "--pid=banana", "banana" },
+        { "attach", "--pid=0", "process id" },
+        { "attach", "--port=65536", "port" },
+        { "attach", "--container=ab", "4 digits" },
+        { "attach", "--pid=-1", "-1" },
+        { "list", "--capture=x", "list takes no --capture" },
     };
     UNUSED(state);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -108,9 +116,19 @@ static void durations(void **state)
         int code;
         u64 ns;
     } cases[] = {
-        { "10", 0, 10000000000ull }, { "10s", 0, 10000000000ull }, { "500ms", 0, 500000000ull }, { "2m", 0, 120000000000ull },
-        { "1h", 0, 3600000000000ull }, { "0", -ERANGE, 0 }, { "", -EINVAL, 0 }, { "s", -EINVAL, 0 }, { "1d", -EINVAL, 0 },
-        { "-1s", -EINVAL, 0 }, { "1.5s", -EINVAL, 0 }, { "99999999h", -ERANGE, 0 }, { "99999999999999999999s", -ERANGE, 0 },
+        { "10", 0, 10000000000ull },
+        { "10s", 0, 10000000000ull },
+        { "500ms", 0, 500000000ull },
+        { "2m", 0, 120000000000ull },
+        { "1h", 0, 3600000000000ull },
+        { "0", -ERANGE, 0 },
+        { "", -EINVAL, 0 },
+        { "s", -EINVAL, 0 },
+        { "1d", -EINVAL, 0 },
+        { "-1s", -EINVAL, 0 },
+        { "1.5s", -EINVAL, 0 },
+        { "99999999h", -ERANGE, 0 },
+        { "99999999999999999999s", -ERANGE, 0 },
     };
     UNUSED(state);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -131,11 +149,16 @@ static void names_of_groups(void **state)
           "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" },
         { "/system.slice/docker-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.scope", "",
           "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" },
-        { "/kubepods.slice/kubepods-pod1.slice/cri-containerd-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.scope",
+        { "/kubepods.slice/kubepods-pod1.slice/"
+          "cri-containerd-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.scope",
           "", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" },
-        { "/system.slice/containerd.service/kubepods:cri-containerd:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+        { "/system.slice/containerd.service/"
+          "kubepods:cri-containerd:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
           "containerd.service", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" },
-        { "/init.scope", "", "" }, { "/", "", "" }, { "", "", "" }, { "//deadbeef//", "", "" },
+        { "/init.scope", "", "" },
+        { "/", "", "" },
+        { "", "", "" },
+        { "//deadbeef//", "", "" },
     };
     UNUSED(state);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -163,23 +186,38 @@ static void stat_lines(void **state)
 
 static void selectors(void **state)
 {
-    struct proc p = { .pid = 42, .comm = "gunicorn: maste", .exe = "/usr/bin/python3.11", .script = "/srv/shop/app.py",
-                      .args = "python3 /srv/shop/app.py --port 80", .cgroup = "/system.slice/shop.service", .unit = "shop.service",
-                      .container = "0123456789abcdef0123456789abcdef", .ports = { 80, 443 }, .n_ports = 2 };
+    struct proc p = { .pid = 42,
+                      .comm = "gunicorn: maste",
+                      .exe = "/usr/bin/python3.11",
+                      .script = "/srv/shop/app.py",
+                      .args = "python3 /srv/shop/app.py --port 80",
+                      .cgroup = "/system.slice/shop.service",
+                      .unit = "shop.service",
+                      .container = "0123456789abcdef0123456789abcdef",
+                      .ports = { 80, 443 },
+                      .n_ports = 2 };
     static const struct {
         struct selector s;
         bool hit;
     } cases[] = {
-        { { SELECT_PID, "42", 42 }, true },       { { SELECT_PID, "43", 43 }, false },
-        { { SELECT_NAME, "python*", 0 }, true },  { { SELECT_NAME, "app.py", 0 }, true },
-        { { SELECT_NAME, "app", 0 }, false },     { { SELECT_NAME, "*--port 80", 0 }, true },
-        { { SELECT_NAME, "/srv/*", 0 }, true },   { { SELECT_PORT, "443", 443 }, true },
-        { { SELECT_PORT, "44", 44 }, false },     { { SELECT_CGROUP, "/system.slice", 0 }, true },
+        { { SELECT_PID, "42", 42 }, true },
+        { { SELECT_PID, "43", 43 }, false },
+        { { SELECT_NAME, "python*", 0 }, true },
+        { { SELECT_NAME, "app.py", 0 }, true },
+        { { SELECT_NAME, "app", 0 }, false },
+        { { SELECT_NAME, "*--port 80", 0 }, true },
+        { { SELECT_NAME, "/srv/*", 0 }, true },
+        { { SELECT_PORT, "443", 443 }, true },
+        { { SELECT_PORT, "44", 44 }, false },
+        { { SELECT_CGROUP, "/system.slice", 0 }, true },
         { { SELECT_CGROUP, "/sys/fs/cgroup/system.slice/shop.service/", 0 }, true },
         { { SELECT_CGROUP, "/system.sli", 0 }, false },
-        { { SELECT_UNIT, "shop", 0 }, true },     { { SELECT_UNIT, "shop.service", 0 }, true },
-        { { SELECT_UNIT, "sho", 0 }, false },     { { SELECT_UNIT, "sh*.service", 0 }, true },
-        { { SELECT_CONTAINER, "0123", 0 }, true }, { { SELECT_CONTAINER, "1234", 0 }, false },
+        { { SELECT_UNIT, "shop", 0 }, true },
+        { { SELECT_UNIT, "shop.service", 0 }, true },
+        { { SELECT_UNIT, "sho", 0 }, false },
+        { { SELECT_UNIT, "sh*.service", 0 }, true },
+        { { SELECT_CONTAINER, "0123", 0 }, true },
+        { { SELECT_CONTAINER, "1234", 0 }, false },
     };
     UNUSED(state);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
@@ -243,12 +281,18 @@ static void every_command_is_complete(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(forms_of_an_option),      cmocka_unit_test(the_command_keeps_its_own_options),
-        cmocka_unit_test(words_may_stand_between_options), cmocka_unit_test(what_is_wrong_is_named),
-        cmocka_unit_test(defaults_of_later_options_are_taken), cmocka_unit_test(lists_have_ceilings),
-        cmocka_unit_test(durations),               cmocka_unit_test(names_of_groups),
-        cmocka_unit_test(stat_lines),              cmocka_unit_test(selectors),
-        cmocka_unit_test(this_process_is_read),    cmocka_unit_test(hostile_text_is_printable),
+        cmocka_unit_test(forms_of_an_option),
+        cmocka_unit_test(the_command_keeps_its_own_options),
+        cmocka_unit_test(words_may_stand_between_options),
+        cmocka_unit_test(what_is_wrong_is_named),
+        cmocka_unit_test(defaults_of_later_options_are_taken),
+        cmocka_unit_test(lists_have_ceilings),
+        cmocka_unit_test(durations),
+        cmocka_unit_test(names_of_groups),
+        cmocka_unit_test(stat_lines),
+        cmocka_unit_test(selectors),
+        cmocka_unit_test(this_process_is_read),
+        cmocka_unit_test(hostile_text_is_printable),
         cmocka_unit_test(every_command_is_complete),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -88,11 +88,17 @@ static void data_payload(void **state)
     struct {
         struct rec_data r;
         char bytes[8];
-    } in = { .r = { .h = { .type = REC_DATA, .len = sizeof(struct rec_data) + 5, .flags = REC_F_TAIL }, .orig_len = 9, .cap_len = 5, .dir = 1, .pos = 100 }, .bytes = "abcde" };
+    } in = { .r = { .h = { .type = REC_DATA, .len = sizeof(struct rec_data) + 5, .flags = REC_F_TAIL },
+                    .orig_len = 9,
+                    .cap_len = 5,
+                    .dir = 1,
+                    .pos = 100 },
+             .bytes = "abcde" };
     struct event e;
     UNUSED(state);
     assert_int_equal(decode(&in, in.r.h.len, &e), 0);
-    assert_true(slice_eq(e.data.bytes, "abcde") && e.data.tail && !e.data.nodata && e.data.dir == DIR_RECV && e.data.len == 9 && e.data.pos == 100);
+    assert_true(slice_eq(e.data.bytes, "abcde") && e.data.tail && !e.data.nodata && e.data.dir == DIR_RECV && e.data.len == 9 &&
+                e.data.pos == 100);
     in.r.cap_len = 6; /* more than the record holds */
     assert_int_equal(decode(&in, in.r.h.len, &e), -EBADMSG);
     in.r.cap_len = UINT32_MAX;
@@ -111,7 +117,10 @@ static void exec_strings(void **state)
     struct {
         struct rec_exec r;
         char bytes[16];
-    } in = { .r = { .h = { .type = REC_EXEC, .len = sizeof(struct rec_exec) + 11 }, .filename_len = 5, .args_len = 6, .args_full = 9 }, .bytes = "/a/b\0ls\0-l\0" };
+    } in = {
+        .r = { .h = { .type = REC_EXEC, .len = sizeof(struct rec_exec) + 11 }, .filename_len = 5, .args_len = 6, .args_full = 9 },
+        .bytes = "/a/b\0ls\0-l\0"
+    };
     struct event e;
     UNUSED(state);
     assert_int_equal(decode(&in, in.r.h.len, &e), 0);
@@ -131,7 +140,12 @@ static void hit_strings(void **state)
     struct {
         struct rec_hit r;
         char slots[2][HIT_STR];
-    } in = { .r = { .h = { .type = REC_HIT, .len = sizeof(in) }, .n_values = 3, .strings = 5, .v = { 1, 42, 0 }, .str_len = { 3, 0, HIT_STR } }, .slots = { "zero", "one" } };
+    } in = { .r = { .h = { .type = REC_HIT, .len = sizeof(in) },
+                    .n_values = 3,
+                    .strings = 5,
+                    .v = { 1, 42, 0 },
+                    .str_len = { 3, 0, HIT_STR } },
+             .slots = { "zero", "one" } };
     struct event e;
     UNUSED(state);
     assert_int_equal(decode(&in, sizeof(in), &e), 0);
@@ -212,9 +226,14 @@ static void procinfo_is_read_by_key(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_type_needs_its_struct), cmocka_unit_test(unknown_types_are_told_apart),
-        cmocka_unit_test(header_length_is_held_against_the_bytes), cmocka_unit_test(data_payload), cmocka_unit_test(exec_strings),
-        cmocka_unit_test(hit_strings), cmocka_unit_test(mapped_ipv4_becomes_ipv4), cmocka_unit_test(losses_are_told_once),
+        cmocka_unit_test(every_type_needs_its_struct),
+        cmocka_unit_test(unknown_types_are_told_apart),
+        cmocka_unit_test(header_length_is_held_against_the_bytes),
+        cmocka_unit_test(data_payload),
+        cmocka_unit_test(exec_strings),
+        cmocka_unit_test(hit_strings),
+        cmocka_unit_test(mapped_ipv4_becomes_ipv4),
+        cmocka_unit_test(losses_are_told_once),
         cmocka_unit_test(procinfo_is_read_by_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

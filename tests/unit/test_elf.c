@@ -32,7 +32,8 @@ static int setup(void **state)
     mkdir(dir, 0700);
     snprintf(path, sizeof(path), "%s/f.so", dir);
     snprintf(stripped, sizeof(stripped), "%s/s.so", dir);
-    snprintf(command, sizeof(command), "cd %s && cat >f.cc && g++ -O1 -fPIC -shared -Wl,-soname,libf.so.1 -o f.so f.cc && strip -o s.so f.so", dir);
+    snprintf(command, sizeof(command),
+             "cd %s && cat >f.cc && g++ -O1 -fPIC -shared -Wl,-soname,libf.so.1 -o f.so f.cc && strip -o s.so f.so", dir);
     FILE *f = popen(command, "w");
     fputs(source, f);
     return pclose(f);
@@ -272,9 +273,16 @@ static void test_probed_by_others(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_basics), cmocka_unit_test(test_without_sections), cmocka_unit_test(test_versions), cmocka_unit_test(test_names_of_users),
-        cmocka_unit_test(test_demangle), cmocka_unit_test(test_unwinding), cmocka_unit_test(test_every_cut), cmocka_unit_test(test_not_ours),
-        cmocka_unit_test(test_truncated_under_us), cmocka_unit_test(test_probed_by_others),
+        cmocka_unit_test(test_basics),
+        cmocka_unit_test(test_without_sections),
+        cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_names_of_users),
+        cmocka_unit_test(test_demangle),
+        cmocka_unit_test(test_unwinding),
+        cmocka_unit_test(test_every_cut),
+        cmocka_unit_test(test_not_ours),
+        cmocka_unit_test(test_truncated_under_us),
+        cmocka_unit_test(test_probed_by_others),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

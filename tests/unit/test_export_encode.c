@@ -97,8 +97,8 @@ static void assert_has(const char *text, const char *what)
         fail_msg("no «%s» in:\n%s", what, text);
 }
 
-#define PROTOC                                                                                                         \
-    "protoc -I/usr/include --decode=opentelemetry.proto.collector.trace.v1.ExportTraceServiceRequest "                \
+#define PROTOC                                                                                                                   \
+    "protoc -I/usr/include --decode=opentelemetry.proto.collector.trace.v1.ExportTraceServiceRequest "                           \
     "opentelemetry/proto/collector/trace/v1/trace_service.proto"
 
 static bool have_schema(void)

@@ -387,10 +387,14 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(http_answers_mean_what_otlp_says),    cmocka_unit_test(grpc_answers_mean_what_otlp_says),
-        cmocka_unit_test(http_over_tls_with_token_and_gzip),   cmocka_unit_test(grpc_over_tls_with_token_and_gzip),
-        cmocka_unit_test(many_batches_on_plain_h2c),           cmocka_unit_test(wrong_receivers_are_named),
-        cmocka_unit_test(a_send_ends_when_the_end_is_announced), cmocka_unit_test(queue_and_receiver_agree_to_the_span),
+        cmocka_unit_test(http_answers_mean_what_otlp_says),
+        cmocka_unit_test(grpc_answers_mean_what_otlp_says),
+        cmocka_unit_test(http_over_tls_with_token_and_gzip),
+        cmocka_unit_test(grpc_over_tls_with_token_and_gzip),
+        cmocka_unit_test(many_batches_on_plain_h2c),
+        cmocka_unit_test(wrong_receivers_are_named),
+        cmocka_unit_test(a_send_ends_when_the_end_is_announced),
+        cmocka_unit_test(queue_and_receiver_agree_to_the_span),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

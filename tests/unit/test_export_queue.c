@@ -58,8 +58,14 @@ static void fake_tick(void *self, u64 now) { __atomic_fetch_add(&fake.ticks, 1, 
 static void fake_close(void *self) { fake.closed++; }
 
 static const struct exporter plain = { .name = "fake", .help = "", .open = fake_open, .send = fake_send, .close = fake_close };
-static const struct exporter live = { .name = "live", .help = "", .live = true, .open = fake_open, .send = fake_send,
-                                      .started = fake_started, .tick = fake_tick, .close = fake_close };
+static const struct exporter live = { .name = "live",
+                                      .help = "",
+                                      .live = true,
+                                      .open = fake_open,
+                                      .send = fake_send,
+                                      .started = fake_started,
+                                      .tick = fake_tick,
+                                      .close = fake_close };
 
 static char log_text[8192];
 static void hear(const char *line)

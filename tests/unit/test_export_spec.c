@@ -7,8 +7,8 @@
 
 static void env_clear(void)
 {
-    static const char *const name[] = { "ENDPOINT", "HEADERS", "CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY",
-                                        "COMPRESSION", "TIMEOUT", "PROTOCOL" };
+    static const char *const name[] = { "ENDPOINT",   "HEADERS",     "CERTIFICATE", "CLIENT_CERTIFICATE",
+                                        "CLIENT_KEY", "COMPRESSION", "TIMEOUT",     "PROTOCOL" };
     char var[64];
     for (size_t i = 0; i < ARRAY_LEN(name); i++) {
         snprintf(var, sizeof(var), "OTEL_EXPORTER_OTLP_%s", name[i]);

@@ -210,8 +210,12 @@ static void nothing_a_terminal_obeys_gets_through(void **state)
     } cases[] = {
         { "a\x1b[31mb", "a?[31mb" },
         { "a\tb\x7f", "a b?" },
-        { "x\xc2\x9b" "31m", "x?31m" },                  /* C1: CSI in one character */
-        { "abc\xe2\x80\xae" "def", "abc?def" },          /* right-to-left override */
+        { "x\xc2\x9b"
+          "31m",
+          "x?31m" }, /* C1: CSI in one character */
+        { "abc\xe2\x80\xae"
+          "def",
+          "abc?def" }, /* right-to-left override */
         { "one\ntwo", "one" },
         { "caf\xc3\xa9", "caf\xc3\xa9" },
         { "bad\xff", "bad?" },
@@ -240,8 +244,8 @@ static void widths_and_cuts(void **state)
     static const struct {
         u64 ns;
         const char *out;
-    } took[] = { { 400, "0 \xc2\xb5s" },      { 999000, "999 \xc2\xb5s" },  { 14200000, "14.2 ms" },
-                 { 140200000, "140 ms" },     { 1500000000, "1.50 s" },     { 61 * NSEC_PER_SEC, "1:01 min" },
+    } took[] = { { 400, "0 \xc2\xb5s" },           { 999000, "999 \xc2\xb5s" }, { 14200000, "14.2 ms" },
+                 { 140200000, "140 ms" },          { 1500000000, "1.50 s" },    { 61 * NSEC_PER_SEC, "1:01 min" },
                  { 3661 * NSEC_PER_SEC, "1:01 h" } };
     for (size_t i = 0; i < ARRAY_LEN(took); i++) {
         duration_text(took[i].ns, s, sizeof(s));
@@ -283,11 +287,16 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(arrival_order_does_not_matter),      cmocka_unit_test(a_running_child_holds_its_tree),
-        cmocka_unit_test(an_orphan_is_shown_after_a_grace),   cmocka_unit_test(a_long_root_gives_its_branches_out),
-        cmocka_unit_test(memory_is_bounded_and_losses_are_shown), cmocka_unit_test(cycles_and_depth_do_no_harm),
-        cmocka_unit_test(random_histories_hold_together),     cmocka_unit_test(nothing_a_terminal_obeys_gets_through),
-        cmocka_unit_test(widths_and_cuts),                    cmocka_unit_test(details_name_what_tells),
+        cmocka_unit_test(arrival_order_does_not_matter),
+        cmocka_unit_test(a_running_child_holds_its_tree),
+        cmocka_unit_test(an_orphan_is_shown_after_a_grace),
+        cmocka_unit_test(a_long_root_gives_its_branches_out),
+        cmocka_unit_test(memory_is_bounded_and_losses_are_shown),
+        cmocka_unit_test(cycles_and_depth_do_no_harm),
+        cmocka_unit_test(random_histories_hold_together),
+        cmocka_unit_test(nothing_a_terminal_obeys_gets_through),
+        cmocka_unit_test(widths_and_cuts),
+        cmocka_unit_test(details_name_what_tells),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

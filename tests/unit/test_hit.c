@@ -34,26 +34,55 @@ static void drop(struct span_sink *sink, struct span *s)
 
 static const char text[] =
     "activities:\n"
-    "  - { name: outer, at: 'native:/b:outer', attributes: { who: arg0:str, res: ret }, error: ret < 0 }\n"           /* 0 */
-    "  - { name: 'inner {n}', at: 'native:/b:inner', attributes: { n: arg0 } }\n"                                     /* 1 */
-    "  - { name: io, at: 'native:/b:io', attributes: { e: errno }, error: errno }\n"                                  /* 2 */
-    "  - { name: pair, at: 'usdt:/b:p:begin', until: p:end, attributes: { n: arg0 } }\n"                              /* 3 */
-    "  - { name: tick, at: 'usdt:/b:p:tick', attributes: { n: arg0 } }\n"                                             /* 4 */
+    "  - { name: outer, at: 'native:/b:outer', attributes: { who: arg0:str, res: ret }, error: ret < 0 }\n" /* 0 */
+    "  - { name: 'inner {n}', at: 'native:/b:inner', attributes: { n: arg0 } }\n"                           /* 1 */
+    "  - { name: io, at: 'native:/b:io', attributes: { e: errno }, error: errno }\n"                        /* 2 */
+    "  - { name: pair, at: 'usdt:/b:p:begin', until: p:end, attributes: { n: arg0 } }\n"                    /* 3 */
+    "  - { name: tick, at: 'usdt:/b:p:tick', attributes: { n: arg0 } }\n"                                   /* 4 */
     "  - { name: 'run {who}', type: process, at: 'exec:tar*', attributes: { who: 'argv[1]', c: exit }, error: exit != 2 }\n"
-    "  - { name: big, at: 'native:/b:big', attributes: { n: arg0 }, when: arg0 > 10, error: attr.n == 99 }\n";        /* 6 */
+    "  - { name: big, at: 'native:/b:big', attributes: { n: arg0 }, when: arg0 > 10, error: attr.n == 99 }\n"; /* 6 */
 
-enum { S_OUTER, S_OUTER_RET, S_INNER, S_INNER_RET, S_IO, S_IO_RET, S_BEGIN, S_UNTIL, S_TICK, S_BIG, S_BIG_RET, S_THROW, S_CATCH, S_INNER_TAIL };
+enum {
+    S_OUTER,
+    S_OUTER_RET,
+    S_INNER,
+    S_INNER_RET,
+    S_IO,
+    S_IO_RET,
+    S_BEGIN,
+    S_UNTIL,
+    S_TICK,
+    S_BIG,
+    S_BIG_RET,
+    S_THROW,
+    S_CATCH,
+    S_INNER_TAIL
+};
 
 static int bed_open(void **state)
 {
     struct bed *b = calloc(1, sizeof(*b));
     char err[1024];
     assert_int_equal(rules_parse(&b->rules, "t", text, sizeof(text) - 1, err, sizeof(err)), 0);
-    static const struct { u32 rule; enum site_role role; const char *f; } rows[] = {
-        { 0, SITE_ENTRY, "outer" }, { 0, SITE_RETURN, "outer" }, { 1, SITE_ENTRY, "inner" }, { 1, SITE_RETURN, "inner" },
-        { 2, SITE_ENTRY, "io" }, { 2, SITE_RETURN, "io" }, { 3, SITE_BEGIN, "p:begin" }, { 3, SITE_UNTIL, "p:end" },
-        { 4, SITE_POINT, "p:tick" }, { 6, SITE_ENTRY, "big" }, { 6, SITE_RETURN, "big" },
-        { NO_RULE, SITE_THROW, "__cxa_throw" }, { NO_RULE, SITE_CATCH, "__cxa_begin_catch" }, { 1, SITE_TAIL, "inner" },
+    static const struct {
+        u32 rule;
+        enum site_role role;
+        const char *f;
+    } rows[] = {
+        { 0, SITE_ENTRY, "outer" },
+        { 0, SITE_RETURN, "outer" },
+        { 1, SITE_ENTRY, "inner" },
+        { 1, SITE_RETURN, "inner" },
+        { 2, SITE_ENTRY, "io" },
+        { 2, SITE_RETURN, "io" },
+        { 3, SITE_BEGIN, "p:begin" },
+        { 3, SITE_UNTIL, "p:end" },
+        { 4, SITE_POINT, "p:tick" },
+        { 6, SITE_ENTRY, "big" },
+        { 6, SITE_RETURN, "big" },
+        { NO_RULE, SITE_THROW, "__cxa_throw" },
+        { NO_RULE, SITE_CATCH, "__cxa_begin_catch" },
+        { 1, SITE_TAIL, "inner" },
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         site_add(b->rules.sites, &(struct site_row){ rows[i].rule, rows[i].role, intern(rows[i].f), intern("/b") });
@@ -311,6 +340,6 @@ static void commands(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { T(nested), T(threads_apart), T(missed_returns), T(exceptions), T(err_no),
-                                        T(usdt), T(conditions), T(tail_and_exit), T(commands), T(hostile) };
+                                        T(usdt),   T(conditions),    T(tail_and_exit),  T(commands),   T(hostile) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

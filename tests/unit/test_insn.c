@@ -22,61 +22,61 @@ struct row {
 enum { NOT_KNOWN = 9999 };
 
 static const struct row rows[] = {
-    { "55", 1, INSN_PUSH, INSN_EMULATED, 0, -8, 0 },                               /* push rbp */
-    { "4157", 2, INSN_PUSH, INSN_EMULATED, 0, -8, 0 },                             /* push r15 */
-    { "4055", 2, INSN_PUSH, INSN_STEPPED, 0, -8, 0 },                              /* push rbp with an empty REX: not in push_xol_ops */
-    { "6aff", 2, INSN_OTHER, INSN_STEPPED, 0, -8, 0 },                             /* push -1 */
-    { "f30f1efa", 4, INSN_ENDBR, INSN_STEPPED, 0, 0, 0 },                          /* endbr64 */
+    { "55", 1, INSN_PUSH, INSN_EMULATED, 0, -8, 0 },      /* push rbp */
+    { "4157", 2, INSN_PUSH, INSN_EMULATED, 0, -8, 0 },    /* push r15 */
+    { "4055", 2, INSN_PUSH, INSN_STEPPED, 0, -8, 0 },     /* push rbp with an empty REX: not in push_xol_ops */
+    { "6aff", 2, INSN_OTHER, INSN_STEPPED, 0, -8, 0 },    /* push -1 */
+    { "f30f1efa", 4, INSN_ENDBR, INSN_STEPPED, 0, 0, 0 }, /* endbr64 */
     { "90", 1, INSN_NOP, INSN_EMULATED, 0, 0, 0 },
-    { "f390", 2, INSN_NOP, INSN_EMULATED, 0, 0, 0 },                               /* pause */
-    { "6690", 2, INSN_NOP, INSN_EMULATED_NEW, 0, 0, 0 },                           /* refused before 6.2 */
+    { "f390", 2, INSN_NOP, INSN_EMULATED, 0, 0, 0 },     /* pause */
+    { "6690", 2, INSN_NOP, INSN_EMULATED_NEW, 0, 0, 0 }, /* refused before 6.2 */
     { "0f1f440000", 5, INSN_NOP, INSN_EMULATED_NEW, 0, 0, 0 },
     { "660f1f840000000000", 9, INSN_NOP, INSN_EMULATED_NEW, 0, 0, 0 },
-    { "662e0f1f840000000000", 10, INSN_NOP, INSN_REFUSED, 0, 0, 0 },               /* cs prefix */
+    { "662e0f1f840000000000", 10, INSN_NOP, INSN_REFUSED, 0, 0, 0 }, /* cs prefix */
     { "4883ec08", 4, INSN_SUB_RSP, INSN_STEPPED, 0, -8, 0 },
     { "4881ec00010000", 7, INSN_SUB_RSP, INSN_STEPPED, 0, -256, 0 },
     { "4883c418", 4, INSN_SUB_RSP, INSN_STEPPED, 0, 24, 0 },
-    { "488d642480", 5, INSN_SUB_RSP, INSN_STEPPED, 0, -128, 0 },                   /* lea -128(rsp), rsp */
-    { "4883e4f0", 4, INSN_OTHER, INSN_STEPPED, 0, NOT_KNOWN, 0 },                  /* and rsp, -16 */
+    { "488d642480", 5, INSN_SUB_RSP, INSN_STEPPED, 0, -128, 0 },  /* lea -128(rsp), rsp */
+    { "4883e4f0", 4, INSN_OTHER, INSN_STEPPED, 0, NOT_KNOWN, 0 }, /* and rsp, -16 */
     { "c9", 1, INSN_LEAVE, INSN_STEPPED, 0, NOT_KNOWN, 0 },
-    { "e9fbffffff", 5, INSN_JMP, INSN_EMULATED, 0, 0, 0 },                         /* to itself */
+    { "e9fbffffff", 5, INSN_JMP, INSN_EMULATED, 0, 0, 0 }, /* to itself */
     { "ebfe", 2, INSN_JMP, INSN_EMULATED, 0, 0, 0 },
     { "740a", 2, INSN_JCC, INSN_EMULATED, 0, 0, 12 },
     { "0f8e00010000", 6, INSN_JCC, INSN_EMULATED, 0, 0, 262 },
-    { "e304", 2, INSN_JCC, INSN_STEPPED, 0, 0, 6 },                                /* jrcxz */
+    { "e304", 2, INSN_JCC, INSN_STEPPED, 0, 0, 6 }, /* jrcxz */
     { "e810000000", 5, INSN_CALL, INSN_EMULATED, ARG_ALL, 0, 21 },
-    { "66e810000000", 6, INSN_CALL, INSN_REFUSED, ARG_ALL, 0, 22 },                /* data16 call of TLS code */
+    { "66e810000000", 6, INSN_CALL, INSN_REFUSED, ARG_ALL, 0, 22 }, /* data16 call of TLS code */
     { "ff1500000000", 6, INSN_CALL_REG, INSN_STEPPED, 0, 0, 0 },
-    { "3effe0", 3, INSN_JMP_REG, INSN_REFUSED, 0, 0, 0 },                          /* notrack jmp rax */
+    { "3effe0", 3, INSN_JMP_REG, INSN_REFUSED, 0, 0, 0 }, /* notrack jmp rax */
     { "c3", 1, INSN_RET, INSN_STEPPED, 0, 8, 0 },
     { "f3c3", 2, INSN_RET, INSN_STEPPED, 0, 8, 0 },
     { "0f0b", 2, INSN_STOP, INSN_STEPPED, 0, 0, 0 },
-    { "4889fb", 3, INSN_OTHER, INSN_STEPPED, 0, 0, 0 },                            /* mov rbx, rdi */
-    { "4889df", 3, INSN_OTHER, INSN_STEPPED, ARG_RDI, 0, 0 },                      /* mov rdi, rbx */
-    { "488b37", 3, INSN_OTHER, INSN_STEPPED, ARG_RSI, 0, 0 },                      /* mov rsi, (rdi) */
-    { "488937", 3, INSN_OTHER, INSN_STEPPED, 0, 0, 0 },                            /* mov (rdi), rsi */
-    { "31d2", 2, INSN_OTHER, INSN_STEPPED, ARG_RDX, 0, 0 },                        /* xor edx, edx */
-    { "85d2", 2, INSN_OTHER, INSN_STEPPED, 0, 0, 0 },                              /* test edx, edx */
-    { "803dffff000000", 7, INSN_OTHER, INSN_STEPPED, 0, 0, 0 },                    /* cmpb $0, x(rip) */
-    { "b101", 2, INSN_OTHER, INSN_STEPPED, ARG_RCX, 0, 0 },                        /* mov cl, 1 */
-    { "b501", 2, INSN_OTHER, INSN_STEPPED, ARG_RCX, 0, 0 },                        /* mov ch, 1: byte register 5 */
-    { "48b80000000000000000", 10, INSN_OTHER, INSN_STEPPED, 0, 0, 0 },             /* movabs rax */
-    { "a100000000000000f0", 9, INSN_OTHER, INSN_STEPPED, 0, 0, 0 },                /* mov eax, moffs */
+    { "4889fb", 3, INSN_OTHER, INSN_STEPPED, 0, 0, 0 },                /* mov rbx, rdi */
+    { "4889df", 3, INSN_OTHER, INSN_STEPPED, ARG_RDI, 0, 0 },          /* mov rdi, rbx */
+    { "488b37", 3, INSN_OTHER, INSN_STEPPED, ARG_RSI, 0, 0 },          /* mov rsi, (rdi) */
+    { "488937", 3, INSN_OTHER, INSN_STEPPED, 0, 0, 0 },                /* mov (rdi), rsi */
+    { "31d2", 2, INSN_OTHER, INSN_STEPPED, ARG_RDX, 0, 0 },            /* xor edx, edx */
+    { "85d2", 2, INSN_OTHER, INSN_STEPPED, 0, 0, 0 },                  /* test edx, edx */
+    { "803dffff000000", 7, INSN_OTHER, INSN_STEPPED, 0, 0, 0 },        /* cmpb $0, x(rip) */
+    { "b101", 2, INSN_OTHER, INSN_STEPPED, ARG_RCX, 0, 0 },            /* mov cl, 1 */
+    { "b501", 2, INSN_OTHER, INSN_STEPPED, ARG_RCX, 0, 0 },            /* mov ch, 1: byte register 5 */
+    { "48b80000000000000000", 10, INSN_OTHER, INSN_STEPPED, 0, 0, 0 }, /* movabs rax */
+    { "a100000000000000f0", 9, INSN_OTHER, INSN_STEPPED, 0, 0, 0 },    /* mov eax, moffs */
     { "5f", 1, INSN_POP, INSN_STEPPED, ARG_RDI, 8, 0 },
     { "4158", 2, INSN_POP, INSN_STEPPED, ARG_R8, 8, 0 },
-    { "660fefc0", 4, INSN_OTHER, INSN_STEPPED, 0, 0, 0 },                          /* pxor */
-    { "0f29442410", 5, INSN_OTHER, INSN_STEPPED, 0, 0, 0 },                        /* movaps to stack */
-    { "660fd7c8", 4, INSN_OTHER, INSN_STEPPED, ARG_RCX, 0, 0 },                    /* pmovmskb ecx */
-    { "66480f7ec7", 5, INSN_OTHER, INSN_STEPPED, ARG_RDI, 0, 0 },                  /* movq rdi, xmm0 */
-    { "c5f877", 3, INSN_OTHER, INSN_STEPPED, 0, 0, 0 },                            /* vzeroupper */
-    { "c4e2f9f7d0", 5, INSN_OTHER, INSN_STEPPED, ARG_RDX, 0, 0 },                  /* shlx rdx, rax, rax */
-    { "c4e37d39c101", 6, INSN_OTHER, INSN_STEPPED, ARG_RCX, 0, 0 },                /* vextracti128 (told generously) */
-    { "62f17c4810442401", 8, INSN_OTHER, INSN_STEPPED, 0, 0, 0 },                  /* vmovups 64(rsp), zmm0 */
-    { "f348ab", 3, INSN_OTHER, INSN_STEPPED, ARG_RDI | ARG_RSI | ARG_RCX, 0, 0 },  /* rep stosq */
-    { "648b042528000000", 8, INSN_OTHER, INSN_STEPPED, 0, 0, 0 },                  /* mov eax, fs:0x28 */
-    { "66c704240100", 6, INSN_OTHER, INSN_STEPPED, 0, 0, 0 },                      /* movw $1, (rsp) */
-    { "f6470801", 4, INSN_OTHER, INSN_STEPPED, 0, 0, 0 },                          /* testb $1, 8(rdi) */
-    { "f7d9", 2, INSN_OTHER, INSN_STEPPED, ARG_RCX, 0, 0 },                        /* neg ecx */
+    { "660fefc0", 4, INSN_OTHER, INSN_STEPPED, 0, 0, 0 },                         /* pxor */
+    { "0f29442410", 5, INSN_OTHER, INSN_STEPPED, 0, 0, 0 },                       /* movaps to stack */
+    { "660fd7c8", 4, INSN_OTHER, INSN_STEPPED, ARG_RCX, 0, 0 },                   /* pmovmskb ecx */
+    { "66480f7ec7", 5, INSN_OTHER, INSN_STEPPED, ARG_RDI, 0, 0 },                 /* movq rdi, xmm0 */
+    { "c5f877", 3, INSN_OTHER, INSN_STEPPED, 0, 0, 0 },                           /* vzeroupper */
+    { "c4e2f9f7d0", 5, INSN_OTHER, INSN_STEPPED, ARG_RDX, 0, 0 },                 /* shlx rdx, rax, rax */
+    { "c4e37d39c101", 6, INSN_OTHER, INSN_STEPPED, ARG_RCX, 0, 0 },               /* vextracti128 (told generously) */
+    { "62f17c4810442401", 8, INSN_OTHER, INSN_STEPPED, 0, 0, 0 },                 /* vmovups 64(rsp), zmm0 */
+    { "f348ab", 3, INSN_OTHER, INSN_STEPPED, ARG_RDI | ARG_RSI | ARG_RCX, 0, 0 }, /* rep stosq */
+    { "648b042528000000", 8, INSN_OTHER, INSN_STEPPED, 0, 0, 0 },                 /* mov eax, fs:0x28 */
+    { "66c704240100", 6, INSN_OTHER, INSN_STEPPED, 0, 0, 0 },                     /* movw $1, (rsp) */
+    { "f6470801", 4, INSN_OTHER, INSN_STEPPED, 0, 0, 0 },                         /* testb $1, 8(rdi) */
+    { "f7d9", 2, INSN_OTHER, INSN_STEPPED, ARG_RCX, 0, 0 },                       /* neg ecx */
 };
 
 static size_t from_hex(const char *hex, u8 *out)
@@ -98,11 +98,12 @@ static void test_known_bytes(void **state)
         struct insn i;
         size_t n = from_hex(rows[r].bytes, bytes);
         int err = insn_decode(bytes, n, &i);
-        bool same = !err && i.length == rows[r].length && i.kind == rows[r].kind && i.emulation == rows[r].emulation && i.writes == rows[r].writes &&
-                    i.rsp_known == (rows[r].rsp_delta != NOT_KNOWN) && (!i.rsp_known || i.rsp_delta == rows[r].rsp_delta) && i.target == rows[r].target;
+        bool same = !err && i.length == rows[r].length && i.kind == rows[r].kind && i.emulation == rows[r].emulation &&
+                    i.writes == rows[r].writes && i.rsp_known == (rows[r].rsp_delta != NOT_KNOWN) &&
+                    (!i.rsp_known || i.rsp_delta == rows[r].rsp_delta) && i.target == rows[r].target;
         if (!same)
-            fail_msg("%s: err %d length %d kind %d emulation %d writes %x rsp %d %d target %d", rows[r].bytes, err, i.length, i.kind, i.emulation,
-                     i.writes, i.rsp_known, i.rsp_delta, i.target);
+            fail_msg("%s: err %d length %d kind %d emulation %d writes %x rsp %d %d target %d", rows[r].bytes, err, i.length,
+                     i.kind, i.emulation, i.writes, i.rsp_known, i.rsp_delta, i.target);
     }
 }
 
@@ -210,8 +211,9 @@ static void test_against_objdump(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_known_bytes), cmocka_unit_test(test_every_cut_wants_more), cmocka_unit_test(test_frame_pointer_moves),
-        cmocka_unit_test(test_invalid), cmocka_unit_test(test_against_objdump),
+        cmocka_unit_test(test_known_bytes),         cmocka_unit_test(test_every_cut_wants_more),
+        cmocka_unit_test(test_frame_pointer_moves), cmocka_unit_test(test_invalid),
+        cmocka_unit_test(test_against_objdump),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

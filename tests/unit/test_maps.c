@@ -23,7 +23,8 @@ static void test_entries(void **state)
     UNUSED(state);
     struct slice s = slice_str(text);
     struct map_entry e;
-    static const enum map_kind kinds[] = { MAP_KIND_FILE, MAP_KIND_FILE, MAP_KIND_ANON, MAP_KIND_MEMFD, MAP_KIND_FILE, MAP_KIND_SPECIAL, MAP_KIND_SPECIAL };
+    static const enum map_kind kinds[] = { MAP_KIND_FILE, MAP_KIND_FILE,    MAP_KIND_ANON,   MAP_KIND_MEMFD,
+                                           MAP_KIND_FILE, MAP_KIND_SPECIAL, MAP_KIND_SPECIAL };
     size_t n = 0;
     for (; maps_next(&s, &e); n++) {
         assert_true(n < ARRAY_LEN(kinds));
@@ -151,8 +152,9 @@ static void test_deleted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_entries), cmocka_unit_test(test_modules), cmocka_unit_test(test_every_cut),
-        cmocka_unit_test(test_many_modules_are_bounded), cmocka_unit_test(test_self), cmocka_unit_test(test_deleted),
+        cmocka_unit_test(test_entries),   cmocka_unit_test(test_modules),
+        cmocka_unit_test(test_every_cut), cmocka_unit_test(test_many_modules_are_bounded),
+        cmocka_unit_test(test_self),      cmocka_unit_test(test_deleted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,7 +28,9 @@ void wf_put(void), wf_get(void), wf_other_put(void);
 void wf_put(void) { __asm__ volatile("nop"); }
 void wf_get(void) { __asm__ volatile("nop; nop"); }
 void wf_other_put(void) { __asm__ volatile("nop; nop; nop"); }
-const struct method wf_queue_methods[] = { { "get", wf_get, 0, "get" }, { "put", wf_put, 0, "put" }, { "qsize", wf_get, 0, "" }, { 0 } };
+const struct method wf_queue_methods[] = {
+    { "get", wf_get, 0, "get" }, { "put", wf_put, 0, "put" }, { "qsize", wf_get, 0, "" }, { 0 }
+};
 const struct method wf_file_methods[] = { { "open", wf_get, 0, "" }, { "put", wf_other_put, 0, "output" }, { 0 } };
 
 static void test_method_tables(void **state)
@@ -187,6 +189,7 @@ static void test_live_contexts(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_method_tables), cmocka_unit_test(test_queue_modules), cmocka_unit_test(test_live_contexts) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_method_tables), cmocka_unit_test(test_queue_modules),
+                                        cmocka_unit_test(test_live_contexts) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,7 +36,8 @@ static void whole_rule(void **state)
     assert_int_equal(a->kind, 2);
     assert_int_equal(a->n_attrs, 5);
     const struct source *id = &a->attrs[0].from, *n = &a->attrs[1].from;
-    assert_true(id->root == SOURCE_ARG && id->n_steps == 1 && id->steps[0].load && id->steps[0].off == 16 && id->type == TYPE_STR);
+    assert_true(id->root == SOURCE_ARG && id->n_steps == 1 && id->steps[0].load && id->steps[0].off == 16 &&
+                id->type == TYPE_STR);
     assert_true(n->n_steps == 2 && !n->steps[0].load && n->steps[0].off == 8 && n->steps[1].load && n->size == 2);
     assert_string_equal(a->attrs[4].from.text, "fixed");
     assert_int_equal(a->n_errors, 4);
@@ -51,7 +52,9 @@ static void whole_rule(void **state)
 /* A rule with one line replaced, and what must be said of it. */
 static void mistakes(void **state)
 {
-    static const struct { const char *line, *says; } cases[] = {
+    static const struct {
+        const char *line, *says;
+    } cases[] = {
         { "    typ: task", "r.yaml:4:5: unknown key «typ» (did you mean «type»?)" },
         { "    type: worflow", "r.yaml:4:11: type «worflow» is not known (did you mean «workflow»?)" },
         { "    kind: clent", "r.yaml:4:11: kind «clent» is not known (did you mean «client»?)" },
@@ -96,11 +99,20 @@ static void mistakes(void **state)
 
 static void places(void **state)
 {
-    static const struct { const char *at, *says; } cases[] = {
-        { "natve:/b:f", "did you mean «native:»" }, { "/bin/true", "is no place" },          { "native:/b", "native:OBJECT:SYMBOL" },
-        { "native::f", "is missing" },              { "native:/b:", "symbol is missing" },   { "usdt:/b:only", "PROVIDER:NAME" },
-        { "usdt:/b::x", "provider is missing" },    { "python:m:f", "not supported yet" },   { "go:pkg.F", "not supported yet" },
-        { "http:/x", "not supported yet" },         { "exec:", "is missing" },
+    static const struct {
+        const char *at, *says;
+    } cases[] = {
+        { "natve:/b:f", "did you mean «native:»" },
+        { "/bin/true", "is no place" },
+        { "native:/b", "native:OBJECT:SYMBOL" },
+        { "native::f", "is missing" },
+        { "native:/b:", "symbol is missing" },
+        { "usdt:/b:only", "PROVIDER:NAME" },
+        { "usdt:/b::x", "provider is missing" },
+        { "python:m:f", "not supported yet" },
+        { "go:pkg.F", "not supported yet" },
+        { "http:/x", "not supported yet" },
+        { "exec:", "is missing" },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct rules r;
@@ -115,7 +127,10 @@ static void several_at_once(void **state)
 {
     struct rules r;
     char err[1024];
-    assert_int_equal(parse(&r, "activities:\n  - nam: a\n    at: native:/b:f\n  - name: \"{x}\"\n    at: native:/b:f\n  - at: exec:a\n", err, sizeof(err)), -EINVAL);
+    assert_int_equal(
+        parse(&r, "activities:\n  - nam: a\n    at: native:/b:f\n  - name: \"{x}\"\n    at: native:/b:f\n  - at: exec:a\n", err,
+              sizeof(err)),
+        -EINVAL);
     assert_non_null(strstr(err, "r.yaml:2:5: unknown key «nam»"));
     assert_non_null(strstr(err, "r.yaml:4:13: there is no attribute «x»"));
     assert_non_null(strstr(err, "r.yaml:6:5: «name» is missing"));
@@ -145,12 +160,14 @@ static void usdt_and_exec(void **state)
 {
     struct rules r;
     char err[512];
-    assert_int_equal(parse(&r,
-                           "activities:\n"
-                           "  - { name: j, at: \"usdt:/b:shop:start\", until: \"usdt:/b:shop:done\", attributes: { a: arg0 } }\n"
-                           "  - { name: k, at: \"usdt:/b:shop:start\", until: \"shop:done\" }\n"
-                           "  - { name: make, at: \"exec:make\", attributes: { j: \"argv[1]\", u: env.USER, c: exit }, error: exit != 0 }\n",
-                           err, sizeof(err)), 0);
+    assert_int_equal(
+        parse(&r,
+              "activities:\n"
+              "  - { name: j, at: \"usdt:/b:shop:start\", until: \"usdt:/b:shop:done\", attributes: { a: arg0 } }\n"
+              "  - { name: k, at: \"usdt:/b:shop:start\", until: \"shop:done\" }\n"
+              "  - { name: make, at: \"exec:make\", attributes: { j: \"argv[1]\", u: env.USER, c: exit }, error: exit != 0 }\n",
+              err, sizeof(err)),
+        0);
     assert_string_equal(r.v[0].end_symbol, "done");
     assert_string_equal(r.v[1].end_provider, "shop");
     assert_int_equal(r.v[2].attrs[0].from.arg, 1);
@@ -172,8 +189,8 @@ static void usdt_and_exec(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole_rule), cmocka_unit_test(mistakes), cmocka_unit_test(places),
-        cmocka_unit_test(several_at_once), cmocka_unit_test(objects), cmocka_unit_test(usdt_and_exec),
+        cmocka_unit_test(whole_rule),      cmocka_unit_test(mistakes), cmocka_unit_test(places),
+        cmocka_unit_test(several_at_once), cmocka_unit_test(objects),  cmocka_unit_test(usdt_and_exec),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

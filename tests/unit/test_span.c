@@ -37,7 +37,7 @@ static void attributes_set_replace_and_run_out(void **state)
     assert_int_equal(set->dropped, 1);
     assert_int_equal(set->n, 3);
     assert_true(attr_str(set, "d", slice_str("0123456789012345678901234567890"))); /* 6 + 32 = 38 of 40 */
-    assert_false(attr_int(set, "e", 1)); /* no slot left */
+    assert_false(attr_int(set, "e", 1));                                           /* no slot left */
     assert_int_equal(set->dropped, 2);
     assert_null(attr_get(set, "e"));
     char key[] = "c"; /* a key is compared by its text, not by its address */
@@ -58,13 +58,17 @@ static void bad_utf8_is_replaced(void **state)
         { "plain ascii, longer than eight", 30, "plain ascii, longer than eight" },
         { "caf\xc3\xa9", 5, "caf\xc3\xa9" },
         { "\xf0\x9f\x98\x80!", 5, "\xf0\x9f\x98\x80!" },
-        { "a\xff" "b", 3, "a" R "b" },
-        { "\xc0\xaf", 2, R R },                  /* overlong */
-        { "\xe0\x80\x80", 3, R R R },            /* overlong */
-        { "\xed\xa0\x80", 3, R R R },            /* surrogate */
-        { "\xf4\x90\x80\x80", 4, R R R R },      /* beyond U+10FFFF */
-        { "\xe2\x82", 2, R },                    /* cut short */
-        { "\xe2\x82" "A", 3, R "A" },
+        { "a\xff"
+          "b",
+          3, "a" R "b" },
+        { "\xc0\xaf", 2, R R },             /* overlong */
+        { "\xe0\x80\x80", 3, R R R },       /* overlong */
+        { "\xed\xa0\x80", 3, R R R },       /* surrogate */
+        { "\xf4\x90\x80\x80", 4, R R R R }, /* beyond U+10FFFF */
+        { "\xe2\x82", 2, R },               /* cut short */
+        { "\xe2\x82"
+          "A",
+          3, R "A" },
         { "\xf0\x9f\x98", 3, R },
         { "x\0y", 3, "x" R "y" },
         { "12345678\0", 9, "12345678" R },
@@ -222,11 +226,16 @@ static void every_join_has_its_name(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(attributes_set_replace_and_run_out), cmocka_unit_test(bad_utf8_is_replaced),
-        cmocka_unit_test(string_lists_keep_their_parts),      cmocka_unit_test(text_is_cut_between_characters),
-        cmocka_unit_test(interned_keys_are_one),              cmocka_unit_test(spans_come_from_a_bounded_pool),
-        cmocka_unit_test(exceptions_and_links_are_bounded),   cmocka_unit_test(the_service_has_a_name),
-        cmocka_unit_test(hex_goes_both_ways),                 cmocka_unit_test(every_join_has_its_name),
+        cmocka_unit_test(attributes_set_replace_and_run_out),
+        cmocka_unit_test(bad_utf8_is_replaced),
+        cmocka_unit_test(string_lists_keep_their_parts),
+        cmocka_unit_test(text_is_cut_between_characters),
+        cmocka_unit_test(interned_keys_are_one),
+        cmocka_unit_test(spans_come_from_a_bounded_pool),
+        cmocka_unit_test(exceptions_and_links_are_bounded),
+        cmocka_unit_test(the_service_has_a_name),
+        cmocka_unit_test(hex_goes_both_ways),
+        cmocka_unit_test(every_join_has_its_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

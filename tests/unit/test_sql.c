@@ -13,7 +13,8 @@ static void test_summaries(void **state)
         { "select * from users where id = 1", "SELECT users", "SELECT", "users" },
         { "SELECT * FROM songs, artists", "SELECT songs artists", "SELECT", "" },
         { "INSERT INTO shipping (a, b) SELECT x, y FROM orders o", "INSERT shipping SELECT orders", "INSERT", "" },
-        { "SELECT d FROM (SELECT * FROM orders o JOIN customers c ON o.c = c.id) s", "SELECT SELECT orders customers", "SELECT", "" },
+        { "SELECT d FROM (SELECT * FROM orders o JOIN customers c ON o.c = c.id) s", "SELECT SELECT orders customers", "SELECT",
+          "" },
         { "update only public.\"Big Table\" set a = b from other where 1=1", "UPDATE public.\"Big Table\" other", "UPDATE", "" },
         { "delete from t using u where t.a = u.a", "DELETE t", "DELETE", "t" },
         { "with a as (select 1 from x), b as (select 2 from a) select * from a, b, c", "SELECT x SELECT SELECT c", "SELECT", "" },
@@ -100,6 +101,7 @@ static void test_routes(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_summaries), cmocka_unit_test(test_literals), cmocka_unit_test(test_routes) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_summaries), cmocka_unit_test(test_literals),
+                                        cmocka_unit_test(test_routes) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

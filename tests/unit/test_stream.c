@@ -26,7 +26,8 @@ static void *on_begin(struct exchange_sink *s, const struct exchange *x, const s
     return b;
 }
 
-static void on_end(struct exchange_sink *s, void *handle, const struct exchange *x, const struct message *m, const struct exchange_answer *a)
+static void on_end(struct exchange_sink *s, void *handle, const struct exchange *x, const struct message *m,
+                   const struct exchange_answer *a)
 {
     struct bench *b = container_of(s, struct bench, sink);
     b->ended++;
@@ -51,31 +52,47 @@ static void bench_open(struct bench *b, const struct stream_options *o)
 
 static void conn(struct bench *b, u64 id, enum role role)
 {
-    stream_event(b->s, &(struct event){ .type = EVENT_CONN, .time = b->now, .tgid = 7,
+    stream_event(b->s, &(struct event){ .type = EVENT_CONN,
+                                        .time = b->now,
+                                        .tgid = 7,
                                         .conn = { .id = id, .family = AF_INET, .role = role, .remote_port = (u16)(1000 + id) } });
 }
 
 static void data_at(struct bench *b, u64 id, enum dir d, u64 pos, const char *text, size_t n, u32 len)
 {
-    stream_event(b->s, &(struct event){ .type = EVENT_DATA, .time = b->now += 1000, .tgid = 7, .tid = 8,
-                                        .data = { .conn = id, .pos = pos, .len = len, .dir = d, .bytes = { (const u8 *)text, n } } });
+    stream_event(b->s,
+                 &(struct event){ .type = EVENT_DATA,
+                                  .time = b->now += 1000,
+                                  .tgid = 7,
+                                  .tid = 8,
+                                  .data = { .conn = id, .pos = pos, .len = len, .dir = d, .bytes = { (const u8 *)text, n } } });
 }
 
-static void data(struct bench *b, u64 id, enum dir d, u64 pos, const char *text) { data_at(b, id, d, pos, text, strlen(text), (u32)strlen(text)); }
+static void data(struct bench *b, u64 id, enum dir d, u64 pos, const char *text)
+{
+    data_at(b, id, d, pos, text, strlen(text), (u32)strlen(text));
+}
 
 static void tls(struct bench *b, u64 ssl, enum dir d, u64 pos, const char *text)
 {
-    stream_event(b->s, &(struct event){ .type = EVENT_TLS, .time = b->now += 1000, .tgid = 7, .tid = 8,
-                                        .tls = { .ssl = ssl, .pos = pos, .len = (u32)strlen(text), .dir = d, .bytes = { (const u8 *)text, strlen(text) } } });
+    stream_event(
+        b->s,
+        &(struct event){
+            .type = EVENT_TLS,
+            .time = b->now += 1000,
+            .tgid = 7,
+            .tid = 8,
+            .tls = { .ssl = ssl, .pos = pos, .len = (u32)strlen(text), .dir = d, .bytes = { (const u8 *)text, strlen(text) } } });
 }
 
 static const char get[] = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n", ok[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 #define GET_LEN (sizeof(get) - 1)
-#define OK_LEN (sizeof(ok) - 1)
+#define OK_LEN  (sizeof(ok) - 1)
 
 static void cipher(struct bench *b, u64 id, enum dir d, u64 pos, u32 len)
 {
-    static const char record[] = "\x17\x03\x03\x00\x40" "abcdefgh";
+    static const char record[] = "\x17\x03\x03\x00\x40"
+                                 "abcdefgh";
     data_at(b, id, d, pos, record, sizeof(record) - 1, len);
 }
 
@@ -219,10 +236,14 @@ static void test_idle_costs_little(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_out_of_order),       cmocka_unit_test(test_answer_before_its_request),
-        cmocka_unit_test(test_tls_memory_bio),     cmocka_unit_test(test_tls_ambiguous),
-        cmocka_unit_test(test_tls_object_used_again), cmocka_unit_test(test_unknown_is_ignored),
-        cmocka_unit_test(test_bounds),             cmocka_unit_test(test_idle_costs_little),
+        cmocka_unit_test(test_out_of_order),
+        cmocka_unit_test(test_answer_before_its_request),
+        cmocka_unit_test(test_tls_memory_bio),
+        cmocka_unit_test(test_tls_ambiguous),
+        cmocka_unit_test(test_tls_object_used_again),
+        cmocka_unit_test(test_unknown_is_ignored),
+        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_idle_costs_little),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

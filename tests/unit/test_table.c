@@ -186,7 +186,7 @@ static void odd_sizes_work_and_bad_specs_do_not(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(oldest_goes_first_and_use_saves), cmocka_unit_test(values_stay_put_and_start_zeroed),
+        cmocka_unit_test(oldest_goes_first_and_use_saves),   cmocka_unit_test(values_stay_put_and_start_zeroed),
         cmocka_unit_test(walks_oldest_first_and_may_delete), cmocka_unit_test(agrees_with_a_model),
         cmocka_unit_test(a_drop_callback_may_use_the_table), cmocka_unit_test(odd_sizes_work_and_bad_specs_do_not),
     };

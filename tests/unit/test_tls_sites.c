@@ -10,10 +10,13 @@
 /* The shape of a stripped OpenSSL 3: public wrappers that move rsp and call one reader that begins with push. */
 __asm__(".text\n"
         ".type wf_reader,@function\nwf_reader: push %r12; mov %rdx,%r12; pop %r12; ret\n.size wf_reader,.-wf_reader\n"
-        ".globl SSL_read\n.type SSL_read,@function\nSSL_read: sub $24,%rsp; test %edx,%edx; js 1f; movslq %edx,%rdx; lea 8(%rsp),%rcx; call wf_reader\n"
+        ".globl SSL_read\n.type SSL_read,@function\nSSL_read: sub $24,%rsp; test %edx,%edx; js 1f; movslq %edx,%rdx; lea "
+        "8(%rsp),%rcx; call wf_reader\n"
         "1: add $24,%rsp; ret\n.size SSL_read,.-SSL_read\n"
-        ".globl SSL_read_ex\n.type SSL_read_ex,@function\nSSL_read_ex: sub $8,%rsp; call wf_reader; add $8,%rsp; ret\n.size SSL_read_ex,.-SSL_read_ex\n"
-        ".globl SSL_write\n.type SSL_write,@function\nSSL_write: sub $8,%rsp; call wf_reader; add $8,%rsp; ret\n.size SSL_write,.-SSL_write\n");
+        ".globl SSL_read_ex\n.type SSL_read_ex,@function\nSSL_read_ex: sub $8,%rsp; call wf_reader; add $8,%rsp; ret\n.size "
+        "SSL_read_ex,.-SSL_read_ex\n"
+        ".globl SSL_write\n.type SSL_write,@function\nSSL_write: sub $8,%rsp; call wf_reader; add $8,%rsp; ret\n.size "
+        "SSL_write,.-SSL_write\n");
 
 static const struct tls_site *site_of(const struct tls_plan *plan, enum tls_role role)
 {
@@ -79,6 +82,7 @@ static void test_none(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_internal_reader), cmocka_unit_test(test_this_machine), cmocka_unit_test(test_none) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_internal_reader), cmocka_unit_test(test_this_machine),
+                                        cmocka_unit_test(test_none) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -85,7 +85,9 @@ static struct call *call_begin(bool server, u64 conn, u32 tid, u64 unit, const c
     struct call *k = calloc(1, sizeof(*k));
     struct event data = ev(EVENT_DATA, PID, tid, unit);
     feed(data);
-    k->c = (struct conn_info){ .id = conn, .family = AF_INET, .role = server ? CONN_SERVER : CONN_CLIENT, .tgid = PID, .was_open = true };
+    k->c = (struct conn_info){
+        .id = conn, .family = AF_INET, .role = server ? CONN_SERVER : CONN_CLIENT, .tgid = PID, .was_open = true
+    };
     k->x = (struct exchange){ .protocol = &fake, .conn = &k->c, .start = now, .tid = tid, .unit = unit };
     message_clear(&k->m);
     snprintf(k->m.name, sizeof(k->m.name), "%s", server ? "server" : "client");
@@ -337,7 +339,10 @@ static void attached_late(void **state)
 
 static void traceparents(void **state)
 {
-    static const struct { const char *text; bool ok; } cases[] = {
+    static const struct {
+        const char *text;
+        bool ok;
+    } cases[] = {
         { "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", true },
         { "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x", false }, /* version 00 has no more */
         { "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x", true },  /* a later one may */
@@ -433,8 +438,13 @@ static void event_loop_of_node(void **state)
     struct call *a = call_begin(true, 1, 101, 0, NULL);
     has_none(call_end(call_begin(false, 9, 101, 0, NULL), 101));
     assert_int_equal(ledger_get(parents_ambiguous), before + 1);
-    struct activity *inside = activity_begin(t, &(struct activity_start){ .time = ++now, .tgid = PID, .tid = 101, .kind = SPAN_INTERNAL,
-                                                                         .scope = "rule", .name = slice_str("add"), .push = true });
+    struct activity *inside = activity_begin(t, &(struct activity_start){ .time = ++now,
+                                                                          .tgid = PID,
+                                                                          .tid = 101,
+                                                                          .kind = SPAN_INTERNAL,
+                                                                          .scope = "rule",
+                                                                          .name = slice_str("add"),
+                                                                          .push = true });
     struct span_context ii = inside->span->id;
     has_parent(call_end(call_begin(false, 9, 101, 0, NULL), 101), &ii, JOIN_UNIT);
     activity_end(t, inside, ++now);
@@ -458,10 +468,24 @@ static void threads_of_java(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(same_thread), T(two_requests_on_a_thread), T(asyncio_context), T(uvloop_reads_in_the_base_context),
-        T(uvloop_pipelined), T(executor_hand_over), T(pool_closure_by_answer), T(closure_needs_order), T(processes), T(subprocess_of_a_request),
-        T(context_on_the_wire), T(attached_late), T(traceparents),
-        T(a_new_thread_inherits), T(a_new_thread_of_an_unprobed_python), T(threads_of_go), T(event_loop_of_node), T(threads_of_java),
+        T(same_thread),
+        T(two_requests_on_a_thread),
+        T(asyncio_context),
+        T(uvloop_reads_in_the_base_context),
+        T(uvloop_pipelined),
+        T(executor_hand_over),
+        T(pool_closure_by_answer),
+        T(closure_needs_order),
+        T(processes),
+        T(subprocess_of_a_request),
+        T(context_on_the_wire),
+        T(attached_late),
+        T(traceparents),
+        T(a_new_thread_inherits),
+        T(a_new_thread_of_an_unprobed_python),
+        T(threads_of_go),
+        T(event_loop_of_node),
+        T(threads_of_java),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

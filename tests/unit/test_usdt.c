@@ -8,15 +8,19 @@
 #include "probe/usdt.h"
 
 /* What STAP_PROBE writes, by hand, so that the header need not be installed. */
-#define NOTE(label, name, args)                                                                                                            \
-    ".pushsection .note.stapsdt,\"?\",\"note\"\n.balign 4\n.4byte 992f-991f, 994f-993f, 3\n991: .asciz \"stapsdt\"\n992: .balign 4\n"  \
-    "993: .8byte " label "\n.8byte _.stapsdt.base\n.8byte wf_semaphore\n.asciz \"wf_test\"\n.asciz \"" name "\"\n.asciz \"" args "\"\n"         \
+#define NOTE(label, name, args)                                                                                                  \
+    ".pushsection .note.stapsdt,\"?\",\"note\"\n.balign 4\n.4byte 992f-991f, 994f-993f, 3\n991: .asciz \"stapsdt\"\n992: "       \
+    ".balign 4\n"                                                                                                                \
+    "993: .8byte " label "\n.8byte _.stapsdt.base\n.8byte wf_semaphore\n.asciz \"wf_test\"\n.asciz \"" name "\"\n.asciz \"" args \
+    "\"\n"                                                                                                                       \
     "994: .balign 4\n.popsection\n"
 
 __asm__(".data\nwf_semaphore: .2byte 0\n.text\n"
-        ".type wf_site,@function\nwf_site: nop\n.Lone: nop\n.Ltwo: .byte 0x0f,0x1f,0x44,0,0\nret\n.size wf_site,.-wf_site\n" NOTE(".Lone", "one", "-4@%edi 8@$7")
-        NOTE(".Ltwo", "one", "8@-16(%rbp)") NOTE(".Ltwo", "two", "")
-        ".pushsection .stapsdt.base,\"aG\",\"progbits\",.stapsdt.base,comdat\n.weak _.stapsdt.base\n.hidden _.stapsdt.base\n_.stapsdt.base: .space 1\n.size _.stapsdt.base, 1\n.popsection\n");
+        ".type wf_site,@function\nwf_site: nop\n.Lone: nop\n.Ltwo: .byte 0x0f,0x1f,0x44,0,0\nret\n.size wf_site,.-wf_site\n" NOTE(
+            ".Lone", "one", "-4@%edi 8@$7") NOTE(".Ltwo", "one", "8@-16(%rbp)")
+            NOTE(".Ltwo", "two",
+                 "") ".pushsection .stapsdt.base,\"aG\",\"progbits\",.stapsdt.base,comdat\n.weak _.stapsdt.base\n.hidden "
+                     "_.stapsdt.base\n_.stapsdt.base: .space 1\n.size _.stapsdt.base, 1\n.popsection\n");
 
 struct row {
     enum elf_machine machine;
@@ -60,8 +64,8 @@ static void test_arguments(void **state)
         bool ok;
         int n = usdt_parse_args(rows[i].machine, NULL, rows[i].text, a, 2, &ok);
         if (n != 1 || !ok || !same_arg(&a[0], &rows[i].arg))
-            fail_msg("%s: n %d ok %d size %d kind %d reg %d index %d scale %d offset %ld", rows[i].text, n, ok, a[0].size, a[0].kind, a[0].reg, a[0].index,
-                     a[0].scale, (long)a[0].offset);
+            fail_msg("%s: n %d ok %d size %d kind %d reg %d index %d scale %d offset %ld", rows[i].text, n, ok, a[0].size,
+                     a[0].kind, a[0].reg, a[0].index, a[0].scale, (long)a[0].offset);
     }
 }
 
@@ -74,7 +78,8 @@ static void test_lists_and_refusals(void **state)
     assert_true(ok);
     assert_int_equal(usdt_parse_args(ELF_X86_64, NULL, "", a, 3, &ok), 0);
     assert_true(ok);
-    static const char *const bad[] = { "3@%rax", "8@%xmm0", "8@", "8@(%rax", "8@(%rax,%rbx,3)", "8@4(%rip)", "8@%rax,", "8@nosuch(%rip)", "@@" };
+    static const char *const bad[] = { "3@%rax",  "8@%xmm0",        "8@", "8@(%rax", "8@(%rax,%rbx,3)", "8@4(%rip)",
+                                       "8@%rax,", "8@nosuch(%rip)", "@@" };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         assert_int_equal(usdt_parse_args(ELF_X86_64, NULL, bad[i], a, 3, &ok), 0);
         assert_false(ok);
@@ -112,6 +117,7 @@ static void test_notes(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_arguments), cmocka_unit_test(test_lists_and_refusals), cmocka_unit_test(test_notes) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_arguments), cmocka_unit_test(test_lists_and_refusals),
+                                        cmocka_unit_test(test_notes) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -69,7 +69,8 @@ static bool is_part(const char *block, const char *of, size_t of_len)
 {
     for (const char *line = block; *line;) {
         size_t n = strcspn(line, "\n");
-        bool unknown = !strncmp(line, "postgres: postgresql", n) || strstr(line, "wftrace.db.statement = \"unknown\"") == line + 2;
+        bool unknown =
+            !strncmp(line, "postgres: postgresql", n) || strstr(line, "wftrace.db.statement = \"unknown\"") == line + 2;
         if (!unknown && strncmp(line, "  at ", 5) && !has_line(of, of_len, line, n))
             return false;
         line += n + (line[n] == '\n');

@@ -19,17 +19,29 @@ static size_t unescape(const char *s, u8 *out)
         }
         s++;
         switch (*s) {
-        case 'r': out[n++] = '\r'; break;
-        case 'n': out[n++] = '\n'; break;
-        case 't': out[n++] = '\t'; break;
-        case '0': out[n++] = 0; break;
-        case 's': out[n++] = ' '; break;
+        case 'r':
+            out[n++] = '\r';
+            break;
+        case 'n':
+            out[n++] = '\n';
+            break;
+        case 't':
+            out[n++] = '\t';
+            break;
+        case '0':
+            out[n++] = 0;
+            break;
+        case 's':
+            out[n++] = ' ';
+            break;
         case 'x':
             out[n++] = (u8)(hex_of(s[1]) << 4 | hex_of(s[2]));
             s += 2;
             break;
-        case 0: return n;
-        default: out[n++] = (u8)*s;
+        case 0:
+            return n;
+        default:
+            out[n++] = (u8)*s;
         }
     }
     return n;
@@ -72,7 +84,8 @@ static bool line_read(struct wire_case *c, char *line, u64 *clock)
     if (c->n_ops + 1 >= WIRE_OPS)
         return false;
     switch (*line) {
-    case '>': case '<':
+    case '>':
+    case '<':
         return line_call(c, line, clock);
     case '@':
         *clock = strtoull(line + 1, NULL, 10) * 1000;
@@ -151,7 +164,8 @@ static void *heard_begin(struct exchange_sink *s, const struct exchange *x, cons
     return (void *)(uintptr_t)++h->n;
 }
 
-static void heard_end(struct exchange_sink *s, void *handle, const struct exchange *x, const struct message *m, const struct exchange_answer *a)
+static void heard_end(struct exchange_sink *s, void *handle, const struct exchange *x, const struct message *m,
+                      const struct exchange_answer *a)
 {
     static const char *const how[] = { "answered", "closed", "lost" };
     struct heard *h = container_of(s, struct heard, sink);
@@ -165,11 +179,12 @@ static void heard_end(struct exchange_sink *s, void *handle, const struct exchan
     if (m)
         print_attrs(h->out, &m->attrs);
     if (m && m->error_type)
-        fprintf(h->out, "  error %s%s%s\n", m->error_type, m->error_message ? ": " : "", m->error_message ? m->error_message : "");
-    fprintf(h->out, "  at %llu..%llu us, answer %llu..%llu us, bytes %llu / %llu, number %llu, offset %llu\n\n", (unsigned long long)x->start / 1000,
-            (unsigned long long)a->request_last / 1000, (unsigned long long)a->first / 1000, (unsigned long long)a->last / 1000,
-            (unsigned long long)a->request_bytes, (unsigned long long)a->response_bytes, (unsigned long long)x->number,
-            (unsigned long long)x->request_pos);
+        fprintf(h->out, "  error %s%s%s\n", m->error_type, m->error_message ? ": " : "",
+                m->error_message ? m->error_message : "");
+    fprintf(h->out, "  at %llu..%llu us, answer %llu..%llu us, bytes %llu / %llu, number %llu, offset %llu\n\n",
+            (unsigned long long)x->start / 1000, (unsigned long long)a->request_last / 1000, (unsigned long long)a->first / 1000,
+            (unsigned long long)a->last / 1000, (unsigned long long)a->request_bytes, (unsigned long long)a->response_bytes,
+            (unsigned long long)x->number, (unsigned long long)x->request_pos);
     assert(x->start <= a->last || a->how != EXCHANGE_ANSWERED);
 }
 
@@ -193,7 +208,12 @@ static void feed(struct run *r, enum dir d, const u8 *p, size_t n, u32 len, bool
                        .tgid = 7,
                        .tid = 8,
                        .lost = r->lost,
-                       .data = { .conn = 1, .pos = tail ? r->pos[d] + len - n : r->pos[d], .len = len, .dir = d, .tail = tail, .bytes = { copy, n } } };
+                       .data = { .conn = 1,
+                                 .pos = tail ? r->pos[d] + len - n : r->pos[d],
+                                 .len = len,
+                                 .dir = d,
+                                 .tail = tail,
+                                 .bytes = { copy, n } } };
     r->lost = 0;
     stream_event(r->stream, &e);
     free(copy);
@@ -257,10 +277,12 @@ char *wire_run(const struct wire_case *c, const struct wire_bend *b)
     struct heard h = { .sink = { .begin = heard_begin, .end = heard_end }, .out = open_memstream(&text, &size) };
     struct stream_options o = { .privacy.keep_values = c->keep_values };
     struct run r = { .stream = stream_new(&o, &h.sink, NULL), .c = c };
-    struct event conn = { .type = EVENT_CONN,
-                          .time = 500000,
-                          .tgid = 7,
-                          .conn = { .id = 1, .family = AF_INET, .role = c->server ? CONN_SERVER : CONN_CLIENT, .was_open = c->joined } };
+    struct event conn = {
+        .type = EVENT_CONN,
+        .time = 500000,
+        .tgid = 7,
+        .conn = { .id = 1, .family = AF_INET, .role = c->server ? CONN_SERVER : CONN_CLIENT, .was_open = c->joined }
+    };
     stream_event(r.stream, &conn);
     for (size_t i = 0; i < c->n_ops; i++)
         run_op(&r, i, b);

@@ -155,8 +155,7 @@ static u32 word_distance(const char *a, size_t na, const char *b, size_t nb)
         for (size_t j = 1; j <= nb; j++) {
             u8 x = ascii_lower((u8)a[i - 1]), y = ascii_lower((u8)b[j - 1]);
             now[j] = min3(old[j] + 1, now[j - 1] + 1, old[j - 1] + (x != y));
-            if (i > 1 && j > 1 && x == ascii_lower((u8)b[j - 2]) && ascii_lower((u8)a[i - 2]) == y &&
-               older[j - 2] + 1 < now[j])
+            if (i > 1 && j > 1 && x == ascii_lower((u8)b[j - 2]) && ascii_lower((u8)a[i - 2]) == y && older[j - 2] + 1 < now[j])
                 now[j] = older[j - 2] + 1;
         }
         u32 *spare = older;

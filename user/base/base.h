@@ -19,19 +19,19 @@ typedef int8_t s8;
 typedef int32_t s32;
 typedef int64_t s64;
 
-#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define ARRAY_LEN(a)                    (sizeof(a) / sizeof((a)[0]))
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
-#define UNUSED(x) ((void)(x))
-#define NSEC_PER_SEC 1000000000ull
-#define NSEC_PER_MSEC 1000000ull
+#define UNUSED(x)                       ((void)(x))
+#define NSEC_PER_SEC                    1000000000ull
+#define NSEC_PER_MSEC                   1000000ull
 
 /* Ownership is declared at the variable: `cleanup(freep) char *s = …`, and moved by name: `return take_ptr(s);`. */
 #define cleanup(fn) __attribute__((cleanup(fn)))
-#define take_ptr(p)                                                                                                    \
-    ({                                                                                                                 \
-        __typeof__(p) taken_ = (p);                                                                                    \
-        (p) = NULL;                                                                                                    \
-        taken_;                                                                                                        \
+#define take_ptr(p)                                                                                                              \
+    ({                                                                                                                           \
+        __typeof__(p) taken_ = (p);                                                                                              \
+        (p) = NULL;                                                                                                              \
+        taken_;                                                                                                                  \
     })
 void freep(void *pointer_to_pointer);
 void closep(int *fd);
@@ -61,11 +61,11 @@ static inline bool slice_starts(struct slice s, const char *lit)
     size_t n = strlen(lit);
     return s.n >= n && !memcmp(s.p, lit, n);
 }
-bool slice_ieq(struct slice s, const char *lit);          /* ASCII case-insensitive */
+bool slice_ieq(struct slice s, const char *lit); /* ASCII case-insensitive */
 bool slice_istarts(struct slice s, const char *lit);
-ptrdiff_t slice_find(struct slice s, u8 byte);             /* index or -1 */
-struct slice slice_trim(struct slice s);                   /* without spaces and tabs at either end */
-int slice_u64(struct slice s, u64 *ret);                   /* whole decimal number; -EINVAL, -ERANGE */
+ptrdiff_t slice_find(struct slice s, u8 byte); /* index or -1 */
+struct slice slice_trim(struct slice s);       /* without spaces and tabs at either end */
+int slice_u64(struct slice s, u64 *ret);       /* whole decimal number; -EINVAL, -ERANGE */
 
 static inline u64 min_u64(u64 a, u64 b) { return a < b ? a : b; }
 static inline u64 max_u64(u64 a, u64 b) { return a > b ? a : b; }

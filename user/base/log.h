@@ -15,8 +15,8 @@ void log_at(enum log_level level, const char *topic, const char *fmt, ...) __att
 extern void (*log_hook)(const char *line);
 
 #define log_error(topic, ...) log_at(LOG_ERROR, topic, __VA_ARGS__)
-#define log_warn(topic, ...) log_at(LOG_WARN, topic, __VA_ARGS__)
-#define log_info(topic, ...) log_at(LOG_INFO, topic, __VA_ARGS__)
+#define log_warn(topic, ...)  log_at(LOG_WARN, topic, __VA_ARGS__)
+#define log_info(topic, ...)  log_at(LOG_INFO, topic, __VA_ARGS__)
 #define log_debug(topic, ...) log_at(LOG_DEBUG, topic, __VA_ARGS__)
 
 #endif

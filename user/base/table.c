@@ -6,12 +6,12 @@
 
 #include <sys/random.h>
 
-#define NONE UINT32_MAX
+#define NONE        UINT32_MAX
 #define CHUNK_BYTES 16384u
 
 struct entry {
     u32 hash;
-    u32 chain;       /* next in the bucket, or next free one */
+    u32 chain; /* next in the bucket, or next free one */
     u32 older, newer;
     u8 data[] __attribute__((aligned(8))); /* key, padding, value */
 };
@@ -20,10 +20,10 @@ struct table {
     struct table_spec spec;
     u64 seed, evicted;
     u32 value_off, entry_size;
-    u32 per_chunk;             /* a power of two */
+    u32 per_chunk;              /* a power of two */
     u32 made, count, free_head; /* entries ever carved, live, list of the given back */
     u32 oldest, newest;
-    u32 n_buckets;             /* a power of two */
+    u32 n_buckets; /* a power of two */
     u32 *buckets;
     u8 **chunks;
 };

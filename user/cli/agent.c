@@ -14,7 +14,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#define TICK_NS (100 * NSEC_PER_MSEC)
+#define TICK_NS        (100 * NSEC_PER_MSEC)
 #define REPLAY_WAITING 8000 /* spans waiting in the exporters' queues: below their default ceiling */
 #define REPLAY_IDLE_MS 3000
 
@@ -88,7 +88,8 @@ static void capture_sites(struct agent *a)
 {
     const struct site_row *row;
     while (a->rules.sites && (row = site_get(a->rules.sites, a->sites_written))) {
-        struct wfcap_site site = { a->sites_written++, row->rule, (u32)row->role, slice_str(row->function), slice_str(row->file) };
+        struct wfcap_site site = { a->sites_written++, row->rule, (u32)row->role, slice_str(row->function),
+                                   slice_str(row->file) };
         capture_fail(a, wfcap_write_site(a->capture, &site));
     }
 }
@@ -411,7 +412,9 @@ static void replay_site(struct agent *a, const struct wfcap_site *s)
     char function[WFCAP_SITE_TEXT + 1], file[WFCAP_SITE_TEXT + 1];
     snprintf(function, sizeof(function), "%.*s", (int)s->function.n, (const char *)s->function.p);
     snprintf(file, sizeof(file), "%.*s", (int)s->file.n, (const char *)s->file.p);
-    struct site_row row = { .rule = s->rule, .role = (enum site_role)s->role, .function = intern(function), .file = intern(file) };
+    struct site_row row = {
+        .rule = s->rule, .role = (enum site_role)s->role, .function = intern(function), .file = intern(file)
+    };
     (void)site_add(a->rules.sites, &row);
 }
 
@@ -449,8 +452,8 @@ static int replay_steps(struct agent *a, const char *path, enum agent_failure *a
     return code ? code : line_open(a, err, err_size);
 }
 
-int agent_replay(const struct agent_options *o, const char *path, struct agent **ret, enum agent_failure *ret_about,
-                 char *err, size_t err_size)
+int agent_replay(const struct agent_options *o, const char *path, struct agent **ret, enum agent_failure *ret_about, char *err,
+                 size_t err_size)
 {
     struct agent *a = calloc(1, sizeof(*a));
     if (!a) {

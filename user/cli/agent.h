@@ -11,7 +11,7 @@
 #include "trace/span.h"
 
 #define AGENT_RULE_FILES 16
-#define AGENT_EXPORTS 8
+#define AGENT_EXPORTS    8
 
 struct agent_options {
     struct probe_options probe;
@@ -22,20 +22,20 @@ struct agent_options {
     const char *service;
     struct span_context root; /* of TRACEPARENT in wftrace's own environment */
     const char *root_state;
-    bool keep_values;         /* --privacy off */
-    bool privacy_set;         /* --privacy was given: a replay takes it, else the capture's own */
-    const char *capture;      /* file to write, or NULL */
-    u64 flush_ms;             /* how long the exporters may take at the end */
+    bool keep_values;    /* --privacy off */
+    bool privacy_set;    /* --privacy was given: a replay takes it, else the capture's own */
+    const char *capture; /* file to write, or NULL */
+    u64 flush_ms;        /* how long the exporters may take at the end */
 };
 
 enum agent_failure { AGENT_RUNTIME, AGENT_CONFIG, AGENT_PRIVILEGE }; /* what an error is about: the exit status */
 
 struct agent_summary {
-    u64 spans, errors;      /* handed to the exporters; with status ERROR */
-    u64 undelivered;        /* spans that some exporter could not deliver */
-    u64 lost_records;       /* that the kernel side had no room for */
-    u64 captured;           /* records in the capture file */
-    int capture_err;        /* -errno when the capture file is not whole */
+    u64 spans, errors;       /* handed to the exporters; with status ERROR */
+    u64 undelivered;         /* spans that some exporter could not deliver */
+    u64 lost_records;        /* that the kernel side had no room for */
+    u64 captured;            /* records in the capture file */
+    int capture_err;         /* -errno when the capture file is not whole */
     bool truncated, corrupt; /* replay: how the file ended */
 };
 
@@ -58,8 +58,8 @@ u64 agent_kernel_stat(struct agent *a, size_t i, const char **ret_name); /* NULL
 
 /* A capture file through the same line, at once, to its end. Service, root, privacy and rules are the capture's own
  * unless `o` sets them. Then agent_close(). */
-int agent_replay(const struct agent_options *o, const char *path, struct agent **ret, enum agent_failure *ret_about,
-                 char *err, size_t err_size);
+int agent_replay(const struct agent_options *o, const char *path, struct agent **ret, enum agent_failure *ret_about, char *err,
+                 size_t err_size);
 
 void agent_summary_of(const struct agent *a, struct agent_summary *ret); /* so far */
 

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #define TARGETS_MAX 4096
-#define LOOK_NS NSEC_PER_SEC
-#define IDLE_NS (5 * NSEC_PER_SEC) /* so long without a span: that is worth a word */
+#define LOOK_NS     NSEC_PER_SEC
+#define IDLE_NS     (5 * NSEC_PER_SEC) /* so long without a span: that is worth a word */
 
 extern const struct command command_attach;
 
@@ -209,7 +209,8 @@ static int attach_traced(struct attach *t)
 static int attach_main(struct options *o)
 {
     if (!o->n_select)
-        return usage_error(&command_attach, "attach to what? --pid N, --name GLOB, --port N, …; wftrace list shows what there is");
+        return usage_error(&command_attach,
+                           "attach to what? --pid N, --name GLOB, --port N, …; wftrace list shows what there is");
     int code = check_first(o);
     if (code)
         return code;

@@ -24,9 +24,9 @@ struct options {
     struct agent_options agent;
     struct selector select[CLI_SELECTORS];
     size_t n_select;
-    u64 for_ns;       /* 0: no end */
+    u64 for_ns; /* 0: no end */
     bool json, no_color, quiet, help;
-    char **rest;      /* what is no option */
+    char **rest; /* what is no option */
     int n_rest;
 };
 

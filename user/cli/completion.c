@@ -69,7 +69,9 @@ static void zsh_option(const struct command *c, const struct option *opt)
     printf("            '*--%s[", opt->name);
     print_plain(opt->help);
     printf("]%s%s%s' \\\n", opt->value ? ":" : "", opt->value ? opt->value : "",
-           !opt->value ? "" : !strcmp(opt->value, "FILE") ? ":_files" : ":");
+           !opt->value                   ? ""
+           : !strcmp(opt->value, "FILE") ? ":_files"
+                                         : ":");
 }
 
 static void zsh_script(void)

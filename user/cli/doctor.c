@@ -8,7 +8,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define ROWS_MAX 96
+#define ROWS_MAX         96
 #define KERNEL_STATS_MAX 64
 
 enum need { NEED_NOTHING, NEED_IT }; /* NEED_IT: without it there is no tracing */
@@ -78,7 +78,8 @@ static void check_capabilities(struct doctor *d)
             strncat(missing, wanted_caps[i].name, sizeof(missing) - strlen(missing) - 1);
         }
     snprintf(note, sizeof(note), "run as root (sudo wftrace …), or grant %s", missing);
-    row_add(d, NEED_IT, !missing[0], "privileges", missing[0] ? (geteuid() ? "not root" : "root without some capabilities") : "root", note);
+    row_add(d, NEED_IT, !missing[0], "privileges",
+            missing[0] ? (geteuid() ? "not root" : "root without some capabilities") : "root", note);
 }
 
 static void check_lockdown(struct doctor *d)
@@ -131,7 +132,8 @@ static void check_mounts(struct doctor *d)
     check_mount(d, "tracefs", tracefs, 0x74726163, "needed for tracepoints: mount -t tracefs tracefs /sys/kernel/tracing");
     check_mount(d, "cgroup v2", cgroup2, 0x63677270, "container and unit names come from cgroup v1 paths instead");
     bool uprobe = !access("/sys/bus/event_source/devices/uprobe/type", R_OK);
-    row_add(d, NEED_NOTHING, uprobe, "user probes", uprobe ? "uprobe events" : "absent", "no TLS, rules or Python units: CONFIG_UPROBE_EVENTS is off");
+    row_add(d, NEED_NOTHING, uprobe, "user probes", uprobe ? "uprobe events" : "absent",
+            "no TLS, rules or Python units: CONFIG_UPROBE_EVENTS is off");
 }
 
 static void check_hooks(struct doctor *d)

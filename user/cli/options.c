@@ -2,7 +2,6 @@
 #include "cli/cli.h"
 #include "base/log.h"
 
-
 #define SENTENCE(...) (snprintf(err, err_size, __VA_ARGS__), -1)
 
 /* --- one function per option --- */
@@ -277,8 +276,7 @@ static int parse_letters(const struct command *c, struct words *w, struct option
         else if (p[1])
             return opt->set(o, p + 1, err, err_size);
         else
-            return w->at == w->argc ? value_missing(opt, err, err_size)
-                                    : opt->set(o, w->argv[w->at++], err, err_size);
+            return w->at == w->argc ? value_missing(opt, err, err_size) : opt->set(o, w->argv[w->at++], err, err_size);
         if (code)
             return code;
     }
@@ -324,7 +322,8 @@ static const struct {
     const char *name;
     u64 ns;
 } units[] = {
-    { "ms", NSEC_PER_MSEC }, { "s", NSEC_PER_SEC }, { "", NSEC_PER_SEC }, { "m", 60 * NSEC_PER_SEC }, { "h", 3600 * NSEC_PER_SEC },
+    { "ms", NSEC_PER_MSEC },    { "s", NSEC_PER_SEC },        { "", NSEC_PER_SEC },
+    { "m", 60 * NSEC_PER_SEC }, { "h", 3600 * NSEC_PER_SEC },
 };
 
 int duration_parse(const char *text, u64 *ret_ns)

@@ -20,7 +20,7 @@ int stat_parse(const char *text, char comm[32], pid_t *ret_ppid, u64 *ret_start)
     int ppid;
     unsigned long long start;
     if (!open || !end || end < open ||
-       sscanf(end + 1, " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &ppid, &start) != 2)
+        sscanf(end + 1, " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &ppid, &start) != 2)
         return -EINVAL;
     snprintf(comm, 32, "%.*s", (int)min_u64((u64)(end - open - 1), 31), open + 1);
     *ret_ppid = ppid;
@@ -184,10 +184,7 @@ int proc_read(pid_t pid, struct proc *ret)
     return 0;
 }
 
-static int pid_compare(const void *a, const void *b)
-{
-    return ((const struct proc *)a)->pid - ((const struct proc *)b)->pid;
-}
+static int pid_compare(const void *a, const void *b) { return ((const struct proc *)a)->pid - ((const struct proc *)b)->pid; }
 
 int proc_all(struct proc **ret, size_t *ret_n)
 {

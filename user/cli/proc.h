@@ -10,7 +10,7 @@
 
 struct proc {
     pid_t pid, ppid;
-    u64 start;             /* clock ticks since boot; with pid, the identity of a process */
+    u64 start; /* clock ticks since boot; with pid, the identity of a process */
     char comm[32];
     char exe[512];         /* path as /proc/PID/exe names it, "" when unreadable */
     char args[1024];       /* joined with spaces */

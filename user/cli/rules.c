@@ -43,8 +43,8 @@ static int check_places(const struct rules *r, bool quiet)
 
 static void print_rule(const struct rule *r)
 {
-    printf("%-28s %-11s %s:%s%s%s%s%s\n", r->name, r->type, place_name(r->at), r->object, r->provider[0] ? ":" : "",
-           r->provider, r->symbol[0] ? ":" : "", r->symbol);
+    printf("%-28s %-11s %s:%s%s%s%s%s\n", r->name, r->type, place_name(r->at), r->object, r->provider[0] ? ":" : "", r->provider,
+           r->symbol[0] ? ":" : "", r->symbol);
     for (size_t i = 0; i < r->n_attrs; i++)
         printf("    %s\n", r->attrs[i].key);
 }

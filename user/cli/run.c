@@ -16,8 +16,8 @@
 
 struct child {
     pid_t pid;
-    int go;      /* closed without a byte: the child leaves */
-    int status;  /* of waitpid once ended */
+    int go;     /* closed without a byte: the child leaves */
+    int status; /* of waitpid once ended */
     bool ended;
 };
 

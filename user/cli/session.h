@@ -7,7 +7,7 @@
 /* Signals as flags. A signal that the terminal sent (Ctrl-C) reached the whole foreground group; any other sender meant
  * wftrace alone. */
 struct session_signals {
-    volatile int stop;    /* last of INT TERM HUP QUIT, 0 none */
+    volatile int stop; /* last of INT TERM HUP QUIT, 0 none */
     volatile int from_terminal;
 };
 extern struct session_signals session_signal;

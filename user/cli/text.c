@@ -12,7 +12,7 @@ static size_t utf8_len(const u8 *s)
         if ((s[i] & 0xc0) != 0x80)
             return 0;
     if ((n == 2 && *s < 0xc2) || (n == 3 && *s == 0xe0 && s[1] < 0xa0) || (n == 3 && *s == 0xed && s[1] > 0x9f) ||
-       (n == 4 && (*s > 0xf4 || (*s == 0xf0 && s[1] < 0x90) || (*s == 0xf4 && s[1] > 0x8f))))
+        (n == 4 && (*s > 0xf4 || (*s == 0xf0 && s[1] < 0x90) || (*s == 0xf4 && s[1] > 0x8f))))
         return 0;
     return n;
 }

@@ -23,7 +23,7 @@ static u8 source_ops(const struct source *s)
 static bool source_same(const struct source *a, const struct source *b)
 {
     if (a->root != b->root || a->arg != b->arg || a->n_steps != b->n_steps || a->type != b->type || a->size != b->size ||
-       a->len != b->len || a->len_value != b->len_value)
+        a->len != b->len || a->len_value != b->len_value)
         return false;
     for (u8 i = 0; i < a->n_steps; i++)
         if (a->steps[i].off != b->steps[i].off || a->steps[i].load != b->steps[i].load)

@@ -30,7 +30,8 @@ static bool cut(struct slice *text, struct slice *ret)
     return colon >= 0;
 }
 
-static int parse_provider(struct slice text, char *provider, size_t provider_size, char *name, size_t name_size, char *err, size_t err_size)
+static int parse_provider(struct slice text, char *provider, size_t provider_size, char *name, size_t name_size, char *err,
+                          size_t err_size)
 {
     struct slice p;
     if (!cut(&text, &p)) {
@@ -72,8 +73,9 @@ int place_parse(struct slice text, struct rule *r, char *err, size_t err_size, s
     if (at == AT_EXEC)
         return copy(text, r->object, sizeof(r->object), "program (a glob over its path or name)", err, err_size);
     if (!cut(&text, &object)) {
-        snprintf(err, err_size, at == AT_NATIVE ? "a function is written native:OBJECT:SYMBOL, OBJECT being a path, a file name or a glob"
-                                                : "a USDT probe is written usdt:OBJECT:PROVIDER:NAME");
+        snprintf(err, err_size,
+                 at == AT_NATIVE ? "a function is written native:OBJECT:SYMBOL, OBJECT being a path, a file name or a glob"
+                                 : "a USDT probe is written usdt:OBJECT:PROVIDER:NAME");
         return -EINVAL;
     }
     int code = copy(object, r->object, sizeof(r->object), "object (path, file name or glob)", err, err_size);

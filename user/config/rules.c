@@ -1,7 +1,8 @@
 /* The set of rules: its life, and the reading of files. The YAML form is rules_yaml.c's. */
 #include "config/rules_yaml.h"
 
-const char *const rule_types[] = { "workflow", "task", "decision", "validation", "llm", "tool", "storage", "process", "custom", NULL };
+const char *const rule_types[] = { "workflow", "task",    "decision", "validation", "llm",
+                                   "tool",     "storage", "process",  "custom",     NULL };
 
 #define RULES_FILE_MAX (1 << 20)
 

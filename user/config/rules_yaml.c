@@ -24,10 +24,12 @@ static void mistake_at(struct reader *r, size_t line, size_t column, const char 
     r->mistakes++;
     if (r->used >= r->err_size)
         return;
-    int n = snprintf(r->err + r->used, r->err_size - r->used, "%s%s:%zu:%zu: %s", r->used ? "\n" : "", r->file, line + 1, column + 1, text);
+    int n = snprintf(r->err + r->used, r->err_size - r->used, "%s%s:%zu:%zu: %s", r->used ? "\n" : "", r->file, line + 1,
+                     column + 1, text);
     r->used += n > 0 ? (size_t)n : 0;
 }
-static void mistake(struct reader *r, const yaml_node_t *n, size_t column, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+static void mistake(struct reader *r, const yaml_node_t *n, size_t column, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 static void mistake(struct reader *r, const yaml_node_t *n, size_t column, const char *fmt, ...)
 {
     va_list ap;
@@ -37,7 +39,8 @@ static void mistake(struct reader *r, const yaml_node_t *n, size_t column, const
     mistake_at(r, n->start_mark.line, n->start_mark.column + column + quoted, fmt, ap);
     va_end(ap);
 }
-static void mistake_plain(struct reader *r, size_t line, size_t column, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+static void mistake_plain(struct reader *r, size_t line, size_t column, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 static void mistake_plain(struct reader *r, size_t line, size_t column, const char *fmt, ...)
 {
     va_list ap;
@@ -92,7 +95,8 @@ static const struct key *key_find(struct reader *r, const yaml_node_t *n, const 
 }
 
 /* Walks a mapping by its table of keys; `at`, if it is there, first, for the other values depend on the place. */
-static void mapping_read(struct reader *r, struct rule *rule, yaml_node_t *map, const struct key *keys, size_t count, const char *what)
+static void mapping_read(struct reader *r, struct rule *rule, yaml_node_t *map, const struct key *keys, size_t count,
+                         const char *what)
 {
     if (map->type != YAML_MAPPING_NODE) {
         mistake(r, map, 0, "%s is a mapping of keys to values", what);
@@ -224,7 +228,8 @@ static void read_attributes(struct reader *r, struct rule *rule, yaml_node_t *v,
         read_attribute(r, rule, node(r, p->key), node(r, p->value));
 }
 
-static void read_condition(struct reader *r, const struct rule *rule, const yaml_node_t *v, const char *key, struct rule_condition *list, u8 *n)
+static void read_condition(struct reader *r, const struct rule *rule, const yaml_node_t *v, const char *key,
+                           struct rule_condition *list, u8 *n)
 {
     char err[256];
     size_t column = 0;
@@ -241,7 +246,8 @@ static void read_condition(struct reader *r, const struct rule *rule, const yaml
         ++*n;
 }
 
-static void read_conditions(struct reader *r, const struct rule *rule, yaml_node_t *v, const char *key, struct rule_condition *list, u8 *n)
+static void read_conditions(struct reader *r, const struct rule *rule, yaml_node_t *v, const char *key,
+                            struct rule_condition *list, u8 *n)
 {
     if (v->type != YAML_SEQUENCE_NODE) {
         read_condition(r, rule, v, key, list, n);
@@ -263,7 +269,7 @@ static void read_when(struct reader *r, struct rule *rule, yaml_node_t *v, const
     for (u8 i = 0; i < rule->n_when; i++) {
         enum source_root root = rule->when[i].left.root;
         if (rule->when[i].test <= TEST_ERRNO || root == SOURCE_RET || root == SOURCE_ERRNO || root == SOURCE_ATTR ||
-           root == SOURCE_EXIT || root == SOURCE_SIGNAL || root == SOURCE_ENV) {
+            root == SOURCE_EXIT || root == SOURCE_SIGNAL || root == SOURCE_ENV) {
             mistake(r, v, 0, "«when» is asked at the start: only arguments are known then");
             return;
         }
@@ -307,9 +313,9 @@ static void read_metrics(struct reader *r, struct rule *rule, yaml_node_t *v, co
 }
 
 static const struct key activity_keys[] = {
-    { "name", read_name },   { "type", read_type },   { "kind", read_kind }, { "at", read_at },
-    { "until", read_until }, { "attributes", read_attributes }, { "error", read_error }, { "when", read_when },
-    { "metrics", read_metrics },
+    { "name", read_name },   { "type", read_type },   { "kind", read_kind },
+    { "at", read_at },       { "until", read_until }, { "attributes", read_attributes },
+    { "error", read_error }, { "when", read_when },   { "metrics", read_metrics },
 };
 
 /* --- checks over a whole activity --- */
@@ -428,8 +434,9 @@ static void read_document(struct reader *r, yaml_parser_t *parser)
 {
     yaml_document_t doc;
     if (!yaml_parser_load(parser, &doc)) {
-        mistake_plain(r, parser->problem_mark.line, parser->problem_mark.column, "no valid YAML: %s%s%s", parser->problem ? parser->problem : "unreadable",
-                      parser->context ? ", " : "", parser->context ? parser->context : "");
+        mistake_plain(r, parser->problem_mark.line, parser->problem_mark.column, "no valid YAML: %s%s%s",
+                      parser->problem ? parser->problem : "unreadable", parser->context ? ", " : "",
+                      parser->context ? parser->context : "");
         return;
     }
     r->doc = &doc;

@@ -6,16 +6,22 @@
 #include "base/base.h"
 
 enum site_role {
-    SITE_ENTRY,        /* a function begins */
-    SITE_RETURN,       /* it has returned, or is about to (on its ret instruction) */
-    SITE_TAIL,         /* it leaves by a jump into another function: the return value is not known */
-    SITE_POINT,        /* USDT probe alone */
-    SITE_BEGIN, SITE_UNTIL, /* USDT pair */
-    SITE_THROW, SITE_RETHROW, SITE_CATCH, SITE_RESUME, SITE_PANIC, SITE_PANIC_CATCH,
+    SITE_ENTRY,  /* a function begins */
+    SITE_RETURN, /* it has returned, or is about to (on its ret instruction) */
+    SITE_TAIL,   /* it leaves by a jump into another function: the return value is not known */
+    SITE_POINT,  /* USDT probe alone */
+    SITE_BEGIN,
+    SITE_UNTIL, /* USDT pair */
+    SITE_THROW,
+    SITE_RETHROW,
+    SITE_CATCH,
+    SITE_RESUME,
+    SITE_PANIC,
+    SITE_PANIC_CATCH,
 };
 #define NO_RULE UINT32_MAX
 struct site_row {
-    u32 rule;             /* id, NO_RULE for the sites of exception runtimes */
+    u32 rule; /* id, NO_RULE for the sites of exception runtimes */
     enum site_role role;
     const char *function; /* readable name; interned */
     const char *file;     /* image; interned */
@@ -23,7 +29,7 @@ struct site_row {
 #define SITE_ROWS 1024
 struct site_book {
     u32 n;
-    u32 refused;          /* sites that found the book full */
+    u32 refused; /* sites that found the book full */
     struct site_row v[SITE_ROWS];
 };
 /* Adds a row; its number, or -ENOSPC. */

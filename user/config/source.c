@@ -92,10 +92,10 @@ static const struct type_row {
     enum source_type type;
     u8 size;
 } types[] = {
-    { "int", TYPE_INT, 4 },   { "i8", TYPE_INT, 1 },    { "i16", TYPE_INT, 2 },  { "i32", TYPE_INT, 4 },
-    { "i64", TYPE_INT, 8 },   { "long", TYPE_INT, 8 },  { "uint", TYPE_UINT, 4 }, { "u8", TYPE_UINT, 1 },
-    { "u16", TYPE_UINT, 2 },  { "u32", TYPE_UINT, 4 },  { "u64", TYPE_UINT, 8 }, { "ulong", TYPE_UINT, 8 },
-    { "size", TYPE_UINT, 8 }, { "bool", TYPE_BOOL, 1 }, { "ptr", TYPE_PTR, 8 },  { "f32", TYPE_FLOAT, 4 },
+    { "int", TYPE_INT, 4 },   { "i8", TYPE_INT, 1 },    { "i16", TYPE_INT, 2 },     { "i32", TYPE_INT, 4 },
+    { "i64", TYPE_INT, 8 },   { "long", TYPE_INT, 8 },  { "uint", TYPE_UINT, 4 },   { "u8", TYPE_UINT, 1 },
+    { "u16", TYPE_UINT, 2 },  { "u32", TYPE_UINT, 4 },  { "u64", TYPE_UINT, 8 },    { "ulong", TYPE_UINT, 8 },
+    { "size", TYPE_UINT, 8 }, { "bool", TYPE_BOOL, 1 }, { "ptr", TYPE_PTR, 8 },     { "f32", TYPE_FLOAT, 4 },
     { "f64", TYPE_FLOAT, 8 }, { "str", TYPE_STR, 8 },   { "bytes", TYPE_BYTES, 8 },
 };
 
@@ -294,8 +294,9 @@ static int parse_value(struct cursor *c, struct source *s)
 static int at_end(struct cursor *c)
 {
     blanks(c);
-    return c->at == c->text.n ? 0 : fail(c, "«%.*s» is not understood here", (int)min_u64(c->text.n - c->at, 40),
-                                         (const char *)c->text.p + c->at);
+    return c->at == c->text.n
+               ? 0
+               : fail(c, "«%.*s» is not understood here", (int)min_u64(c->text.n - c->at, 40), (const char *)c->text.p + c->at);
 }
 
 int source_parse(struct slice text, enum rule_place at, struct source *ret, char *err, size_t err_size, size_t *ret_column)
@@ -315,7 +316,10 @@ int source_parse(struct slice text, enum rule_place at, struct source *ret, char
 /* --- conditions --- */
 static enum rule_test parse_op(struct cursor *c)
 {
-    static const struct { const char *text; enum rule_test test; } ops[] = {
+    static const struct {
+        const char *text;
+        enum rule_test test;
+    } ops[] = {
         { "<=", TEST_LE }, { ">=", TEST_GE }, { "==", TEST_EQ }, { "!=", TEST_NE }, { "<", TEST_LT }, { ">", TEST_GT },
     };
     blanks(c);
@@ -375,7 +379,8 @@ static void widen(struct rule_condition *r, bool null)
 
 static int check_compare(struct cursor *c, const struct rule_condition *r)
 {
-    bool text = r->left.type >= TYPE_STR || r->left.root == SOURCE_ARGS || r->left.root == SOURCE_ARGV || r->left.root == SOURCE_ENV;
+    bool text =
+        r->left.type >= TYPE_STR || r->left.root == SOURCE_ARGS || r->left.root == SOURCE_ARGV || r->left.root == SOURCE_ENV;
     if (r->text && r->test != TEST_EQ && r->test != TEST_NE)
         return fail(c, "texts can be compared with == and != only");
     if (text && !r->text)
@@ -420,7 +425,8 @@ static int parse_compare(struct cursor *c, struct rule_condition *r)
     return err;
 }
 
-int condition_parse(struct slice text, enum rule_place at, struct rule_condition *ret, char *err, size_t err_size, size_t *ret_column)
+int condition_parse(struct slice text, enum rule_place at, struct rule_condition *ret, char *err, size_t err_size,
+                    size_t *ret_column)
 {
     struct cursor c = { .text = slice_trim(text), .place = at, .err = err, .err_size = err_size };
     struct rule_condition r = { 0 };

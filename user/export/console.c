@@ -10,10 +10,10 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#define NODES_MAX 8192
-#define FRAME_NS (100 * NSEC_PER_MSEC)
+#define NODES_MAX     8192
+#define FRAME_NS      (100 * NSEC_PER_MSEC)
 #define SHOW_AFTER_NS (300 * NSEC_PER_MSEC) /* what ends sooner never needs the live rows */
-#define SAID_MAX 16384
+#define SAID_MAX      16384
 
 struct console {
     pthread_mutex_t lock; /* tree, said */
@@ -72,8 +72,7 @@ static int console_open(const struct export_spec *spec, void **ret, char *err, s
         return -ENOMEM;
     pthread_mutex_init(&c->lock, NULL);
     c->color = spec->color;
-    c->live = !strcmp(spec->target, "live") ||
-              (!*spec->target && isatty(STDERR_FILENO) && !(term && !strcmp(term, "dumb")));
+    c->live = !strcmp(spec->target, "live") || (!*spec->target && isatty(STDERR_FILENO) && !(term && !strcmp(term, "dumb")));
     if (c->live && !(c->tree = tree_new(NODES_MAX))) {
         snprintf(err, err_size, "out of memory");
         console_free(c);
@@ -111,10 +110,10 @@ static void print_plain(struct console *c, const struct span *s)
     duration_text(s->end_ns > s->start_ns ? s->end_ns - s->start_ns : 0, took, sizeof(took));
     hex_encode(s->id.trace_id, TRACE_ID_LEN, trace);
     span_says(s, message, sizeof(message));
-    snprintf(line, sizeof(line), "%s%s%s  %s%s%s%s%s%s  %s  %s%s  trace=%s%s%s%s%s%s", ink(c, "\x1b[2m"), at,
-             ink(c, "\x1b[0m"), ink(c, failed ? "\x1b[31m" : ""), failed ? "\xe2\x9c\x97 " : "", name,
-             *detail ? "  " : "", detail, ink(c, "\x1b[0m"), took, ink(c, "\x1b[2m"), service, trace,
-             ink(c, "\x1b[0m"), *message ? "  " : "", ink(c, "\x1b[31m"), message, ink(c, "\x1b[0m"));
+    snprintf(line, sizeof(line), "%s%s%s  %s%s%s%s%s%s  %s  %s%s  trace=%s%s%s%s%s%s", ink(c, "\x1b[2m"), at, ink(c, "\x1b[0m"),
+             ink(c, failed ? "\x1b[31m" : ""), failed ? "\xe2\x9c\x97 " : "", name, *detail ? "  " : "", detail,
+             ink(c, "\x1b[0m"), took, ink(c, "\x1b[2m"), service, trace, ink(c, "\x1b[0m"), *message ? "  " : "",
+             ink(c, "\x1b[31m"), message, ink(c, "\x1b[0m"));
     screen_print(&c->screen, line);
 }
 

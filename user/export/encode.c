@@ -85,13 +85,13 @@ static void *take(struct encoder *e, size_t n, size_t size)
 }
 
 /* An array of n pointers to n elements, as protobuf-c wants repeated fields. */
-#define TAKE_LIST(e, type, n, ret_list)                                                                               \
-    ({                                                                                                                 \
-        type **list_ = take((e), (n), sizeof(type *)), *items_ = take((e), (n), sizeof(type));                       \
-        for (size_t i_ = 0; items_ && i_ < (n); i_++)                                                                  \
-            list_[i_] = &items_[i_];                                                                                  \
-        *(ret_list) = items_ ? list_ : NULL;                                                                          \
-        items_;                                                                                                        \
+#define TAKE_LIST(e, type, n, ret_list)                                                                                          \
+    ({                                                                                                                           \
+        type **list_ = take((e), (n), sizeof(type *)), *items_ = take((e), (n), sizeof(type));                                   \
+        for (size_t i_ = 0; items_ && i_ < (n); i_++)                                                                            \
+            list_[i_] = &items_[i_];                                                                                             \
+        *(ret_list) = items_ ? list_ : NULL;                                                                                     \
+        items_;                                                                                                                  \
     })
 
 static char *text(const char *s) { return (char *)(uintptr_t)(s ? s : ""); }
@@ -149,8 +149,7 @@ static void value_fill(struct encoder *e, pb_value *v, const struct attr *a)
 }
 
 /* The attributes v[0..n) and, when `key` is given, one more of text. */
-static size_t pairs_make(struct encoder *e, const struct attr *v, size_t n, const char *key, const char *value,
-                         pb_pair ***ret)
+static size_t pairs_make(struct encoder *e, const struct attr *v, size_t n, const char *key, const char *value, pb_pair ***ret)
 {
     size_t total = n + (key != NULL);
     if (!total)
@@ -178,8 +177,7 @@ static void events_make(struct encoder *e, const struct span *s, pb_span *out)
         ev[i] = (pb_event)OPENTELEMETRY__PROTO__TRACE__V1__SPAN__EVENT__INIT;
         ev[i].time_unix_nano = s->events[i].time_ns;
         ev[i].name = text(s->events[i].name);
-        ev[i].n_attributes =
-            pairs_make(e, s->events[i].attrs, s->events[i].n_attrs, NULL, NULL, &ev[i].attributes);
+        ev[i].n_attributes = pairs_make(e, s->events[i].attrs, s->events[i].n_attrs, NULL, NULL, &ev[i].attributes);
     }
     out->n_events = ev ? s->n_events : 0;
     out->dropped_events_count = s->dropped_events;
@@ -194,8 +192,7 @@ static void links_make(struct encoder *e, const struct span *s, pb_span *out)
         l[i].trace_id = bytes(from->to.trace_id, TRACE_ID_LEN);
         l[i].span_id = bytes(from->to.span_id, SPAN_ID_LEN);
         l[i].flags = from->to.flags;
-        l[i].n_attributes =
-            pairs_make(e, NULL, 0, from->why ? "wftrace.link.by" : NULL, from->why, &l[i].attributes);
+        l[i].n_attributes = pairs_make(e, NULL, 0, from->why ? "wftrace.link.by" : NULL, from->why, &l[i].attributes);
     }
     out->n_links = l ? s->n_links : 0;
     out->dropped_links_count = s->dropped_links;
@@ -247,8 +244,7 @@ static void scope_fill(struct encoder *e, size_t from, size_t to, pb_scope_spans
         span_fill(e, e->group.v[i], &spans[i - from]);
 }
 
-static size_t count_runs(const struct grouping *g, size_t from, size_t to,
-                         bool (*same)(const struct span *, const struct span *))
+static size_t count_runs(const struct grouping *g, size_t from, size_t to, bool (*same)(const struct span *, const struct span *))
 {
     size_t n = 0;
     for (; from < to; n++)

@@ -7,9 +7,9 @@
 
 #include "export/exporter.h"
 
-#define OTEL_SCHEMA_URL "https://opentelemetry.io/schemas/1.43.0"
+#define OTEL_SCHEMA_URL      "https://opentelemetry.io/schemas/1.43.0"
 #define OTEL_FLAG_HAS_REMOTE 0x100u
-#define OTEL_FLAG_REMOTE 0x200u
+#define OTEL_FLAG_REMOTE     0x200u
 
 /* The spans of a batch ordered for grouping; the array is the group's and is reused. */
 struct grouping {

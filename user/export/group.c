@@ -79,10 +79,7 @@ void scope_name(const struct span *s, char *out, size_t size)
     snprintf(out, size, "wftrace%s%s", named ? "/" : "", named ? s->scope : "");
 }
 
-u32 span_flags(const struct span *s)
-{
-    return s->id.flags | OTEL_FLAG_HAS_REMOTE | (s->remote_parent ? OTEL_FLAG_REMOTE : 0);
-}
+u32 span_flags(const struct span *s) { return s->id.flags | OTEL_FLAG_HAS_REMOTE | (s->remote_parent ? OTEL_FLAG_REMOTE : 0); }
 
 bool span_is_root(const struct span *s)
 {

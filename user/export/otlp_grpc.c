@@ -3,7 +3,7 @@
 #include "export/transport.h"
 #include "rpc_status.pb-c.h"
 
-#define METHOD "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+#define METHOD     "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 #define FRAME_HEAD 5 /* compressed flag, length */
 
 enum grpc_code {
@@ -19,23 +19,12 @@ enum grpc_code {
     GRPC_UNAUTHENTICATED = 16,
 };
 
-static const char *const code_name[] = { "OK",
-                                         "CANCELLED",
-                                         "UNKNOWN",
-                                         "INVALID_ARGUMENT",
-                                         "DEADLINE_EXCEEDED",
-                                         "NOT_FOUND",
-                                         "ALREADY_EXISTS",
-                                         "PERMISSION_DENIED",
-                                         "RESOURCE_EXHAUSTED",
-                                         "FAILED_PRECONDITION",
-                                         "ABORTED",
-                                         "OUT_OF_RANGE",
-                                         "UNIMPLEMENTED",
-                                         "INTERNAL",
-                                         "UNAVAILABLE",
-                                         "DATA_LOSS",
-                                         "UNAUTHENTICATED" };
+static const char *const code_name[] = {
+    "OK",        "CANCELLED",      "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
+    "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
+    "ABORTED",   "OUT_OF_RANGE",   "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
+    "DATA_LOSS", "UNAUTHENTICATED"
+};
 
 /* grpc://host:port → http://host:port/METHOD; what path there was is not gRPC's. */
 static void method_url(const char *target, char *out, size_t size, bool *ret_tls)
@@ -47,8 +36,7 @@ static void method_url(const char *target, char *out, size_t size, bool *ret_tls
 
 static void http2_options(struct transport *t, bool tls)
 {
-    curl_easy_setopt(t->curl, CURLOPT_HTTP_VERSION,
-                     (long)(tls ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE));
+    curl_easy_setopt(t->curl, CURLOPT_HTTP_VERSION, (long)(tls ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE));
     curl_easy_setopt(t->curl, CURLOPT_HTTPPROXYTUNNEL, 1L); /* a plain proxy can't forward HTTP/2 */
     if (!tls && curl_version_info(CURLVERSION_NOW)->version_num < 0x080000) {
         curl_easy_setopt(t->curl, CURLOPT_FRESH_CONNECT, 1L);
@@ -191,8 +179,8 @@ static enum export_result otlp_grpc_send(void *self, const struct batch *b, stru
     if (a->grpc_status != GRPC_OK)
         return grpc_failed(a, ret);
     if (a->body_len >= FRAME_HEAD && !a->body[0])
-        reply_partial_success(slice_head(slice_of(a->body + FRAME_HEAD, a->body_len - FRAME_HEAD), load_be32(a->body + 1)),
-                              b->n, ret);
+        reply_partial_success(slice_head(slice_of(a->body + FRAME_HEAD, a->body_len - FRAME_HEAD), load_be32(a->body + 1)), b->n,
+                              ret);
     return EXPORT_OK;
 }
 

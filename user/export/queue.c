@@ -16,11 +16,11 @@
 #include <signal.h>
 #include <time.h>
 
-#define LANES_MAX 8
-#define BATCH_MAX 512
+#define LANES_MAX      8
+#define BATCH_MAX      512
 #define BACKOFF_MIN_MS 500
 #define BACKOFF_MAX_MS 30000
-#define LIVE_TICK_MS 100
+#define LIVE_TICK_MS   100
 #define GRIPE_EVERY_NS (60 * NSEC_PER_SEC)
 
 struct lane {
@@ -32,9 +32,9 @@ struct lane {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct span **ring;
-    u32 head, count;          /* under lock */
-    u64 oldest_ns;            /* boot time at which the ring stopped being empty */
-    u64 stop_at;              /* 0: running. Else the deadline, boot clock; read without the lock by send() */
+    u32 head, count; /* under lock */
+    u64 oldest_ns;   /* boot time at which the ring stopped being empty */
+    u64 stop_at;     /* 0: running. Else the deadline, boot clock; read without the lock by send() */
     u64 lost_queue, lost_refused, lost_unreachable;
     u64 down_since, next_gripe; /* thread only, boot clock */
     struct span *hand[BATCH_MAX];
@@ -134,8 +134,8 @@ static void lane_gripe(struct lane *l, u64 n, const char *what, const char *why,
     if (now < l->next_gripe)
         return;
     l->next_gripe = now + GRIPE_EVERY_NS;
-    log_warn("export", "%s: %llu spans %s%s%s (%s; %llu dropped so far)", l->label, (unsigned long long)n, what,
-             *why ? ": " : "", why, next, (unsigned long long)lane_lost(l));
+    log_warn("export", "%s: %llu spans %s%s%s (%s; %llu dropped so far)", l->label, (unsigned long long)n, what, *why ? ": " : "",
+             why, next, (unsigned long long)lane_lost(l));
 }
 
 static void lane_refused(struct lane *l, u64 n, const char *why)
@@ -351,8 +351,8 @@ int export_queues_add(struct export_queues *q, const struct export_spec *spec, c
     return export_queues_add_exporter(q, exporter_find(spec->kind), spec, err, err_size);
 }
 
-int export_queues_add_exporter(struct export_queues *q, const struct exporter *x, const struct export_spec *spec,
-                               char *err, size_t err_size)
+int export_queues_add_exporter(struct export_queues *q, const struct exporter *x, const struct export_spec *spec, char *err,
+                               size_t err_size)
 {
     if (!x || q->n == LANES_MAX) {
         snprintf(err, err_size, x ? "more than %d exporters" : "no such exporter", LANES_MAX);

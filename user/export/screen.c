@@ -18,17 +18,20 @@ static void region_resize(struct screen *s, u32 want)
     struct json *o = &s->out.json;
     if (want > s->region) {
         for (u32 i = s->region; i < want; i++)
-            json_raw(o, "\x1b" "D");
+            json_raw(o, "\x1b"
+                        "D");
         json_fmt(o, "\x1b[%uA", want - s->region);
     }
-    json_raw(o, "\x1b" "7");
+    json_raw(o, "\x1b"
+                "7");
     for (u32 row = want; row < s->region; row++)
         json_fmt(o, "\x1b[%u;1H\x1b[2K", s->rows - row);
     if (want)
         json_fmt(o, "\x1b[1;%ur", s->rows - want);
     else
         json_raw(o, "\x1b[r");
-    json_raw(o, "\x1b" "8");
+    json_raw(o, "\x1b"
+                "8");
     s->region = want;
     s->idle = 0;
 }
@@ -39,7 +42,9 @@ void screen_measure(struct screen *s)
     bool known = s->terminal && !ioctl(s->out.fd, TIOCGWINSZ, &w) && w.ws_row && w.ws_col;
     u32 rows = known ? w.ws_row : 24, columns = known ? min_u64(w.ws_col, 400) : 80;
     if (s->region && (rows != s->rows || columns != s->columns)) { /* what the old rows became is the terminal's doing */
-        json_raw(&s->out.json, "\x1b" "7\x1b[r\x1b" "8\x1b[J");
+        json_raw(&s->out.json, "\x1b"
+                               "7\x1b[r\x1b"
+                               "8\x1b[J");
         s->region = 0;
     }
     s->rows = rows;
@@ -77,13 +82,15 @@ void screen_show(struct screen *s, char (*rows)[512], u32 n)
         region_resize(s, n);
     if (!s->region)
         return;
-    json_raw(o, "\x1b" "7");
+    json_raw(o, "\x1b"
+                "7");
     for (u32 i = 0; i < s->region; i++) {
         json_fmt(o, "\x1b[%u;1H", s->rows - s->region + 1 + i);
         json_raw(o, i < n ? rows[i] : "");
         json_raw(o, "\x1b[0m\x1b[K");
     }
-    json_raw(o, "\x1b" "8");
+    json_raw(o, "\x1b"
+                "8");
 }
 
 void screen_flush(struct screen *s)

@@ -9,14 +9,14 @@
 #define SCREEN_REGION 16 /* rows at most */
 
 struct screen {
-    struct lines out;   /* what the next flush writes */
+    struct lines out;     /* what the next flush writes */
     bool terminal, fresh; /* fresh: since the last flush only whole lines were written */
     u32 rows, columns;
-    u32 region, idle;   /* rows held now; frames since they were all needed */
+    u32 region, idle; /* rows held now; frames since they were all needed */
 };
 void screen_open(struct screen *s, int fd);
-void screen_measure(struct screen *s); /* asks the terminal for its size; call before each frame */
-void screen_print(struct screen *s, const char *line); /* scrolls up with everything else */
+void screen_measure(struct screen *s);                        /* asks the terminal for its size; call before each frame */
+void screen_print(struct screen *s, const char *line);        /* scrolls up with everything else */
 void screen_show(struct screen *s, char (*rows)[512], u32 n); /* n = 0: gives the rows back, slowly; n > 0: draws */
 void screen_flush(struct screen *s);
 void screen_close(struct screen *s); /* gives the rows back */

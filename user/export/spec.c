@@ -75,8 +75,8 @@ static int scheme_check(const char *where, const char *text, const struct url *u
             return 0;
     snprintf(word, sizeof(word), "%.*s", (int)min_u64(u->scheme.n, sizeof(word) - 1), u->scheme.p);
     const char *near = nearest_word(word, schemes, ARRAY_LEN(schemes));
-    return BAD(err, "%s: unknown scheme '%s' in %s%s%s%s; use http, https (OTLP/HTTP), grpc or grpcs (OTLP/gRPC)", where,
-               word, text, near ? ": did you mean '" : "", near ? near : "", near ? "'?" : "");
+    return BAD(err, "%s: unknown scheme '%s' in %s%s%s%s; use http, https (OTLP/HTTP), grpc or grpcs (OTLP/gRPC)", where, word,
+               text, near ? ": did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
 static int url_check(const char *where, const char *text, struct url *u, struct err_text *err)
@@ -88,14 +88,13 @@ static int url_check(const char *where, const char *text, struct url *u, struct 
     if (strlen(text) > 900)
         return BAD(err, "%s: the URL is longer than 900 characters", where);
     if (!url_split(text, u))
-        return BAD(err, "%s: '%s' has no scheme; write http://%s for OTLP/HTTP or grpc://%s for OTLP/gRPC", where, text,
-                   text, text);
+        return BAD(err, "%s: '%s' has no scheme; write http://%s for OTLP/HTTP or grpc://%s for OTLP/gRPC", where, text, text,
+                   text);
     int e = scheme_check(where, text, u, err);
     if (e)
         return e;
     if (slice_find(u->authority, '@') >= 0)
-        return BAD(err, "%s: no user or password in the URL; put them in OTEL_EXPORTER_OTLP_HEADERS=Authorization=…",
-                   where);
+        return BAD(err, "%s: no user or password in the URL; put them in OTEL_EXPORTER_OTLP_HEADERS=Authorization=…", where);
     if (!u->host.n)
         return BAD(err, "%s: no host in %s", where, text);
     if (u->port.p && u->port.n && (slice_u64(u->port, &port) || port < 1 || port > 65535))
@@ -116,9 +115,9 @@ static void target_write(const struct url *u, bool append_always, struct export_
     snprintf(ret->kind, sizeof(ret->kind), "%s", grpc ? "otlp-grpc" : "otlp-http");
     if (grpc)
         path.n = query.n = 0;
-    snprintf(ret->target, sizeof(ret->target), "%.*s://%.*s%s%.*s%s%.*s", (int)u->scheme.n, u->scheme.p,
-             (int)u->authority.n, u->authority.p, grpc && !u->port.n ? ":4317" : "", (int)path.n, path.p,
-             append ? TRACES_PATH : "", (int)query.n, query.p);
+    snprintf(ret->target, sizeof(ret->target), "%.*s://%.*s%s%.*s%s%.*s", (int)u->scheme.n, u->scheme.p, (int)u->authority.n,
+             u->authority.p, grpc && !u->port.n ? ":4317" : "", (int)path.n, path.p, append ? TRACES_PATH : "", (int)query.n,
+             query.p);
 }
 
 static int protocol_is_grpc(bool *ret, struct err_text *err)
@@ -223,8 +222,8 @@ static int parse_console(const char *rest, struct export_spec *ret, struct err_t
     snprintf(ret->kind, sizeof(ret->kind), "%s", json ? "console:json" : "console");
     if (*rest == ':' && !json && strcmp(rest, ":live") && strcmp(rest, ":lines")) {
         const char *near = nearest_word(rest + 1, modes, ARRAY_LEN(modes));
-        return BAD(err, "--export console%s: unknown mode%s%s%s; use console, console:json, console:live or console:lines",
-                   rest, near ? ", did you mean " : "", near ? near : "", near ? "?" : "");
+        return BAD(err, "--export console%s: unknown mode%s%s%s; use console, console:json, console:live or console:lines", rest,
+                   near ? ", did you mean " : "", near ? near : "", near ? "?" : "");
     }
     if (*rest == '=')
         return BAD(err, "--export console%s: write console or console:json", rest);
@@ -257,8 +256,8 @@ static int kind_unknown(const char *text, size_t n, struct err_text *err)
         names[i] = kinds[i].name;
     snprintf(word, sizeof(word), "%.*s", (int)min_u64(n, sizeof(word) - 1), text);
     const char *near = nearest_word(word, names, ARRAY_LEN(names));
-    return BAD(err, "--export %s: unknown exporter '%s'%s%s%s; use console, console:json, otlp=URL or otlp-json:FILE", text,
-               word, near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "");
+    return BAD(err, "--export %s: unknown exporter '%s'%s%s%s; use console, console:json, otlp=URL or otlp-json:FILE", text, word,
+               near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
 int export_spec_parse(const char *text, struct export_spec *ret, char *err, size_t err_size)

@@ -174,8 +174,8 @@ static int transport_headers(struct transport *t, const struct export_spec *spec
     return err ? err : headers_add_list(t, spec->headers);
 }
 
-int transport_open(struct transport *t, const struct export_spec *spec, const char *url, const char *const *head,
-                   char *err, size_t err_size)
+int transport_open(struct transport *t, const struct export_spec *spec, const char *url, const char *const *head, char *err,
+                   size_t err_size)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, curl_start);
@@ -235,8 +235,7 @@ int transport_gzip(struct transport *t, struct slice in, size_t head, struct sli
     return 0;
 }
 
-enum export_result transport_post(struct transport *t, struct slice body, const struct batch *b,
-                                  struct export_reply *ret)
+enum export_result transport_post(struct transport *t, struct slice body, const struct batch *b, struct export_reply *ret)
 {
     curl_off_t after = 0;
     memset(&t->answer, 0, offsetof(struct answer, body));

@@ -3,10 +3,10 @@
 #include "export/tree.h"
 #include "base/table.h"
 
-#define DEPTH_MAX 64
-#define SETTLE_NS (150 * NSEC_PER_MSEC)       /* late children of an ended root: their answers are parsed just now */
-#define ORPHAN_NS (2 * NSEC_PER_SEC)          /* how long a parent may keep us waiting */
-#define LONG_ROOT_NS (3 * NSEC_PER_SEC)       /* a root older than this gives its branches out one by one */
+#define DEPTH_MAX    64
+#define SETTLE_NS    (150 * NSEC_PER_MSEC) /* late children of an ended root: their answers are parsed just now */
+#define ORPHAN_NS    (2 * NSEC_PER_SEC)    /* how long a parent may keep us waiting */
+#define LONG_ROOT_NS (3 * NSEC_PER_SEC)    /* a root older than this gives its branches out one by one */
 
 struct key {
     u8 trace_id[TRACE_ID_LEN], span_id[SPAN_ID_LEN];

@@ -9,19 +9,19 @@
 
 #include "trace/span.h"
 
-#define NODE_NAME 96
-#define NODE_DETAIL 96
+#define NODE_NAME    96
+#define NODE_DETAIL  96
 #define NODE_MESSAGE 160
 #define NODE_SERVICE 40
 
 struct node {
     struct node *parent, *first, *last, *prev, *next; /* tops are siblings of each other */
     u8 trace_id[TRACE_ID_LEN], span_id[SPAN_ID_LEN], parent_id[SPAN_ID_LEN];
-    u64 start_ns, end_ns;  /* wall clock; end 0: runs */
-    u64 changed_ns;        /* last change in this branch, wall clock */
-    u32 open;              /* running ones in this branch, itself included */
-    u32 shown, shown_failed; /* children that were given out before, or pushed out of memory */
-    bool seen;             /* false: placeholder */
+    u64 start_ns, end_ns;                                   /* wall clock; end 0: runs */
+    u64 changed_ns;                                         /* last change in this branch, wall clock */
+    u32 open;                                               /* running ones in this branch, itself included */
+    u32 shown, shown_failed;                                /* children that were given out before, or pushed out of memory */
+    bool seen;                                              /* false: placeholder */
     bool running, failed, remote_parent, has_parent, under; /* under: linked to its parent's node or placeholder */
     char name[NODE_NAME], detail[NODE_DETAIL], message[NODE_MESSAGE], service[NODE_SERVICE]; /* printable UTF-8 */
 };
@@ -39,9 +39,9 @@ struct node *tree_ready(struct tree *t, u64 now_ns, bool final);
 void tree_forget(struct tree *t, struct node *branch);
 
 struct tree_style {
-    u32 width;    /* columns */
+    u32 width; /* columns */
     bool color;
-    u64 now_ns;   /* for what still runs */
+    u64 now_ns;        /* for what still runs */
     bool only_running; /* leave out branches in which nothing runs */
     u32 max_children;  /* of one node; more are folded into a line that counts them; 0: 40 */
 };
@@ -59,7 +59,7 @@ void text_copy(char *out, size_t size, const char *s, bool first_line);
 u32 text_columns(const char *s); /* what it takes on a terminal; colour sequences count nothing */
 /* Cut to `columns`, with an ellipsis when something is lost. */
 void text_fit(char *s, u32 columns);
-void wall_text(u64 wall_ns, char *out, size_t size);     /* "12:01:02.345", local time */
-void duration_text(u64 ns, char *out, size_t size); /* "14.2 ms" */
+void wall_text(u64 wall_ns, char *out, size_t size); /* "12:01:02.345", local time */
+void duration_text(u64 ns, char *out, size_t size);  /* "14.2 ms" */
 
 #endif

@@ -7,16 +7,16 @@
 #include "export/tree.h"
 
 #define CHILDREN_MAX 40
-#define PREFIX_MAX 512
-#define LINE_BYTES 2048
+#define PREFIX_MAX   512
+#define LINE_BYTES   2048
 
-#define DIM "\x1b[2m"
-#define RED "\x1b[31m"
-#define BOLD "\x1b[1m"
-#define CYAN "\x1b[36m"
+#define DIM   "\x1b[2m"
+#define RED   "\x1b[31m"
+#define BOLD  "\x1b[1m"
+#define CYAN  "\x1b[36m"
 #define PLAIN "\x1b[0m"
 
-#define TEE "\xe2\x94\x9c\xe2\x94\x80 "
+#define TEE    "\xe2\x94\x9c\xe2\x94\x80 "
 #define CORNER "\xe2\x95\xb0\xe2\x94\x80 "
 
 struct pen {
@@ -62,8 +62,8 @@ static void name_text(const struct pen *p, const struct node *n, bool with_servi
 {
     const char *tone = n->failed ? RED : n->running ? CYAN : "";
     size_t used;
-    snprintf(out, size, "%s%s%s%s%s", ink(p, tone), ink(p, n->parent ? "" : BOLD), n->failed ? "\xe2\x9c\x97 " : "",
-             n->name, ink(p, PLAIN));
+    snprintf(out, size, "%s%s%s%s%s", ink(p, tone), ink(p, n->parent ? "" : BOLD), n->failed ? "\xe2\x9c\x97 " : "", n->name,
+             ink(p, PLAIN));
     used = strlen(out);
     if (*n->detail)
         snprintf(out + used, size - used, "  %s%s%s", ink(p, n->failed ? RED : ""), n->detail, ink(p, PLAIN));

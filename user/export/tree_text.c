@@ -7,10 +7,10 @@
 struct wide {
     u32 from, to;
 };
-static const struct wide wide[] = { { 0x1100, 0x115f },   { 0x2e80, 0xa4cf },   { 0xac00, 0xd7a3},   { 0xf900, 0xfaff },
-                                    { 0xfe30, 0xfe6f },   { 0xff00, 0xff60 },   { 0x1f300, 0x1faff }, { 0x20000, 0x3fffd } };
-static const struct wide empty[] = { { 0x300, 0x36f }, { 0x200b, 0x200f }, { 0x202a, 0x202e }, { 0x2060, 0x206f },
-                                     { 0xfe00, 0xfe0f }, { 0xfeff, 0xfeff } };
+static const struct wide wide[] = { { 0x1100, 0x115f }, { 0x2e80, 0xa4cf }, { 0xac00, 0xd7a3 },   { 0xf900, 0xfaff },
+                                    { 0xfe30, 0xfe6f }, { 0xff00, 0xff60 }, { 0x1f300, 0x1faff }, { 0x20000, 0x3fffd } };
+static const struct wide empty[] = { { 0x300, 0x36f },   { 0x200b, 0x200f }, { 0x202a, 0x202e },
+                                     { 0x2060, 0x206f }, { 0xfe00, 0xfe0f }, { 0xfeff, 0xfeff } };
 
 static bool in_ranges(u32 c, const struct wide *v, size_t n)
 {
@@ -37,8 +37,7 @@ static u32 char_next(const char *s, u32 *ret_len)
 
 static bool is_control(u32 c)
 {
-    return c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) ||
-           c == 0xfffd;
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0xfffd;
 }
 
 void text_copy(char *out, size_t size, const char *s, bool first_line)
@@ -130,8 +129,7 @@ void wall_text(u64 wall_ns, char *out, size_t size)
     struct tm tm;
     if (!localtime_r(&s, &tm))
         memset(&tm, 0, sizeof(tm));
-    snprintf(out, size, "%02d:%02d:%02d.%03u", tm.tm_hour, tm.tm_min, tm.tm_sec,
-             (u32)(wall_ns % NSEC_PER_SEC / NSEC_PER_MSEC));
+    snprintf(out, size, "%02d:%02d:%02d.%03u", tm.tm_hour, tm.tm_min, tm.tm_sec, (u32)(wall_ns % NSEC_PER_SEC / NSEC_PER_MSEC));
 }
 
 /* The telling attributes, in the order of the text. */

@@ -4,10 +4,10 @@
 #include "bpf/abi.h"
 #include "self/ledger.h"
 
-const char *const event_name[EVENT_MAX] = { "fork", "exec", "exit", "comm", "oom", "conn", "data", "close",
+const char *const event_name[EVENT_MAX] = { "fork", "exec", "exit", "comm", "oom",  "conn",   "data",    "close",
                                             "tls",  "hit",  "edge", "put",  "take", "mapped", "procinfo" };
 
-#define AF_INET_ 2
+#define AF_INET_  2
 #define AF_INET6_ 10
 
 /* A record known to be at least as long as its struct; what lies behind it. */

@@ -6,8 +6,22 @@
 #include "base/base.h"
 
 enum event_type {
-    EVENT_FORK, EVENT_EXEC, EVENT_EXIT, EVENT_COMM, EVENT_OOM, EVENT_CONN, EVENT_DATA, EVENT_CLOSE, EVENT_TLS,
-    EVENT_HIT, EVENT_EDGE, EVENT_PUT, EVENT_TAKE, EVENT_MAPPED, EVENT_PROCINFO, EVENT_MAX,
+    EVENT_FORK,
+    EVENT_EXEC,
+    EVENT_EXIT,
+    EVENT_COMM,
+    EVENT_OOM,
+    EVENT_CONN,
+    EVENT_DATA,
+    EVENT_CLOSE,
+    EVENT_TLS,
+    EVENT_HIT,
+    EVENT_EDGE,
+    EVENT_PUT,
+    EVENT_TAKE,
+    EVENT_MAPPED,
+    EVENT_PROCINFO,
+    EVENT_MAX,
 };
 extern const char *const event_name[EVENT_MAX];
 
@@ -18,17 +32,32 @@ enum phase { PHASE_ENTRY, PHASE_RETURN, PHASE_POINT };
 
 struct event {
     enum event_type type;
-    u64 time;  /* boot ns */
+    u64 time; /* boot ns */
     u32 tgid, tid;
-    u64 unit;  /* 0: the thread */
+    u64 unit; /* 0: the thread */
     u64 cgroup;
-    u32 lost;  /* records lost since the event before */
+    u32 lost; /* records lost since the event before */
     union {
-        struct { u32 child_tgid, child_tid; bool thread; } fork;
-        struct { u32 ppid, uid; struct slice filename, args; bool args_cut; } exec; /* args: NUL between arguments */
-        struct { u32 status, ppid; bool thread; u64 start, utime, stime, rss_peak, read_bytes, write_bytes; } exit;
-        struct { struct slice comm; } comm;
-        struct { u32 victim; } oom;
+        struct {
+            u32 child_tgid, child_tid;
+            bool thread;
+        } fork;
+        struct {
+            u32 ppid, uid;
+            struct slice filename, args;
+            bool args_cut;
+        } exec; /* args: NUL between arguments */
+        struct {
+            u32 status, ppid;
+            bool thread;
+            u64 start, utime, stime, rss_peak, read_bytes, write_bytes;
+        } exit;
+        struct {
+            struct slice comm;
+        } comm;
+        struct {
+            u32 victim;
+        } oom;
         struct {
             u64 id, inode, peer_inode, start;
             u16 family, local_port, remote_port;
@@ -37,18 +66,43 @@ struct event {
             bool was_open;
             u8 local[16], remote[16];
         } conn;
-        struct { u64 conn, pos; u32 len; enum dir dir; bool tail, nodata; struct slice bytes; } data; /* len: the call's true length */
-        struct { u64 conn, sent, received; u32 err; } close;
-        struct { u64 ssl, pos; u32 len; enum dir dir; bool tail; struct slice bytes; } tls;
         struct {
-            u32 site; enum phase phase; u8 n, strings, failed; u64 sp;
-            u64 v[EVENT_VALUES]; struct slice s[EVENT_VALUES]; /* s[i] when bit i of strings is set */
+            u64 conn, pos;
+            u32 len;
+            enum dir dir;
+            bool tail, nodata;
+            struct slice bytes;
+        } data; /* len: the call's true length */
+        struct {
+            u64 conn, sent, received;
+            u32 err;
+        } close;
+        struct {
+            u64 ssl, pos;
+            u32 len;
+            enum dir dir;
+            bool tail;
+            struct slice bytes;
+        } tls;
+        struct {
+            u32 site;
+            enum phase phase;
+            u8 n, strings, failed;
+            u64 sp;
+            u64 v[EVENT_VALUES];
+            struct slice s[EVENT_VALUES]; /* s[i] when bit i of strings is set */
         } hit;
-        struct { u64 parent, child; } edge;
-        struct { u64 key; } handover; /* PUT, TAKE */
+        struct {
+            u64 parent, child;
+        } edge;
+        struct {
+            u64 key;
+        } handover; /* PUT, TAKE */
         /* From user space: "key=value\0…": exe, cwd, comm, args (\x1f between), env.NAME, container.id, unit (systemd),
          * python ("3.11"), seen ("start" = traced from its first instruction, "attach"), ppid, start (boot ns), uid, host pid ns */
-        struct { struct slice text; } procinfo;
+        struct {
+            struct slice text;
+        } procinfo;
     };
 };
 

@@ -221,7 +221,7 @@ static int head_check(struct wfcap_reader *r, const struct file_head *head, u32 
         return -EPROTO;
     }
     if (head->header_len > WFCAP_HEADER_MAX || fread(r->header, 1, head->header_len, r->f) != head->header_len ||
-       crc_of(r->header, head->header_len) != head->header_crc) {
+        crc_of(r->header, head->header_len) != head->header_crc) {
         snprintf(err, err_size, "the header is damaged or cut short");
         return -EBADMSG;
     }
@@ -263,9 +263,8 @@ static enum wfcap_status end_check(struct wfcap_reader *r, const struct frame_he
         return WFCAP_CORRUPT;
     memcpy(&said, r->frame, sizeof(said));
     r->totals.oversized = said.oversized;
-    return said.records == r->totals.records && said.ticks == r->totals.ticks && said.bytes == r->totals.bytes
-               ? WFCAP_DONE
-               : WFCAP_CORRUPT;
+    return said.records == r->totals.records && said.ticks == r->totals.ticks && said.bytes == r->totals.bytes ? WFCAP_DONE
+                                                                                                               : WFCAP_CORRUPT;
 }
 
 static enum wfcap_status frame_read(struct wfcap_reader *r, struct frame_head *head)

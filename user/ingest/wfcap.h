@@ -13,7 +13,7 @@
 
 #include "base/base.h"
 
-#define WFCAP_VERSION 2 /* 1 is read too */
+#define WFCAP_VERSION    2 /* 1 is read too */
 #define WFCAP_HEADER_MAX (1u << 20)
 #define WFCAP_RECORD_MAX (1u << 18)
 
@@ -24,7 +24,7 @@ struct wfcap_tick {
     s64 wall_minus_boot; /* ns */
 };
 struct wfcap_site {
-    u32 number, rule, role; /* as in config/sites.h, opaque here */
+    u32 number, rule, role;      /* as in config/sites.h, opaque here */
     struct slice function, file; /* without their NUL; cut to WFCAP_SITE_TEXT */
 };
 #define WFCAP_SITE_TEXT 4096

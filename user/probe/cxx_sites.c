@@ -9,14 +9,10 @@ struct known {
 };
 
 static const struct known knowns[] = {
-    { "__cxa_throw", false, CXX_THROW },
-    { "__cxa_rethrow", false, CXX_RETHROW },
-    { "__cxa_begin_catch", false, CXX_CATCH },
-    { "_Unwind_Resume", false, CXX_RESUME },
-    { "rust_panic", false, RUST_PANIC },
-    { "7___rustc10rust_panic", true, RUST_PANIC },
-    { "__rust_panic_cleanup", false, RUST_CATCH },
-    { "7___rustc20___rust_panic_cleanup", true, RUST_CATCH },
+    { "__cxa_throw", false, CXX_THROW },           { "__cxa_rethrow", false, CXX_RETHROW },
+    { "__cxa_begin_catch", false, CXX_CATCH },     { "_Unwind_Resume", false, CXX_RESUME },
+    { "rust_panic", false, RUST_PANIC },           { "7___rustc10rust_panic", true, RUST_PANIC },
+    { "__rust_panic_cleanup", false, RUST_CATCH }, { "7___rustc20___rust_panic_cleanup", true, RUST_CATCH },
 };
 
 struct collect {
@@ -26,7 +22,10 @@ struct collect {
     bool cxx_personality, rust_personality;
 };
 
-static bool is_known(const struct known *k, const char *name) { return k->part ? strstr(name, k->name) != NULL : !strcmp(name, k->name); }
+static bool is_known(const struct known *k, const char *name)
+{
+    return k->part ? strstr(name, k->name) != NULL : !strcmp(name, k->name);
+}
 
 static void site_add(struct collect *c, const struct elf_symbol *s, enum cxx_role role)
 {
@@ -55,7 +54,8 @@ static bool collect_visit(void *arg, const struct elf_symbol *s)
 
 static bool imports_cxx(const struct elf_image *image)
 {
-    return elf_imports(image, "__gxx_personality_v0") || elf_imports(image, "__cxa_throw") || elf_imports(image, "__cxa_begin_catch");
+    return elf_imports(image, "__gxx_personality_v0") || elf_imports(image, "__cxa_throw") ||
+           elf_imports(image, "__cxa_begin_catch");
 }
 
 /* A stripped Rust program still says in .comment who compiled it. */
@@ -69,7 +69,8 @@ static bool rust_comment(const struct elf_image *image)
 static bool nameless_tables(const struct elf_image *image)
 {
     struct elf_section s;
-    return elf_section(image, ".gcc_except_table", &s) && !elf_section(image, ".symtab", &s) && !elf_needed(image, 0) && !elf_soname(image);
+    return elf_section(image, ".gcc_except_table", &s) && !elf_section(image, ".symtab", &s) && !elf_needed(image, 0) &&
+           !elf_soname(image);
 }
 
 void cxx_sites(const struct elf_image *image, u32 kernel, struct cxx_plan *ret)

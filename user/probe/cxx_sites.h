@@ -11,12 +11,12 @@
 #include "probe/place.h"
 
 enum cxx_role {
-    CXX_THROW,        /* __cxa_throw(object, type_info *, destructor): type name = *(char **)(arg 1 + 8), mangled */
-    CXX_RETHROW,      /* __cxa_rethrow(): no arguments */
-    CXX_CATCH,        /* __cxa_begin_catch(_Unwind_Exception *): the frames above are gone */
-    CXX_RESUME,       /* _Unwind_Resume: a landing pad ran its destructors and goes on unwinding */
-    RUST_PANIC,       /* a panic starts */
-    RUST_CATCH,       /* catch_unwind or the thread's outermost frame took it */
+    CXX_THROW,   /* __cxa_throw(object, type_info *, destructor): type name = *(char **)(arg 1 + 8), mangled */
+    CXX_RETHROW, /* __cxa_rethrow(): no arguments */
+    CXX_CATCH,   /* __cxa_begin_catch(_Unwind_Exception *): the frames above are gone */
+    CXX_RESUME,  /* _Unwind_Resume: a landing pad ran its destructors and goes on unwinding */
+    RUST_PANIC,  /* a panic starts */
+    RUST_CATCH,  /* catch_unwind or the thread's outermost frame took it */
 };
 
 struct cxx_site {

@@ -245,9 +245,9 @@ static int headers_read(struct elf_image *image)
     if (image->file.n < sizeof(eh))
         return -ENOEXEC;
     memcpy(&eh, image->file.p, sizeof(eh));
-    bool ours = !memcmp(eh.e_ident, ELFMAG, SELFMAG) && eh.e_ident[EI_CLASS] == ELFCLASS64 && eh.e_ident[EI_DATA] == ELFDATA2LSB &&
-                (eh.e_machine == EM_X86_64 || eh.e_machine == EM_AARCH64) && (eh.e_type == ET_DYN || eh.e_type == ET_EXEC) &&
-                eh.e_phentsize == sizeof(Elf64_Phdr);
+    bool ours = !memcmp(eh.e_ident, ELFMAG, SELFMAG) && eh.e_ident[EI_CLASS] == ELFCLASS64 &&
+                eh.e_ident[EI_DATA] == ELFDATA2LSB && (eh.e_machine == EM_X86_64 || eh.e_machine == EM_AARCH64) &&
+                (eh.e_type == ET_DYN || eh.e_type == ET_EXEC) && eh.e_phentsize == sizeof(Elf64_Phdr);
     if (!ours)
         return -ENOEXEC;
     image->machine = eh.e_machine == EM_X86_64 ? ELF_X86_64 : ELF_AARCH64;

@@ -35,21 +35,22 @@ void elf_closep(struct elf_image **image);
 int elf_guard(void);
 
 enum elf_machine elf_machine(const struct elf_image *image);
-bool elf_is_shared(const struct elf_image *image);      /* ET_DYN: shared object or PIE */
-bool elf_has_interpreter(const struct elf_image *image); /* PT_INTERP: a program, or a library that can be run */
-u64 elf_load_vaddr(const struct elf_image *image);      /* lowest PT_LOAD vaddr, page-aligned down */
+bool elf_is_shared(const struct elf_image *image);        /* ET_DYN: shared object or PIE */
+bool elf_has_interpreter(const struct elf_image *image);  /* PT_INTERP: a program, or a library that can be run */
+u64 elf_load_vaddr(const struct elf_image *image);        /* lowest PT_LOAD vaddr, page-aligned down */
 struct slice elf_build_id(const struct elf_image *image); /* empty when there is none */
-const char *elf_soname(const struct elf_image *image);  /* DT_SONAME or NULL */
-const char *elf_runpath(const struct elf_image *image); /* DT_RUNPATH, else DT_RPATH, or NULL; $ORIGIN not expanded */
+const char *elf_soname(const struct elf_image *image);    /* DT_SONAME or NULL */
+const char *elf_runpath(const struct elf_image *image);   /* DT_RUNPATH, else DT_RPATH, or NULL; $ORIGIN not expanded */
 /* The i-th DT_NEEDED, NULL past the end. */
 const char *elf_needed(const struct elf_image *image, unsigned i);
 
-int elf_vaddr_to_offset(const struct elf_image *image, u64 vaddr, u64 *ret);  /* -ENOENT outside the file-backed part */
-int elf_offset_to_vaddr(const struct elf_image *image, u64 offset, u64 *ret); /* -ENOENT outside every PT_LOAD; an executable segment wins */
+int elf_vaddr_to_offset(const struct elf_image *image, u64 vaddr, u64 *ret); /* -ENOENT outside the file-backed part */
+int elf_offset_to_vaddr(const struct elf_image *image, u64 offset,
+                        u64 *ret); /* -ENOENT outside every PT_LOAD; an executable segment wins */
 /* vaddr - file offset of the PT_LOAD that a mapping of [offset, offset + size) with this executability comes from; mappings
  * start at page borders, so a neighbour's bytes may be in them. -ENOENT. */
 int elf_load_delta(const struct elf_image *image, u64 offset, u64 size, bool exec, u64 *ret);
-bool elf_is_code(const struct elf_image *image, u64 vaddr);                   /* in an executable PT_LOAD */
+bool elf_is_code(const struct elf_image *image, u64 vaddr); /* in an executable PT_LOAD */
 /* File bytes at `vaddr`: as many as the segment holds, at most `max`; empty when unmapped or bss. */
 struct slice elf_bytes(const struct elf_image *image, u64 vaddr, size_t max);
 int elf_u32(const struct elf_image *image, u64 vaddr, u32 *ret); /* -ENOENT */

@@ -97,7 +97,8 @@ static bool symbol_read(const struct elf_symtab *t, size_t i, Elf64_Sym *ret)
 static bool symbol_is_defined(const Elf64_Sym *s)
 {
     u8 type = ELF64_ST_TYPE(s->st_info);
-    return s->st_shndx != SHN_UNDEF && s->st_shndx != SHN_ABS && s->st_value && type != STT_SECTION && type != STT_FILE && type != STT_TLS;
+    return s->st_shndx != SHN_UNDEF && s->st_shndx != SHN_ABS && s->st_value && type != STT_SECTION && type != STT_FILE &&
+           type != STT_TLS;
 }
 
 static struct elf_symbol symbol_of(const struct elf_image *image, const struct elf_symtab *t, const Elf64_Sym *s)
@@ -150,7 +151,8 @@ static int table_find(const struct elf_image *image, const struct elf_symtab *t,
         if (!symbol_is_defined(&s) || s.st_name >= t->strings.n || t->strings.n - s.st_name <= name.n)
             continue;
         const char *n = elf_string_in(t->strings, s.st_name);
-        if (n[0] != (char)name.p[0] || strncmp(n, (const char *)name.p, name.n) || n[name.n] || !version_matches(image, t, i, version))
+        if (n[0] != (char)name.p[0] || strncmp(n, (const char *)name.p, name.n) || n[name.n] ||
+            !version_matches(image, t, i, version))
             continue;
         *ret = symbol_of(image, t, &s);
         return 0;
@@ -182,7 +184,8 @@ bool elf_imports(const struct elf_image *image, const char *name)
     return false;
 }
 
-static bool table_each(const struct elf_image *image, const struct elf_symtab *t, bool (*visit)(void *, const struct elf_symbol *), void *arg)
+static bool table_each(const struct elf_image *image, const struct elf_symtab *t,
+                       bool (*visit)(void *, const struct elf_symbol *), void *arg)
 {
     Elf64_Sym s;
     for (size_t i = 0; symbol_read(t, i, &s); i++) {

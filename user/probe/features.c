@@ -87,8 +87,7 @@ static bool probe_uprobe(void)
 static bool probe_uprobe_multi(void)
 {
     unsigned long offset = 0;
-    LIBBPF_OPTS(bpf_link_create_opts, o, .uprobe_multi.path = "/", .uprobe_multi.offsets = &offset,
-                .uprobe_multi.cnt = 1);
+    LIBBPF_OPTS(bpf_link_create_opts, o, .uprobe_multi.path = "/", .uprobe_multi.offsets = &offset, .uprobe_multi.cnt = 1);
     int fd = try_load(BPF_PROG_TYPE_KPROBE, BPF_TRACE_UPROBE_MULTI, 0);
     if (fd < 0)
         return false;
@@ -108,13 +107,17 @@ const struct feature_row feature_table[FEATURE_MAX] = {
     [FEATURE_RINGBUF] = { "ring buffer", "needs Linux 5.8", probe_ringbuf },
     [FEATURE_TP_BTF] = { "typed tracepoints", "raw tracepoints are used instead", probe_tp_btf },
     [FEATURE_RAW_TP] = { "raw tracepoints", "needed only where typed ones are refused", probe_raw_tp },
-    [FEATURE_FENTRY] = { "function entry and exit", "refused or absent here: tracepoints or kprobes carry the sockets", probe_fentry },
+    [FEATURE_FENTRY] = { "function entry and exit", "refused or absent here: tracepoints or kprobes carry the sockets",
+                         probe_fentry },
     [FEATURE_KPROBE] = { "kprobes", "absent here: needed only where tracepoints and function exit lack", probe_kprobe },
-    [FEATURE_UPROBE] = { "uprobes", "no TLS, no units, no native or USDT rules: needs CONFIG_UPROBES and CAP_PERFMON", probe_uprobe },
+    [FEATURE_UPROBE] = { "uprobes", "no TLS, no units, no native or USDT rules: needs CONFIG_UPROBES and CAP_PERFMON",
+                         probe_uprobe },
     [FEATURE_UPROBE_MULTI] = { "uprobes, many at once", "one perf event per probe instead (before 6.6)", probe_uprobe_multi },
     [FEATURE_COOKIE] = { "attach cookies", "one program per rule site instead (before 5.15)", probe_cookie },
-    [FEATURE_SOCK_LENGTH] = { "tracepoints sock_send_length, sock_recv_length", "function exit or kprobes instead (before 6.3)", probe_sock_length },
-    [FEATURE_OPTIMISED_NOP] = { "uprobes on multi-byte nops without a single step", "before 6.16 other places are chosen", probe_new_nops },
+    [FEATURE_SOCK_LENGTH] = { "tracepoints sock_send_length, sock_recv_length", "function exit or kprobes instead (before 6.3)",
+                              probe_sock_length },
+    [FEATURE_OPTIMISED_NOP] = { "uprobes on multi-byte nops without a single step", "before 6.16 other places are chosen",
+                                probe_new_nops },
 };
 
 bool feature_has(enum feature f)
@@ -147,9 +150,11 @@ int feature_verdict(char *err, size_t err_size)
 {
     if (!feature_has(FEATURE_BPF)) {
         if (lockdown_confidential())
-            snprintf(err, err_size, "this kernel is locked down (confidentiality): BPF may not read memory; boot with lockdown=integrity");
+            snprintf(err, err_size,
+                     "this kernel is locked down (confidentiality): BPF may not read memory; boot with lockdown=integrity");
         else
-            snprintf(err, err_size, "not allowed to load BPF programs: run as root, or grant CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN");
+            snprintf(err, err_size,
+                     "not allowed to load BPF programs: run as root, or grant CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN");
         return -EPERM;
     }
     if (!feature_has(FEATURE_BTF) || !feature_has(FEATURE_RINGBUF)) {

@@ -3,9 +3,9 @@
 
 const char *const form_name[FORM_MAX] = { "tp_btf", "raw_tp", "fentry", "kprobe" };
 
-#define TRACEPOINT(hook)                                                                                               \
-    {                                                                                                                  \
-        { FORM_TP_BTF, { #hook "_tp_btf" }, { #hook } }, { FORM_RAW_TP, { #hook "_raw_tp" }, { #hook } },              \
+#define TRACEPOINT(hook)                                                                                                         \
+    {                                                                                                                            \
+        { FORM_TP_BTF, { #hook "_tp_btf" }, { #hook } }, { FORM_RAW_TP, { #hook "_raw_tp" }, { #hook } },                        \
     }
 
 const struct hook hook_table[HOOKS_MAX] = {
@@ -19,19 +19,17 @@ const struct hook hook_table[HOOKS_MAX] = {
     { "socket data",
       OBJ_SOCK,
       {
-          { FORM_TP_BTF,
-            { "sock_send_length_tp_btf", "sock_recv_length_tp_btf" },
-            { "sock_send_length", "sock_recv_length" } },
+          { FORM_TP_BTF, { "sock_send_length_tp_btf", "sock_recv_length_tp_btf" }, { "sock_send_length", "sock_recv_length" } },
           { FORM_FENTRY,
             { "inet_sendmsg_fexit", "inet6_sendmsg_fexit", "unix_stream_sendmsg_fexit", "inet_recvmsg_fexit",
               "inet6_recvmsg_fexit", "unix_stream_recvmsg_fexit", "inet_sendpage_fexit" },
-            { "inet_sendmsg", "inet6_sendmsg", "unix_stream_sendmsg", "inet_recvmsg", "inet6_recvmsg",
-              "unix_stream_recvmsg", "inet_sendpage" } },
+            { "inet_sendmsg", "inet6_sendmsg", "unix_stream_sendmsg", "inet_recvmsg", "inet6_recvmsg", "unix_stream_recvmsg",
+              "inet_sendpage" } },
           { FORM_KPROBE,
             { "inet_sendmsg_k", "inet6_sendmsg_k", "unix_stream_sendmsg_k", "inet_recvmsg_k", "inet6_recvmsg_k",
               "unix_stream_recvmsg_k", "inet_sendpage_k" },
-            { "inet_sendmsg", "inet6_sendmsg", "unix_stream_sendmsg", "inet_recvmsg", "inet6_recvmsg",
-              "unix_stream_recvmsg", "inet_sendpage" } },
+            { "inet_sendmsg", "inet6_sendmsg", "unix_stream_sendmsg", "inet_recvmsg", "inet6_recvmsg", "unix_stream_recvmsg",
+              "inet_sendpage" } },
       },
       "no messages of any protocol" },
 };

@@ -24,8 +24,8 @@ int images_open(struct probes *p)
 }
 
 /* Attaches one program and says what came of it: a place that cannot be probed is worth a line, not a failure. */
-static int attach_at(struct probes *p, enum object o, const char *program, const char *path, const struct place *at, bool is_return,
-                      const char *function)
+static int attach_at(struct probes *p, enum object o, const char *program, const char *path, const struct place *at,
+                     bool is_return, const char *function)
 {
     struct link_spec s = { .path = path, .offset = at->file_offset, .is_return = is_return };
     int err = link_user(p, loader_program(p, o, program), &s);
@@ -81,7 +81,8 @@ static bool attach_runtime(struct probes *p, const struct py_plan *plan, const c
         const char *entry = s->wants_entry ? runtime_entry(s) : NULL;
         int err = 0;
         if (s->wants_return && s->role != PY_GREENLET_SWITCH)
-            err = attach_at(p, OBJ_RUNTIME, s->role == PY_QUEUE_GET ? "py_get_done" : "py_copy_context", path, &s->place, true, s->function);
+            err = attach_at(p, OBJ_RUNTIME, s->role == PY_QUEUE_GET ? "py_get_done" : "py_copy_context", path, &s->place, true,
+                            s->function);
         if (entry)
             err = attach_at(p, OBJ_RUNTIME, entry, path, &s->place, false, s->function) ?: err;
         puts |= s->role == PY_QUEUE_PUT;
@@ -103,7 +104,8 @@ static void attach_python(struct probes *p, const struct elf_image *elf, const c
     if (attach_runtime(p, &plan, path))
         image->handover = clock_boot_ns();
     if (plan.runtime && !plan.units_ok)
-        log_warn("probe", "%s: asyncio contexts are not readable: %s (threads are the units)", path, plan.why_not ? plan.why_not : "unknown version");
+        log_warn("probe", "%s: asyncio contexts are not readable: %s (threads are the units)", path,
+                 plan.why_not ? plan.why_not : "unknown version");
 }
 
 static int image_key(const char *path, struct image_key *ret);
@@ -146,7 +148,8 @@ static void visit_stdlib(struct probes *p, struct image *image, const char *root
     if (!py || !py->runtime || p->options.no_runtime || image->stdlib)
         return;
     image->stdlib = true;
-    static const char *const places[] = { "%s%.*s/../lib/python%d.%d/lib-dynload/_queue.*.so", "%s%.*s/python%d.%d/lib-dynload/_queue.*.so" };
+    static const char *const places[] = { "%s%.*s/../lib/python%d.%d/lib-dynload/_queue.*.so",
+                                          "%s%.*s/python%d.%d/lib-dynload/_queue.*.so" };
     const char *slash = strrchr(at, '/');
     char pattern[4400];
     for (size_t i = 0; slash && i < ARRAY_LEN(places); i++) {
@@ -174,8 +177,8 @@ static int image_key(const char *path, struct image_key *ret)
     struct stat st;
     if (stat(path, &st))
         return -errno;
-    *ret = (struct image_key){ (u64)st.st_dev, (u64)st.st_ino,
-                               (u64)st.st_mtim.tv_sec * NSEC_PER_SEC + (u64)st.st_mtim.tv_nsec, (u64)st.st_size };
+    *ret = (struct image_key){ (u64)st.st_dev, (u64)st.st_ino, (u64)st.st_mtim.tv_sec * NSEC_PER_SEC + (u64)st.st_mtim.tv_nsec,
+                               (u64)st.st_size };
     return 0;
 }
 

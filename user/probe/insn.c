@@ -8,6 +8,7 @@
  * What an instruction writes is told generously: an opcode that is not listed is taken to write every register it names. */
 #include "probe/insn.h"
 
+/* clang-format off */
 static const char map_0[257] = "mmmmbzxxmmmmbzxp" "mmmmbzxxmmmmbzxx" "mmmmbzpxmmmmbzpx" "mmmmbzpxmmmmbzpx" /* 00 */
                                "pppppppppppppppp" "................" "xxpmppppzZbB...." "jjjjjjjjjjjjjjjj" /* 40 */
                                "BZxBmmmmmmmmmmmm" "..........x....." "oooo....bz......" "bbbbbbbbvvvvvvvv" /* 80 */
@@ -38,6 +39,7 @@ struct decoder {
     s64 imm;
     u8 imm_size;
 };
+/* clang-format on */
 
 static u8 take(struct decoder *d)
 {
@@ -269,6 +271,7 @@ static u16 writes_group(const struct decoder *d)
     return write_rm(d, byte);
 }
 
+/* clang-format off */
 static u16 writes_map_0(const struct decoder *d)
 {
     u8 op = d->opcode;
@@ -339,6 +342,7 @@ static u16 writes_map_0f(const struct decoder *d)
     u16 named = d->has_modrm ? write_reg(d, true) | write_rm(d, true) : 0xffef;
     return op == 0xa2 || op == 0x31 || op == 0x05 || op == 0xc7 || op == 0x01 || op == 0xa6 || op == 0xa7 ? 0xffef : named;
 }
+/* clang-format on */
 
 static u16 writes_of(const struct decoder *d)
 {
@@ -469,7 +473,8 @@ static void stack_of(const struct decoder *d, u16 writes, struct insn *i)
 /* The kernel knows its own nops byte by byte (arch/x86/include/asm/nops.h): 0f 1f over 0(rax) or 0(rax,rax), 66 at most once. */
 static bool is_kernel_nop(const struct decoder *d)
 {
-    return !d->rex && !d->rep && !d->repne && !d->addrsize && d->mod != 3 && d->base == REG_RAX && (d->index == 0xff || d->index == REG_RAX) && !d->disp;
+    return !d->rex && !d->rep && !d->repne && !d->addrsize && d->mod != 3 && d->base == REG_RAX &&
+           (d->index == 0xff || d->index == REG_RAX) && !d->disp;
 }
 
 static enum insn_emulation emulation_of(const struct decoder *d, const struct insn *i)

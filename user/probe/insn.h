@@ -28,7 +28,7 @@ enum insn_kind {
     INSN_CALL_REG, /* indirect */
     INSN_SUB_RSP,  /* sub rsp, imm and other constant moves of rsp */
     INSN_LEAVE,
-    INSN_STOP,     /* ud2, int3, hlt: control does not go on */
+    INSN_STOP, /* ud2, int3, hlt: control does not go on */
     INSN_SYSCALL,
 };
 
@@ -43,16 +43,16 @@ enum insn_emulation {
 enum { ARG_RDI = 1, ARG_RSI = 2, ARG_RDX = 4, ARG_RCX = 8, ARG_R8 = 16, ARG_R9 = 32, ARG_ALL = 63 };
 
 struct insn {
-    u8 length;             /* 1…15 bytes */
+    u8 length; /* 1…15 bytes */
     enum insn_kind kind;
     enum insn_emulation emulation;
-    u8 writes;             /* ARG_* possibly written; too many rather than too few */
-    bool rsp_known;        /* rsp_delta holds; false: rsp is set in a way not followed (and, lea from rbp, leave, …) */
-    s32 rsp_delta;         /* what the instruction adds to rsp; a call counts as 0 (it comes back) */
-    s32 target;            /* JMP, JCC, CALL: relative to the start of this instruction */
-    bool rbp_is_rsp;       /* mov rbp, rsp */
-    bool writes_rbp;       /* in any other way */
-    bool rsp_from_rbp;     /* rsp becomes rbp + rbp_offset: mov rsp, rbp; lea disp(rbp), rsp; leave (offset 8) */
+    u8 writes;         /* ARG_* possibly written; too many rather than too few */
+    bool rsp_known;    /* rsp_delta holds; false: rsp is set in a way not followed (and, lea from rbp, leave, …) */
+    s32 rsp_delta;     /* what the instruction adds to rsp; a call counts as 0 (it comes back) */
+    s32 target;        /* JMP, JCC, CALL: relative to the start of this instruction */
+    bool rbp_is_rsp;   /* mov rbp, rsp */
+    bool writes_rbp;   /* in any other way */
+    bool rsp_from_rbp; /* rsp becomes rbp + rbp_offset: mov rsp, rbp; lea disp(rbp), rsp; leave (offset 8) */
     s32 rbp_offset;
 };
 

@@ -12,17 +12,17 @@
 
 /* What this kernel can do, found once by trying (features.c). */
 enum feature {
-    FEATURE_BPF,          /* bpf(2) answers at all: privileges */
-    FEATURE_BTF,          /* the kernel describes its types */
-    FEATURE_RINGBUF,      /* 5.8 */
-    FEATURE_TP_BTF,       /* typed tracepoints */
+    FEATURE_BPF,     /* bpf(2) answers at all: privileges */
+    FEATURE_BTF,     /* the kernel describes its types */
+    FEATURE_RINGBUF, /* 5.8 */
+    FEATURE_TP_BTF,  /* typed tracepoints */
     FEATURE_RAW_TP,
-    FEATURE_FENTRY,       /* function hooks allowed by policy */
+    FEATURE_FENTRY, /* function hooks allowed by policy */
     FEATURE_KPROBE,
     FEATURE_UPROBE,
-    FEATURE_UPROBE_MULTI, /* 6.6 */
-    FEATURE_COOKIE,       /* attach cookies, 5.15 */
-    FEATURE_SOCK_LENGTH,  /* tracepoints sock_send_length and sock_recv_length, 6.3 */
+    FEATURE_UPROBE_MULTI,  /* 6.6 */
+    FEATURE_COOKIE,        /* attach cookies, 5.15 */
+    FEATURE_SOCK_LENGTH,   /* tracepoints sock_send_length and sock_recv_length, 6.3 */
     FEATURE_OPTIMISED_NOP, /* uprobes emulate multi-byte nops, 6.16 */
     FEATURE_MAX
 };
@@ -70,7 +70,7 @@ struct proc;
 struct probes {
     struct probe_options options;
     struct bpf_object *objects[OBJ_MAX];
-    int refused[OBJ_MAX]; /* why an object cannot be loaded, 0 when that is not so */
+    int refused[OBJ_MAX];             /* why an object cannot be loaded, 0 when that is not so */
     struct bpf_object **site_objects; /* without cookies: one object per rule site */
     u32 site_objects_count;
     struct bpf_link **links;
@@ -81,7 +81,7 @@ struct probes {
     struct table *images; /* files already looked at */
     struct table *procs;  /* processes seen */
     const struct rules *rules;
-    u32 pending;          /* processes whose runtime is not initialised yet */
+    u32 pending; /* processes whose runtime is not initialised yet */
     u64 pending_at;
     void (*take)(void *arg, const void *record, size_t len);
     void *take_arg;
@@ -139,10 +139,10 @@ void sites_attach(struct probes *p, const struct elf_image *image, const char *s
 
 /* targets.c */
 struct proc_runtime { /* what PROCINFO tells of what runs in it */
-    u8 major, minor;     /* of Python, 0.0 none */
+    u8 major, minor;  /* of Python, 0.0 none */
     bool go, node, java;
     u8 pad[3];
-    u64 handover;        /* boot ns since when its Python's queue is probed, 0 not */
+    u64 handover; /* boot ns since when its Python's queue is probed, 0 not */
 };
 struct proc {
     u32 tgid;

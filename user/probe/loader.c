@@ -61,10 +61,12 @@ static bool map_is_own(const char *name) { return strchr(name, '.') != NULL; } /
 static int object_reuse_maps(struct probes *p, struct bpf_object *o)
 {
     struct bpf_map *m;
-    bpf_object__for_each_map(m, o) {
+    bpf_object__for_each_map(m, o)
+    {
         const char *name = bpf_map__name(m);
         for (int i = 0; i < OBJ_MAX && !map_is_own(name); i++) {
-            struct bpf_map *first = p->objects[i] && p->objects[i] != o ? bpf_object__find_map_by_name(p->objects[i], name) : NULL;
+            struct bpf_map *first =
+                p->objects[i] && p->objects[i] != o ? bpf_object__find_map_by_name(p->objects[i], name) : NULL;
             int err = first ? bpf_map__reuse_fd(m, bpf_map__fd(first)) : 0;
             if (err)
                 return err;
@@ -105,7 +107,8 @@ static void object_choose(struct probes *p, enum object which, struct bpf_object
         object_by_uprobe_multi(o);
         return;
     }
-    bpf_object__for_each_program(prog, o) {
+    bpf_object__for_each_program(prog, o)
+    {
         bool wanted = false;
         for (size_t i = 0; i < hook_count && !wanted; i++) {
             const struct hook_form *row = NULL;
@@ -123,7 +126,8 @@ static probe_constants site_constants(struct bpf_object *o)
 {
     struct bpf_map *m;
     size_t room = 0;
-    bpf_object__for_each_map(m, o) {
+    bpf_object__for_each_map(m, o)
+    {
         if (!strstr(bpf_map__name(m), ".rodata"))
             continue;
         void *first = bpf_map__initial_value(m, &room);
@@ -140,8 +144,7 @@ static void object_sleepable(struct bpf_object *o)
     if (!c)
         return;
     *(u32 *)&c->may_sleep = 1;
-    bpf_object__for_each_program(prog, o)
-        bpf_program__set_flags(prog, bpf_program__flags(prog) | BPF_F_SLEEPABLE);
+    bpf_object__for_each_program(prog, o) bpf_program__set_flags(prog, bpf_program__flags(prog) | BPF_F_SLEEPABLE);
 }
 
 static int object_try(struct probes *p, enum object which, bool sleepable)
@@ -219,7 +222,8 @@ struct bpf_program *loader_program(struct probes *p, enum object o, const char *
 static int loader_attach(struct probes *p, enum object which)
 {
     struct bpf_program *prog;
-    bpf_object__for_each_program(prog, p->objects[which]) {
+    bpf_object__for_each_program(prog, p->objects[which])
+    {
         if (!bpf_program__autoload(prog))
             continue;
         struct bpf_link *l = bpf_program__attach(prog);

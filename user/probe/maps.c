@@ -15,7 +15,9 @@ static bool take_number(struct slice *s, unsigned base, char after, u64 *ret)
     size_t i = 0;
     for (; i < s->n && i < 20; i++) {
         u8 c = s->p[i], lower = c | 0x20;
-        unsigned digit = c >= '0' && c <= '9' ? c - (unsigned)'0' : lower >= 'a' && lower <= 'f' ? lower - (unsigned)'a' + 10 : 99;
+        unsigned digit = c >= '0' && c <= '9'           ? c - (unsigned)'0'
+                         : lower >= 'a' && lower <= 'f' ? lower - (unsigned)'a' + 10
+                                                        : 99;
         if (digit >= base)
             break;
         value = value * base + digit;
@@ -60,7 +62,7 @@ static bool line_parse(struct slice line, struct map_entry *ret)
     struct map_entry e = { 0 };
     u64 major, minor;
     if (!take_number(&line, 16, '-', &e.start) || !take_number(&line, 16, ' ', &e.end) || !take_flags(&line, &e) ||
-       !take_number(&line, 16, ' ', &e.offset) || !take_number(&line, 16, ':', &major) || !take_number(&line, 16, ' ', &minor))
+        !take_number(&line, 16, ' ', &e.offset) || !take_number(&line, 16, ':', &major) || !take_number(&line, 16, ' ', &minor))
         return false;
     ptrdiff_t space = slice_find(line, ' ');
     if (slice_u64(slice_head(line, space < 0 ? line.n : (size_t)space), &e.inode) || e.end <= e.start)
@@ -129,9 +131,12 @@ static int module_new(struct maps *maps, const struct map_entry *e, struct map_m
     if (!path)
         return -ENOMEM;
     struct map_module *m = &maps->modules[maps->count++];
-    *m = (struct map_module){
-        .inode = e->inode, .dev_major = e->dev_major, .dev_minor = e->dev_minor, .deleted = e->deleted, .memfd = e->kind == MAP_KIND_MEMFD, .path = path
-    };
+    *m = (struct map_module){ .inode = e->inode,
+                              .dev_major = e->dev_major,
+                              .dev_minor = e->dev_minor,
+                              .deleted = e->deleted,
+                              .memfd = e->kind == MAP_KIND_MEMFD,
+                              .path = path };
     *ret = m;
     return 0;
 }
@@ -256,7 +261,8 @@ int maps_vaddr_to_address(const struct map_module *m, const struct elf_image *im
 static bool is_module_file(const struct map_module *m, const char *path)
 {
     struct stat st;
-    return !stat(path, &st) && S_ISREG(st.st_mode) && st.st_ino == m->inode && major(st.st_dev) == m->dev_major && minor(st.st_dev) == m->dev_minor;
+    return !stat(path, &st) && S_ISREG(st.st_mode) && st.st_ino == m->inode && major(st.st_dev) == m->dev_major &&
+           minor(st.st_dev) == m->dev_minor;
 }
 
 int maps_module_path(int pid, const struct map_module *m, char *out, size_t size)
@@ -268,7 +274,8 @@ int maps_module_path(int pid, const struct map_module *m, char *out, size_t size
         if (n > 0 && (size_t)n < size && is_module_file(m, out))
             return 0;
     }
-    int n = snprintf(out, size, "/proc/%d/map_files/%llx-%llx", pid, (unsigned long long)m->segments[0].start, (unsigned long long)m->segments[0].end);
+    int n = snprintf(out, size, "/proc/%d/map_files/%llx-%llx", pid, (unsigned long long)m->segments[0].start,
+                     (unsigned long long)m->segments[0].end);
     if (n < 0 || (size_t)n >= size)
         return -ENAMETOOLONG;
     return access(out, R_OK) ? -errno : 0;

@@ -11,7 +11,7 @@ struct map_entry {
     u64 inode;
     u32 dev_major, dev_minor;
     bool read, write, exec, shared;
-    bool deleted;      /* the file is gone from its directory: open it through map_files */
+    bool deleted; /* the file is gone from its directory: open it through map_files */
     enum map_kind kind;
     struct slice path; /* into the text; octal escapes (\012) kept, without " (deleted)" */
 };

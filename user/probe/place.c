@@ -49,8 +49,8 @@ struct walk {
 
 static bool ends_straight_line(enum insn_kind kind)
 {
-    return kind == INSN_JMP || kind == INSN_JCC || kind == INSN_CALL || kind == INSN_RET || kind == INSN_JMP_REG || kind == INSN_CALL_REG ||
-           kind == INSN_STOP || kind == INSN_SYSCALL;
+    return kind == INSN_JMP || kind == INSN_JCC || kind == INSN_CALL || kind == INSN_RET || kind == INSN_JMP_REG ||
+           kind == INSN_CALL_REG || kind == INSN_STOP || kind == INSN_SYSCALL;
 }
 
 static bool is_cheap(const struct insn *i, u32 want)
@@ -284,7 +284,8 @@ static void sweep_aarch64(struct sweep *s)
     }
 }
 
-int place_returns(const struct elf_image *image, const struct elf_symbol *symbol, struct place_return *out, size_t max, u32 *ret_missed)
+int place_returns(const struct elf_image *image, const struct elf_symbol *symbol, struct place_return *out, size_t max,
+                  u32 *ret_missed)
 {
     bool whole;
     struct sweep s = { .image = image, .entry = symbol->value, .rbp_depth = DEPTH_UNKNOWN, .out = out, .max = max };

@@ -16,21 +16,21 @@
 #include "probe/insn.h"
 
 enum {
-    PLACE_ARGS = ARG_ALL,  /* mask: which of ARG_RDI … ARG_R9 must be intact */
-    PLACE_RETURN = 1 << 8, /* a uretprobe or session will share the place: rsp must not have moved */
+    PLACE_ARGS = ARG_ALL,    /* mask: which of ARG_RDI … ARG_R9 must be intact */
+    PLACE_RETURN = 1 << 8,   /* a uretprobe or session will share the place: rsp must not have moved */
     PLACE_NEW_NOPS = 1 << 9, /* the kernel emulates multi-byte nops (6.16+) */
 };
 
 struct place {
-    u64 file_offset;     /* of the instruction to probe */
-    u64 vaddr;           /* the same as vaddr */
-    u32 delta;           /* bytes after the function's entry */
-    s32 stack_shift;     /* bytes that rsp moved down since entry: the return address is at rsp + stack_shift */
-    u8 args_intact;      /* ARG_* still as the caller passed them */
-    bool emulated;       /* no single step; false: the dear fall-back at +0 */
-    bool return_legal;   /* the return address is at (rsp) */
-    u64 call_target;     /* vaddr called when the place is a direct call, else 0 */
-    const char *why;     /* for doctor: "push", "jcc after 3 instructions", "fall back: rdi overwritten", … */
+    u64 file_offset;   /* of the instruction to probe */
+    u64 vaddr;         /* the same as vaddr */
+    u32 delta;         /* bytes after the function's entry */
+    s32 stack_shift;   /* bytes that rsp moved down since entry: the return address is at rsp + stack_shift */
+    u8 args_intact;    /* ARG_* still as the caller passed them */
+    bool emulated;     /* no single step; false: the dear fall-back at +0 */
+    bool return_legal; /* the return address is at (rsp) */
+    u64 call_target;   /* vaddr called when the place is a direct call, else 0 */
+    const char *why;   /* for doctor: "push", "jcc after 3 instructions", "fall back: rdi overwritten", … */
 };
 
 /* Chooses the place for `symbol`; falls back to +0. `want` is PLACE_*. -ENOENT when the symbol has no code in the file,
@@ -50,6 +50,7 @@ struct place_return {
 /* Every exit of the function body by linear sweep; the return address is at (rsp) on each. Returns the count, which may be more
  * than `max` (only `max` are stored). *ret_missed (may be NULL) counts exits that cannot be probed truly: conditional
  * tail jumps, indirect jumps that may leave, undecodable stretches. -ENOENT without code or size. */
-int place_returns(const struct elf_image *image, const struct elf_symbol *symbol, struct place_return *out, size_t max, u32 *ret_missed);
+int place_returns(const struct elf_image *image, const struct elf_symbol *symbol, struct place_return *out, size_t max,
+                  u32 *ret_missed);
 
 #endif

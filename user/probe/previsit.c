@@ -19,10 +19,10 @@ struct ahead {
     u64 deadline;
     char *files[FILES_MAX]; /* real paths, a queue */
     u32 count, next;
-    char *cache;            /* of ld.so */
+    char *cache; /* of ld.so */
     size_t cache_len;
     bool cache_read;
-    char prefix[PATH_MAX];  /* a Python's: the environment it was called in */
+    char prefix[PATH_MAX]; /* a Python's: the environment it was called in */
 };
 
 static bool wanted(const struct probes *p) { return !(p->options.no_tls && p->options.no_runtime && !p->rules); }
@@ -111,7 +111,8 @@ static bool add_in_runpath(struct ahead *a, struct slice dir, const char *origin
     size_t skip = slice_starts(dir, "$ORIGIN") ? 7 : slice_starts(dir, "${ORIGIN}") ? 9 : 0;
     if (!skip)
         return dir.n && dir.p[0] == '/' && add_in(a, (const char *)dir.p, dir.n, name);
-    int n = snprintf(path, sizeof(path), "%.*s%.*s", (int)(slash - origin), origin, (int)(dir.n - skip), (const char *)dir.p + skip);
+    int n =
+        snprintf(path, sizeof(path), "%.*s%.*s", (int)(slash - origin), origin, (int)(dir.n - skip), (const char *)dir.p + skip);
     return n < (int)sizeof(path) && add_in(a, path, (size_t)n, name);
 }
 
@@ -129,12 +130,14 @@ static bool add_on_path(struct ahead *a, const char *dirs, const char *origin, c
 
 static void add_needed(struct ahead *a, const struct elf_image *elf, const char *origin, const char *name)
 {
-    static const char standard[] = "/lib/x86_64-linux-gnu:/usr/lib/x86_64-linux-gnu:/lib/aarch64-linux-gnu:/usr/lib/aarch64-linux-gnu:/lib64:"
-                                   "/usr/lib64:/lib:/usr/lib:/usr/local/lib";
+    static const char standard[] =
+        "/lib/x86_64-linux-gnu:/usr/lib/x86_64-linux-gnu:/lib/aarch64-linux-gnu:/usr/lib/aarch64-linux-gnu:/lib64:"
+        "/usr/lib64:/lib:/usr/lib:/usr/local/lib";
     const char *runpath = elf_runpath(elf), *given = getenv("LD_LIBRARY_PATH");
     if (strchr(name, '/'))
         ahead_add(a, name);
-    else if (!(runpath && add_on_path(a, runpath, origin, name)) && !(given && add_on_path(a, given, origin, name)) && !add_cached(a, name))
+    else if (!(runpath && add_on_path(a, runpath, origin, name)) && !(given && add_on_path(a, given, origin, name)) &&
+             !add_cached(a, name))
         (void)add_on_path(a, standard, origin, name);
 }
 
@@ -143,8 +146,10 @@ static void add_needed(struct ahead *a, const struct elf_image *elf, const char 
 /* Modules that a Python loads soon and by itself; packages with compiled parts that matter, in its environment. */
 static void add_python(struct ahead *a, const struct py_plan *py, const char *at)
 {
-    static const char *const beside[] = { "%.*s/../lib/python%d.%d/lib-dynload/_ssl.*.so", "%.*s/python%d.%d/lib-dynload/_ssl.*.so" };
-    static const char *const packages[] = { "%s/lib/python%d.%d/site-packages/greenlet/_greenlet.*.so", "%s/lib/python%d.%d/site-packages/*.libs/libssl*" };
+    static const char *const beside[] = { "%.*s/../lib/python%d.%d/lib-dynload/_ssl.*.so",
+                                          "%.*s/python%d.%d/lib-dynload/_ssl.*.so" };
+    static const char *const packages[] = { "%s/lib/python%d.%d/site-packages/greenlet/_greenlet.*.so",
+                                            "%s/lib/python%d.%d/site-packages/*.libs/libssl*" };
     const char *slash = strrchr(at, '/');
     char pattern[PATH_MAX + 128];
     for (size_t i = 0; i < ARRAY_LEN(beside); i++) {

@@ -9,12 +9,12 @@
 struct rules;
 
 struct probe_options {
-    u32 ring_bytes;      /* power of two; default 16 MiB */
-    u32 capture_call;    /* most bytes captured of one call; default 16384 */
-    u32 capture_budget;  /* bytes per run of one direction under HEAD; default 32768 */
+    u32 ring_bytes;     /* power of two; default 16 MiB */
+    u32 capture_call;   /* most bytes captured of one call; default 16384 */
+    u32 capture_budget; /* bytes per run of one direction under HEAD; default 32768 */
     u32 max_targets, max_conns;
     bool no_tls, no_runtime; /* leave library probes out */
-    const char *force;   /* for tests: "tp_btf", "fentry", "kprobe", "tracepoint", comma-separated ladder */
+    const char *force;       /* for tests: "tp_btf", "fentry", "kprobe", "tracepoint", comma-separated ladder */
 };
 
 struct probes;
@@ -46,9 +46,9 @@ int probes_poll(struct probes *p, int timeout_ms, void (*take)(void *arg, const 
 
 /* The report of doctor: one row per hook or capability. */
 struct probe_row {
-    char what[64];   /* "socket send", "process exit", "uprobes" */
-    char how[64];    /* "tp_btf", "fentry", "absent" */
-    char note[160];  /* what it means and what to do */
+    char what[64];  /* "socket send", "process exit", "uprobes" */
+    char how[64];   /* "tp_btf", "fentry", "absent" */
+    char note[160]; /* what it means and what to do */
     bool ok;
 };
 int probes_report(struct probe_row *rows, size_t max); /* probes only features; needs no open probes; count or -errno */

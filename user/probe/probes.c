@@ -27,7 +27,8 @@ int probes_open(const struct probe_options *o, struct probes **ret, char *err, s
     p->options = options_with_defaults(o);
     e = loader_open(p, err, err_size);
     if (!e) {
-        e = ring_open(bpf_object__find_map_fd_by_name(p->objects[OBJ_PROC], "ring"), &p->control->sleeping, on_record, p, &p->ring);
+        e = ring_open(bpf_object__find_map_fd_by_name(p->objects[OBJ_PROC], "ring"), &p->control->sleeping, on_record, p,
+                      &p->ring);
         if (!e)
             e = images_open(p);
         if (!e)

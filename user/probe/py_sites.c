@@ -9,7 +9,8 @@ struct layout {
     u32 tss_key_off, context_off;
 };
 static const struct layout layouts[] = {
-    { 8, 1392, 240 }, { 9, 584, 240 }, { 10, 584, 240 }, { 11, 592, 224 }, { 12, 1544, 208 }, { 13, 2160, 208 }, { 14, 2336, 208 },
+    { 8, 1392, 240 },  { 9, 584, 240 },   { 10, 584, 240 },  { 11, 592, 224 },
+    { 12, 1544, 208 }, { 13, 2160, 208 }, { 14, 2336, 208 },
 };
 
 /* --- version ---------------------------------------------------------------------------------------------------- */
@@ -120,7 +121,8 @@ static void runtime_fill(const struct elf_image *image, u32 kernel, struct py_pl
     p->free_threaded = !elf_symbol(image, "_Py_MergeZeroLocalRefcount", &any);
     p->why_not = layout_fill(image, p);
     p->units_ok = !p->why_not;
-    site_add(p, image, copy.value, PLACE_RETURN | kernel, (struct py_site){ .role = PY_COPY_CONTEXT, .function = "PyContext_CopyCurrent", .wants_return = true });
+    site_add(p, image, copy.value, PLACE_RETURN | kernel,
+             (struct py_site){ .role = PY_COPY_CONTEXT, .function = "PyContext_CopyCurrent", .wants_return = true });
 }
 
 /* Every vectorcall form of put has the items in its second argument: (self, args, nargs, kwnames), 3.8 to 3.14. */
@@ -131,11 +133,17 @@ static void queue_fill(const struct elf_image *image, u32 kernel, struct py_plan
     for (int i = 0; i < 2; i++)
         if (!py_method(image, siblings[i], siblings, &at))
             site_add(p, image, at, ARG_RDI | ARG_RSI | kernel,
-                     (struct py_site){ .role = PY_QUEUE_PUT, .function = i ? "SimpleQueue.put_nowait" : "SimpleQueue.put", .wants_entry = true, .object_arg = 1 });
+                     (struct py_site){ .role = PY_QUEUE_PUT,
+                                       .function = i ? "SimpleQueue.put_nowait" : "SimpleQueue.put",
+                                       .wants_entry = true,
+                                       .object_arg = 1 });
     for (int i = 0; i < 2; i++)
         if (!py_method(image, siblings[2 + i], siblings, &at))
             site_add(p, image, at, PLACE_RETURN | kernel,
-                     (struct py_site){ .role = PY_QUEUE_GET, .function = i ? "SimpleQueue.get_nowait" : "SimpleQueue.get", .wants_entry = true, .wants_return = true });
+                     (struct py_site){ .role = PY_QUEUE_GET,
+                                       .function = i ? "SimpleQueue.get_nowait" : "SimpleQueue.get",
+                                       .wants_entry = true,
+                                       .wants_return = true });
 }
 
 static bool holds_queue(const struct elf_image *image, bool runtime)
@@ -144,7 +152,8 @@ static bool holds_queue(const struct elf_image *image, bool runtime)
     struct elf_section rodata;
     if (!elf_symbol(image, "PyInit__queue", &s))
         return true;
-    return runtime && elf_section(image, ".rodata", &rodata) && rodata.bytes.n && memmem(rodata.bytes.p, rodata.bytes.n, "_queue.SimpleQueue", 18);
+    return runtime && elf_section(image, ".rodata", &rodata) && rodata.bytes.n &&
+           memmem(rodata.bytes.p, rodata.bytes.n, "_queue.SimpleQueue", 18);
 }
 
 struct greenlet_walk {
@@ -159,12 +168,16 @@ static bool greenlet_visit(void *arg, const struct elf_symbol *s)
     struct greenlet_walk *w = arg;
     if (!strcmp(s->name, "_ZN8greenlet8Greenlet13g_switchstackEv"))
         site_add(w->plan, w->image, s->value, ARG_RDI | ARG_RSI | w->kernel,
-                 (struct py_site){ .role = PY_GREENLET_SWITCH, .function = "greenlet::Greenlet::g_switchstack", .wants_entry = true, .object_arg = 1 });
+                 (struct py_site){ .role = PY_GREENLET_SWITCH,
+                                   .function = "greenlet::Greenlet::g_switchstack",
+                                   .wants_entry = true,
+                                   .object_arg = 1 });
     if (strchr(s->name, '.')) /* .cold parts are no entries */
         return true;
     if (!strncmp(s->name, "_ZN8greenlet12UserGreenletC1E", 29) || !strncmp(s->name, "_ZN8greenlet12UserGreenletC2E", 29))
-        site_add(w->plan, w->image, s->value, ARG_RDI | w->kernel,
-                 (struct py_site){ .role = PY_GREENLET_NEW, .function = "greenlet::UserGreenlet::UserGreenlet", .wants_entry = true });
+        site_add(
+            w->plan, w->image, s->value, ARG_RDI | w->kernel,
+            (struct py_site){ .role = PY_GREENLET_NEW, .function = "greenlet::UserGreenlet::UserGreenlet", .wants_entry = true });
     return true;
 }
 
@@ -252,7 +265,8 @@ int py_method(const struct elf_image *image, const char *name, const char *const
     if (m.name_count)
         elf_pointers_each(image, slot_visit, &m);
     for (size_t i = 0; i < m.slot_count; i++) {
-        if (elf_pointer(image, m.slots[i] + 8, &function) || !elf_is_code(image, function) || !table_has_all(image, m.slots[i], siblings))
+        if (elf_pointer(image, m.slots[i] + 8, &function) || !elf_is_code(image, function) ||
+            !table_has_all(image, m.slots[i], siblings))
             continue;
         if (found && found != function)
             return -ENOTUNIQ;

@@ -11,11 +11,11 @@
 #include "probe/place.h"
 
 enum py_role {
-    PY_COPY_CONTEXT,   /* return: rax = the new context */
-    PY_QUEUE_PUT,      /* entry: self = arg 0; the item is *(args = arg item_arg) */
-    PY_QUEUE_GET,      /* entry: the thread waits; return: rax = the item (borrowable until the caller drops it) or NULL */
+    PY_COPY_CONTEXT,    /* return: rax = the new context */
+    PY_QUEUE_PUT,       /* entry: self = arg 0; the item is *(args = arg item_arg) */
+    PY_QUEUE_GET,       /* entry: the thread waits; return: rax = the item (borrowable until the caller drops it) or NULL */
     PY_GREENLET_SWITCH, /* entry: arg this_arg = the greenlet that runs from now on; no return probe, ever */
-    PY_GREENLET_NEW,   /* entry: arg 0 = the new greenlet, made by the current one */
+    PY_GREENLET_NEW,    /* entry: arg 0 = the new greenlet, made by the current one */
 };
 
 struct py_site {
@@ -29,13 +29,13 @@ struct py_site {
 
 enum { PY_SITES_MAX = 12 };
 struct py_plan {
-    bool runtime;       /* defines PyContext_CopyCurrent and _PyRuntime: the interpreter itself */
-    bool units_ok;      /* the offsets of this version are known and nothing speaks against them */
-    int major, minor;   /* 0.0 when unknown */
+    bool runtime;     /* defines PyContext_CopyCurrent and _PyRuntime: the interpreter itself */
+    bool units_ok;    /* the offsets of this version are known and nothing speaks against them */
+    int major, minor; /* 0.0 when unknown */
     bool debug, free_threaded;
-    u64 runtime_vaddr;  /* _PyRuntime */
-    u32 tss_key_off;    /* offset of autoTSSkey in _PyRuntime: {int initialized; pthread_key_t key} */
-    u32 tstate_context_off; /* PyThreadState.context */
+    u64 runtime_vaddr;        /* _PyRuntime */
+    u32 tss_key_off;          /* offset of autoTSSkey in _PyRuntime: {int initialized; pthread_key_t key} */
+    u32 tstate_context_off;   /* PyThreadState.context */
     s32 tsd_base, tsd_stride; /* glibc x86-64: slot = fsbase + 0x310 + 16 * key + 8; base includes the 8 */
     u32 count;
     struct py_site sites[PY_SITES_MAX];

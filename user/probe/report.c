@@ -21,7 +21,8 @@ int probes_report(struct probe_row *rows, size_t max)
     size_t n = 0;
     for (enum feature f = 0; f < FEATURE_MAX && n < max; f++) {
         bool has = feature_has(f);
-        rows[n++] = row(feature_table[f].words, has ? "yes" : "no", has ? "" : feature_table[f].lacks, has || !feature_essential(f));
+        rows[n++] =
+            row(feature_table[f].words, has ? "yes" : "no", has ? "" : feature_table[f].lacks, has || !feature_essential(f));
         if ((f == FEATURE_BPF || f == FEATURE_BTF) && !has) /* the rest cannot be asked */
             return (int)n;
     }
@@ -32,8 +33,12 @@ int probes_report(struct probe_row *rows, size_t max)
         rows[n++] = row(hook_table[i].what, ok ? form_name[won] : "absent", ok ? "" : hook_table[i].absent, ok);
     }
     if (n < max)
-        rows[n++] = row("user functions", !feature_has(FEATURE_UPROBE) ? "absent" : feature_has(FEATURE_UPROBE_MULTI) ? "uprobe_multi" : "perf event",
-                        feature_has(FEATURE_COOKIE) ? "one link per probe, site number as cookie" : "one link per probe, one program per rule site",
+        rows[n++] = row("user functions",
+                        !feature_has(FEATURE_UPROBE)        ? "absent"
+                        : feature_has(FEATURE_UPROBE_MULTI) ? "uprobe_multi"
+                                                            : "perf event",
+                        feature_has(FEATURE_COOKIE) ? "one link per probe, site number as cookie"
+                                                    : "one link per probe, one program per rule site",
                         feature_has(FEATURE_UPROBE));
     return (int)n;
 }

@@ -35,7 +35,8 @@ static void warn_cardinality(const struct rule *r, FILE *out)
         char word[140];
         snprintf(word, sizeof(word), "{%s}", r->attrs[i].key);
         if (r->attrs[i].from.root != SOURCE_CONST && strstr(r->name, word))
-            fprintf(out, "    warning: the name holds %s: make sure that it takes few different values; backends group by name\n", word);
+            fprintf(out, "    warning: the name holds %s: make sure that it takes few different values; backends group by name\n",
+                    word);
     }
 }
 
@@ -90,7 +91,9 @@ static int check_image(struct check *c, const struct rule *r, const char *path)
     struct rule only = *r;
     struct site_book *book = calloc(1, sizeof(*book));
     struct rules one = { .v = &only, .n = 1, .sites = book };
-    struct rule_env env = { .kernel = c->kernel, .new_nops = c->new_nops, .root = "", .note = say_note, .placed = say_placed, .arg = c };
+    struct rule_env env = {
+        .kernel = c->kernel, .new_nops = c->new_nops, .root = "", .note = say_note, .placed = say_placed, .arg = c
+    };
     struct rule_site *v = NULL;
     only.id = 0;
     snprintf(only.object, sizeof(only.object), "%s", path);
@@ -109,8 +112,15 @@ static int check_image(struct check *c, const struct rule *r, const char *path)
 /* Files that the object may mean: a path, a glob of paths, or a file name in the usual folders. */
 static int find_files(const char *object, glob_t *g)
 {
-    static const char *const folders[] = { "/usr/bin", "/usr/sbin", "/usr/lib/x86_64-linux-gnu", "/lib/x86_64-linux-gnu",
-                                           "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/local/bin", "/usr/local/lib" };
+    static const char *const folders[] = { "/usr/bin",
+                                           "/usr/sbin",
+                                           "/usr/lib/x86_64-linux-gnu",
+                                           "/lib/x86_64-linux-gnu",
+                                           "/usr/lib/aarch64-linux-gnu",
+                                           "/usr/lib64",
+                                           "/usr/lib",
+                                           "/usr/local/bin",
+                                           "/usr/local/lib" };
     if (strchr(object, '/'))
         return glob(object, 0, NULL, g);
     bool library = !strncmp(object, "lib", 3) && !strpbrk(object, "*?[");
@@ -119,7 +129,11 @@ static int find_files(const char *object, glob_t *g)
     for (size_t i = 0; i < ARRAY_LEN(folders) && code; i++) {
         size_t n = strlen(object);
         bool so = n > 3 && !strcmp(object + n - 3, ".so");
-        snprintf(pattern, sizeof(pattern), "%s/%s%s", folders[i], object, !library ? "" : so ? "*" : strstr(object, ".so") ? "" : ".so*");
+        snprintf(pattern, sizeof(pattern), "%s/%s%s", folders[i], object,
+                 !library                ? ""
+                 : so                    ? "*"
+                 : strstr(object, ".so") ? ""
+                                         : ".so*");
         code = glob(pattern, 0, NULL, g);
     }
     return code;
@@ -130,7 +144,9 @@ static bool check_files(struct check *c, const struct rule *r)
     glob_t g = { 0 };
     if (!strcmp(r->object, "*") || find_files(r->object, &g)) {
         bool exact = strchr(r->object, '/') && !strpbrk(r->object, "*?[");
-        fprintf(c->out, exact ? "  %s: there is no such file\n" : "  %s: no file to look at now; matched when a process maps one\n", r->object);
+        fprintf(c->out,
+                exact ? "  %s: there is no such file\n" : "  %s: no file to look at now; matched when a process maps one\n",
+                r->object);
         return !exact;
     }
     int before = c->placed;

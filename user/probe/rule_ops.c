@@ -14,7 +14,7 @@ static_assert(SITE_ROWS == SITES_MAX, "rows of the book are entries of the map")
 static_assert(sizeof(struct read_op) == 8, "abi");
 
 enum { X86_AX = 0, X86_SP = 7, X86_IP = 16, ARM_SP = 31, ARM_PC = 32 };
-static const u8 x86_arg[] = { 5, 4, 3, 2, 8, 9 };                                    /* di si dx cx r8 r9 */
+static const u8 x86_arg[] = { 5, 4, 3, 2, 8, 9 }; /* di si dx cx r8 r9 */
 static const u8 x86_dwarf[] = { 0, 3, 2, 1, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 };
 
 struct emitter {

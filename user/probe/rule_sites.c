@@ -34,7 +34,7 @@ static void tell(struct builder *b, teller *to, const struct rule *r, const char
     va_end(ap);
     to(b->env->arg, r, text);
 }
-#define note(b, r, ...) tell(b, (b)->env->note, r, __VA_ARGS__)
+#define note(b, r, ...)   tell(b, (b)->env->note, r, __VA_ARGS__)
 #define placed(b, r, ...) tell(b, (b)->env->placed, r, __VA_ARGS__)
 
 static struct rule_site *site_new(struct builder *b, u32 rule, enum site_role role, const char *function)
@@ -60,7 +60,8 @@ static struct rule_site *site_new(struct builder *b, u32 rule, enum site_role ro
     return s;
 }
 
-static void site_ops(struct builder *b, const struct rule *r, const struct value_plan *values, const struct ops_place *p, struct rule_site *s)
+static void site_ops(struct builder *b, const struct rule *r, const struct value_plan *values, const struct ops_place *p,
+                     struct rule_site *s)
 {
     int err = rule_ops(values, p, &s->program);
     if (err == -ENOTSUP)
@@ -76,7 +77,8 @@ static void readable(const char *symbol, char *out, size_t size)
 }
 
 /* --- functions --- */
-static void add_exits(struct builder *b, const struct rule *r, const struct rule_plan *plan, const struct elf_symbol *f, const char *name)
+static void add_exits(struct builder *b, const struct rule *r, const struct rule_plan *plan, const struct elf_symbol *f,
+                      const char *name)
 {
     struct place_return exits[EXITS_MAX];
     u32 missed = 0;
@@ -101,7 +103,8 @@ static void add_exits(struct builder *b, const struct rule *r, const struct rule
     }
 }
 
-static void add_uretprobe(struct builder *b, const struct rule *r, const struct rule_plan *plan, const struct place *at, const char *name)
+static void add_uretprobe(struct builder *b, const struct rule *r, const struct rule_plan *plan, const struct place *at,
+                          const char *name)
 {
     struct rule_site *s = site_new(b, r->id, SITE_RETURN, name);
     if (!s)
@@ -121,12 +124,15 @@ static void add_function(struct builder *b, const struct rule *r, const struct r
     char name[256];
     struct place at;
     bool by_exits = b->cxx.can_unwind || plan->err_no >= 0;
-    u32 want = rule_ops_registers(&plan->at[PLAN_ENTRY]) | (b->env->new_nops ? PLACE_NEW_NOPS : 0) | (by_exits ? 0 : PLACE_RETURN);
+    u32 want =
+        rule_ops_registers(&plan->at[PLAN_ENTRY]) | (b->env->new_nops ? PLACE_NEW_NOPS : 0) | (by_exits ? 0 : PLACE_RETURN);
     readable(f->name, name, sizeof(name));
     if (elf_machine(b->image) == ELF_AARCH64) {
         if (elf_vaddr_to_offset(b->image, f->value, &at.file_offset))
             return;
-        at = (struct place){ .file_offset = at.file_offset, .vaddr = f->value, .emulated = true, .return_legal = true, .why = "entry" };
+        at = (struct place){
+            .file_offset = at.file_offset, .vaddr = f->value, .emulated = true, .return_legal = true, .why = "entry"
+        };
     } else if (place_entry(b->image, f, want, &at)) {
         note(b, r, "%s has no code in %s", name, b->path);
         return;
@@ -147,7 +153,7 @@ static void add_function(struct builder *b, const struct rule *r, const struct r
     else
         add_uretprobe(b, r, plan, &at, name);
     placed(b, r, "%s at 0x%llx, +%u %s, returns by %s", name, (unsigned long long)f->value, at.delta,
-         at.emulated ? "emulated" : "single-stepped", by_exits ? "exits" : "uretprobe");
+           at.emulated ? "emulated" : "single-stepped", by_exits ? "exits" : "uretprobe");
     if (plan->err_no >= 0) {
         errno_find(b->image, b->env->root, &p);
         if (!p.err_no.ok)
@@ -200,7 +206,7 @@ static void add_usdt_probe(struct builder *b, const struct rule *r, const struct
         struct ops_place p = { .machine = elf_machine(b->image), .usdt = &found[i], .vaddr = found[i].vaddr };
         site_ops(b, r, values, &p, s);
         placed(b, r, "%s at 0x%llx, %u arguments%s", name, (unsigned long long)found[i].vaddr, found[i].arg_count,
-             found[i].semaphore_offset ? ", with a semaphore" : "");
+               found[i].semaphore_offset ? ", with a semaphore" : "");
     }
     free(found);
 }
@@ -218,12 +224,15 @@ static void add_usdt(struct builder *b, const struct rule *r, const struct rule_
 static void add_runtime(struct builder *b)
 {
     static const enum site_role roles[] = {
-        [CXX_THROW] = SITE_THROW, [CXX_RETHROW] = SITE_RETHROW, [CXX_CATCH] = SITE_CATCH, [CXX_RESUME] = SITE_RESUME,
-        [RUST_PANIC] = SITE_PANIC, [RUST_CATCH] = SITE_PANIC_CATCH,
+        [CXX_THROW] = SITE_THROW,   [CXX_RETHROW] = SITE_RETHROW, [CXX_CATCH] = SITE_CATCH,
+        [CXX_RESUME] = SITE_RESUME, [RUST_PANIC] = SITE_PANIC,    [RUST_CATCH] = SITE_PANIC_CATCH,
     };
     /* the thrown type's mangled name: *(char **)(type_info + 8) */
-    static const struct value_plan thrown = { .n = 1, .len_slot = { -1 }, .v = { { .root = SOURCE_ARG, .arg = 1, .n_steps = 1,
-                                              .steps = { { 8, true } }, .type = TYPE_STR, .size = 8 } } };
+    static const struct value_plan thrown = {
+        .n = 1,
+        .len_slot = { -1 },
+        .v = { { .root = SOURCE_ARG, .arg = 1, .n_steps = 1, .steps = { { 8, true } }, .type = TYPE_STR, .size = 8 } }
+    };
     static const struct value_plan none;
     for (u32 i = 0; i < b->cxx.count && i < CXX_SITES_MAX && !b->err; i++) {
         const struct cxx_site *c = &b->cxx.sites[i];
@@ -268,7 +277,8 @@ bool rule_sites_wanted(const struct rules *r, const char *path)
     return may_hold_runtime(path) && has_native(r);
 }
 
-int rule_sites(const struct rules *r, const struct elf_image *image, const char *path, const struct rule_env *env, struct rule_site **ret)
+int rule_sites(const struct rules *r, const struct elf_image *image, const char *path, const struct rule_env *env,
+               struct rule_site **ret)
 {
     struct builder b = { .rules = r, .image = image, .path = path, .env = env };
     if (!r->n || !r->sites)

@@ -18,20 +18,21 @@ enum rule_hook {
     RULE_HOOK_POINT,  /* program hit_point, a uprobe */
 };
 struct rule_site {
-    u32 number;          /* site number = cookie = index in the map `sites` */
+    u32 number; /* site number = cookie = index in the map `sites` */
     enum rule_hook hook;
-    u64 offset;          /* file offset */
-    u64 semaphore;       /* file offset, 0 none */
-    u32 delta;           /* bytes after the function's entry */
-    bool emulated;       /* cheap: no single step */
+    u64 offset;    /* file offset */
+    u64 semaphore; /* file offset, 0 none */
+    u32 delta;     /* bytes after the function's entry */
+    bool emulated; /* cheap: no single step */
     struct site program;
 };
 struct rule_env {
-    u32 kernel;          /* feature_kernel(): major << 16 | minor */
-    bool new_nops;       /* the kernel emulates multi-byte nops */
-    const char *root;    /* prefix under which the process's files are, "" or "/proc/PID/root": where libc is looked for */
-    void (*note)(void *arg, const struct rule *r, const char *sentence);   /* may be NULL: what cannot be had, for the log */
-    void (*placed)(void *arg, const struct rule *r, const char *sentence); /* may be NULL: where a probe goes, for `rules check` */
+    u32 kernel;       /* feature_kernel(): major << 16 | minor */
+    bool new_nops;    /* the kernel emulates multi-byte nops */
+    const char *root; /* prefix under which the process's files are, "" or "/proc/PID/root": where libc is looked for */
+    void (*note)(void *arg, const struct rule *r, const char *sentence); /* may be NULL: what cannot be had, for the log */
+    void (*placed)(void *arg, const struct rule *r,
+                   const char *sentence); /* may be NULL: where a probe goes, for `rules check` */
     void *arg;
 };
 /* What the rules want in this image. `path` as the process sees it. Adds rows to r->sites. Gives the sites in an array
@@ -48,7 +49,10 @@ struct ops_place {
     enum elf_machine machine;
     const struct usdt_site *usdt; /* arguments by note; NULL: by the calling convention */
     u64 vaddr;                    /* of the probed instruction */
-    struct { bool ok, direct; s32 image_slot, libc_slot, offset; } err_no; /* from errno_find() */
+    struct {
+        bool ok, direct;
+        s32 image_slot, libc_slot, offset;
+    } err_no; /* from errno_find() */
 };
 int rule_ops(const struct value_plan *v, const struct ops_place *p, struct site *ret); /* -E2BIG, -ENOTSUP */
 /* ARG_* mask of the argument registers that the values need. */

@@ -55,7 +55,10 @@ static int site_attach(struct probes *p, const struct rule_site *s, const char *
     err = site_object(p, s->number, &o);
     if (err)
         return err;
-    struct link_spec link = { .path = path, .offset = s->offset, .cookie = s->number, .semaphore = s->semaphore,
+    struct link_spec link = { .path = path,
+                              .offset = s->offset,
+                              .cookie = s->number,
+                              .semaphore = s->semaphore,
                               .is_return = s->hook == RULE_HOOK_RETURN };
     return link_user(p, bpf_object__find_program_by_name(o, hook_program[s->hook]), &link);
 }
@@ -73,7 +76,9 @@ void sites_attach(struct probes *p, const struct elf_image *image, const char *s
         memcpy(pid, root, sizeof(pid));
         snprintf(root, sizeof(root), "/proc/%.15s/root", pid);
     }
-    struct rule_env env = { .kernel = feature_kernel(), .new_nops = feature_has(FEATURE_OPTIMISED_NOP), .root = root, .note = rule_note };
+    struct rule_env env = {
+        .kernel = feature_kernel(), .new_nops = feature_has(FEATURE_OPTIMISED_NOP), .root = root, .note = rule_note
+    };
     int n = rule_sites(p->rules, image, seen_path, &env, &v);
     for (int pass = 0; pass < 2; pass++) {
         for (int i = 0; i < n; i++) {

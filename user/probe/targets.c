@@ -64,7 +64,9 @@ static bool unit_try(struct probes *p, struct proc *proc)
 /* tstate = *(fs + base + stride * key); context = *(tstate + off). */
 static void unit_of_python(struct probes *p, struct proc *proc, const struct py_plan *py, u64 runtime)
 {
-    proc->unit = (struct target){ .unit_kind = UNIT_PATH, .steps = 2, .path = { py->tsd_base, (s32)py->tstate_context_off, py->tsd_stride } };
+    proc->unit = (struct target){ .unit_kind = UNIT_PATH,
+                                  .steps = 2,
+                                  .path = { py->tsd_base, (s32)py->tstate_context_off, py->tsd_stride } };
     proc->unit_key_address = runtime + py->tss_key_off;
     proc->tries = 0;
     proc->unit_wait = !unit_try(p, proc);

@@ -4,7 +4,8 @@
 
 enum { WRAPPER_MAX = 64 }; /* bytes of a thin wrapper in which its call must come */
 
-static bool add(struct tls_plan *plan, const struct elf_image *image, const struct elf_symbol *symbol, u32 want, struct tls_site site)
+static bool add(struct tls_plan *plan, const struct elf_image *image, const struct elf_symbol *symbol, u32 want,
+                struct tls_site site)
 {
     if (plan->count == TLS_SITES_MAX || place_entry(image, symbol, want, &site.place))
         return false;
@@ -21,11 +22,15 @@ static void add_write(struct tls_plan *plan, const struct elf_image *image, cons
                   (struct tls_site){ .role = TLS_WRITE, .function = name, .arg_buf = 1, .arg_len = 2, .arg_len_out = TLS_NONE });
 }
 
-static void add_read(struct tls_plan *plan, const struct elf_image *image, const struct elf_symbol *s, const char *name, bool ex, u32 kernel)
+static void add_read(struct tls_plan *plan, const struct elf_image *image, const struct elf_symbol *s, const char *name, bool ex,
+                     u32 kernel)
 {
-    struct tls_site site = {
-        .role = ex ? TLS_READ_EX : TLS_READ, .function = name, .wants_return = true, .arg_buf = 1, .arg_len = 2, .arg_len_out = ex ? 3 : TLS_NONE
-    };
+    struct tls_site site = { .role = ex ? TLS_READ_EX : TLS_READ,
+                             .function = name,
+                             .wants_return = true,
+                             .arg_buf = 1,
+                             .arg_len = 2,
+                             .arg_len_out = ex ? 3 : TLS_NONE };
     u32 args = ARG_RDI | ARG_RSI | ARG_RDX | (ex ? ARG_RCX : 0);
     (void)add(plan, image, s, args | PLACE_RETURN | kernel, site);
 }
@@ -38,13 +43,14 @@ static bool is_cheap_with_return(const struct elf_image *image, const struct elf
 }
 
 /* The internal reader, when it is a better place than both public functions. */
-static bool internal_reader(const struct elf_image *image, const struct elf_symbol *read, const struct elf_symbol *read_ex, u32 kernel,
-                            struct elf_symbol *ret)
+static bool internal_reader(const struct elf_image *image, const struct elf_symbol *read, const struct elf_symbol *read_ex,
+                            u32 kernel, struct elf_symbol *ret)
 {
     u64 target, target_ex;
     if (is_cheap_with_return(image, read, kernel) && is_cheap_with_return(image, read_ex, kernel))
         return false;
-    if (place_call_target(image, read, WRAPPER_MAX, &target) || place_call_target(image, read_ex, WRAPPER_MAX, &target_ex) || target != target_ex)
+    if (place_call_target(image, read, WRAPPER_MAX, &target) || place_call_target(image, read_ex, WRAPPER_MAX, &target_ex) ||
+        target != target_ex)
         return false;
     *ret = (struct elf_symbol){ .name = "ssl_read_internal", .value = target };
     return is_cheap_with_return(image, ret, kernel);
@@ -66,8 +72,10 @@ bool tls_sites(const struct elf_image *image, u32 kernel, struct tls_plan *ret)
             add_read(&plan, image, &read_ex, "SSL_read_ex", true, kernel);
     }
     if (!elf_symbol(image, "SSL_free", &free_))
-        (void)add(&plan, image, &free_, ARG_RDI | kernel,
-                  (struct tls_site){ .role = TLS_FREE, .function = "SSL_free", .arg_buf = TLS_NONE, .arg_len = TLS_NONE, .arg_len_out = TLS_NONE });
+        (void)add(
+            &plan, image, &free_, ARG_RDI | kernel,
+            (struct tls_site){
+                .role = TLS_FREE, .function = "SSL_free", .arg_buf = TLS_NONE, .arg_len = TLS_NONE, .arg_len_out = TLS_NONE });
     *ret = plan;
     return plan.count > 0;
 }

@@ -11,10 +11,10 @@
 #include "probe/place.h"
 
 enum tls_role {
-    TLS_WRITE,    /* entry: plaintext is buf[0…len) */
-    TLS_READ,     /* return: plaintext is buf[0…n), n = rax as int when > 0 (SSL_read) */
-    TLS_READ_EX,  /* return: plaintext is buf[0…n), n = *len_out when eax > 0 (SSL_read_ex, ssl_read_internal) */
-    TLS_FREE,     /* entry: forget the binding of ssl to a socket */
+    TLS_WRITE,   /* entry: plaintext is buf[0…len) */
+    TLS_READ,    /* return: plaintext is buf[0…n), n = rax as int when > 0 (SSL_read) */
+    TLS_READ_EX, /* return: plaintext is buf[0…n), n = *len_out when eax > 0 (SSL_read_ex, ssl_read_internal) */
+    TLS_FREE,    /* entry: forget the binding of ssl to a socket */
 };
 
 /* Registers are argument numbers: 0 rdi, 1 rsi, 2 rdx, 3 rcx; TLS_NONE absent. All at the entry (x0… on aarch64). */
@@ -24,16 +24,16 @@ struct tls_site {
     enum tls_role role;
     const char *function; /* "SSL_write", "ssl_read_internal (call target)" … for doctor */
     struct place place;
-    bool wants_return;    /* attach entry and return (session) at the place; place.return_legal is then true */
+    bool wants_return; /* attach entry and return (session) at the place; place.return_legal is then true */
     u8 arg_ssl, arg_buf, arg_len, arg_len_out;
 };
 
 enum { TLS_SITES_MAX = 8 };
 struct tls_plan {
-    bool boring;          /* BoringSSL (no SSL_read_ex) */
+    bool boring; /* BoringSSL (no SSL_read_ex) */
     u32 count;
     struct tls_site sites[TLS_SITES_MAX];
-    u32 slow;             /* sites at a single-stepped instruction */
+    u32 slow; /* sites at a single-stepped instruction */
 };
 
 /* True when the image defines SSL_read and SSL_write; *ret is filled. `kernel` adds PLACE_NEW_NOPS where it holds. */

@@ -14,8 +14,9 @@ struct reg_name {
     u8 number;         /* DWARF */
 };
 static const struct reg_name x86_names[] = {
-    { "rax eax ax al ah", 0 }, { "rdx edx dx dl dh", 1 }, { "rcx ecx cx cl ch", 2 }, { "rbx ebx bx bl bh", 3 }, { "rsi esi si sil", 4 },
-    { "rdi edi di dil", 5 }, { "rbp ebp bp bpl", 6 }, { "rsp esp sp spl", 7 }, { "rip", USDT_RIP },
+    { "rax eax ax al ah", 0 }, { "rdx edx dx dl dh", 1 }, { "rcx ecx cx cl ch", 2 },
+    { "rbx ebx bx bl bh", 3 }, { "rsi esi si sil", 4 },   { "rdi edi di dil", 5 },
+    { "rbp ebp bp bpl", 6 },   { "rsp esp sp spl", 7 },   { "rip", USDT_RIP },
 };
 
 static bool word_in(const char *list, struct slice word)
@@ -247,7 +248,8 @@ static bool take_arg(struct scan *c, struct usdt_arg *ret)
     return !c->s.n || c->s.p[0] == ' ';
 }
 
-int usdt_parse_args(enum elf_machine machine, const struct elf_image *image, const char *text, struct usdt_arg *out, size_t max, bool *ret_ok)
+int usdt_parse_args(enum elf_machine machine, const struct elf_image *image, const char *text, struct usdt_arg *out, size_t max,
+                    bool *ret_ok)
 {
     struct scan c = { image, machine, slice_str(text) };
     size_t n = 0;

@@ -15,14 +15,14 @@ enum usdt_kind { USDT_CONST, USDT_REG, USDT_MEM };
 enum { USDT_NO_REG = 255, USDT_RIP = 16 };
 
 struct usdt_arg {
-    u8 size;       /* 1, 2, 4, 8 bytes */
+    u8 size; /* 1, 2, 4, 8 bytes */
     bool is_signed;
     enum usdt_kind kind;
-    u8 reg;        /* REG: the register; MEM: the base or USDT_NO_REG / USDT_RIP */
-    u8 shift;      /* REG: bits to shift right first (8 for ah, bh, ch, dh), else 0 */
-    u8 index;      /* MEM: index register or USDT_NO_REG */
-    u8 scale;      /* MEM: 1, 2, 4, 8 */
-    s64 offset;    /* MEM: displacement (RIP and symbol-relative: already the vaddr, with reg = USDT_RIP); CONST: the value */
+    u8 reg;     /* REG: the register; MEM: the base or USDT_NO_REG / USDT_RIP */
+    u8 shift;   /* REG: bits to shift right first (8 for ah, bh, ch, dh), else 0 */
+    u8 index;   /* MEM: index register or USDT_NO_REG */
+    u8 scale;   /* MEM: 1, 2, 4, 8 */
+    s64 offset; /* MEM: displacement (RIP and symbol-relative: already the vaddr, with reg = USDT_RIP); CONST: the value */
 };
 
 enum usdt_site_kind { USDT_NOP1, USDT_NOP5, USDT_OTHER };
@@ -43,6 +43,7 @@ int usdt_each(const struct elf_image *image, bool (*visit)(void *arg, const stru
 size_t usdt_find(const struct elf_image *image, const char *provider, const char *name, struct usdt_site *out, size_t max);
 /* One argument string ("-4@%eax 8@-8(%rbp,%rcx,8) 4@$5", "8@[sp, 16] -4@w0"). The count of those understood from the left. `image` resolves
  * symbol(%rip) and may be NULL. *ret_ok tells whether all were understood. */
-int usdt_parse_args(enum elf_machine machine, const struct elf_image *image, const char *text, struct usdt_arg *out, size_t max, bool *ret_ok);
+int usdt_parse_args(enum elf_machine machine, const struct elf_image *image, const char *text, struct usdt_arg *out, size_t max,
+                    bool *ret_ok);
 
 #endif

@@ -15,27 +15,27 @@
 #include "protocol/protocol.h"
 #include "protocol/http1_head.h"
 
-#define HEAD_MAX 32768      /* a head longer than this is told from its first HEAD_MAX bytes */
-#define WAITING_MAX 1024    /* pipelined requests */
+#define HEAD_MAX       32768 /* a head longer than this is told from its first HEAD_MAX bytes */
+#define WAITING_MAX    1024  /* pipelined requests */
 #define CHUNK_LINE_MAX 1024
-#define FOREVER (1ull << 62)
+#define FOREVER        (1ull << 62)
 
 enum phase {
     START,
-    BODY,     /* its length was skipped: the message is done */
-    CHUNK,    /* at a chunk's size line */
+    BODY,  /* its length was skipped: the message is done */
+    CHUNK, /* at a chunk's size line */
     TRAILERS,
-    CLOSE,    /* ends with the connection */
-    REST,     /* of a head that was cut or too long: up to the empty line */
-    LOST,     /* in a chunked body, of which bytes are missing */
+    CLOSE, /* ends with the connection */
+    REST,  /* of a head that was cut or too long: up to the empty line */
+    LOST,  /* in a chunked body, of which bytes are missing */
     SWITCHED,
 };
 enum asked { ASKED_PLAIN, ASKED_HEAD, ASKED_CONNECT };
 
 struct half {
     u8 phase;
-    u8 tail;        /* REST: what ended the bytes seen: 1 LF, 2 LF CR */
-    bool counted;   /* `body` is known whole */
+    u8 tail;      /* REST: what ended the bytes seen: 1 LF, 2 LF CR */
+    bool counted; /* `body` is known whole */
     u64 body;
 };
 
@@ -128,8 +128,9 @@ static void tell_full_url(struct message *m, const struct http1 *h, const struct
     bool query = h->keep_values && t->query.n;
     const u8 *at = last_of(t->authority, '@'); /* credentials are never told */
     struct slice authority = at ? slice_from(t->authority, (size_t)(at + 1 - t->authority.p)) : t->authority;
-    int n = snprintf(url, sizeof(url), "%.*s://%.*s%.*s%s%.*s", (int)scheme.n, scheme.p, (int)min_u64(authority.n, 255), authority.p,
-                     (int)min_u64(t->path.n, 900), t->path.p, query ? "?" : "", query ? (int)min_u64(t->query.n, 900) : 0, t->query.p);
+    int n = snprintf(url, sizeof(url), "%.*s://%.*s%.*s%s%.*s", (int)scheme.n, scheme.p, (int)min_u64(authority.n, 255),
+                     authority.p, (int)min_u64(t->path.n, 900), t->path.p, query ? "?" : "",
+                     query ? (int)min_u64(t->query.n, 900) : 0, t->query.p);
     if (n > 0)
         attr_str(&m->attrs, "url.full", slice_of(url, min_u64((u64)n, sizeof(url) - 1)));
 }
@@ -239,7 +240,9 @@ static struct parse_result request_begin(struct http1 *h, const struct http1_hea
 
 static void switch_note(struct http1 *h, struct slice to)
 {
-    struct slice name = slice_istarts(to, "websocket") ? slice_str("websocket") : slice_istarts(to, "h2c") ? slice_str("http2") : to;
+    struct slice name = slice_istarts(to, "websocket") ? slice_str("websocket")
+                        : slice_istarts(to, "h2c")     ? slice_str("http2")
+                                                       : to;
     text_take(h->switch_to, sizeof(h->switch_to), name);
     h->half[0].phase = h->half[1].phase = SWITCHED;
 }

@@ -5,9 +5,9 @@
 #include "base/base.h"
 
 struct http1_head {
-    struct slice method, target;    /* requests */
-    unsigned status;                /* responses */
-    u8 minor;                       /* of the version: 0 or 1 */
+    struct slice method, target; /* requests */
+    unsigned status;             /* responses */
+    u8 minor;                    /* of the version: 0 or 1 */
     bool has_length, chunked, upgrade, bad_framing /* lengths that contradict each other */;
     u64 length;
     struct slice host, user_agent, upgrade_to, traceparent, tracestate, baggage;

@@ -16,11 +16,11 @@
  * ReadyForQuery finds the one it answers. */
 #include "protocol/postgres.h"
 
-#define OWED_MAX 1024
-#define ENOUGH 2048           /* bytes of a statement after which it is told without the rest */
+#define OWED_MAX    1024
+#define ENOUGH      2048 /* bytes of a statement after which it is told without the rest */
 #define MESSAGE_MAX (1u << 30)
-#define CODE_SSL 80877103u
-#define CODE_GSS 80877104u
+#define CODE_SSL    80877103u
+#define CODE_GSS    80877104u
 #define CODE_CANCEL 80877102u
 
 enum owed {
@@ -33,20 +33,20 @@ enum owed {
     OWES_DESCRIBE,
     OWES_CLOSE,
     OWES_EXECUTE,
-    OWES_PREPARED,   /* ours: the housekeeping of a prepare ends here */
+    OWES_PREPARED, /* ours: the housekeeping of a prepare ends here */
     OWES_SYNC,
     OWES_CALL,
 };
 
 struct postgres {
     bool keep_values, server;
-    bool preparing;      /* a Parse that no Execute followed yet */
-    bool dropping;       /* after an error, up to Sync */
-    bool failed;         /* `error` holds for what ends next */
+    bool preparing; /* a Parse that no Execute followed yet */
+    bool dropping;  /* after an error, up to Sync */
+    bool failed;    /* `error` holds for what ends next */
     bool rows_known;
-    bool forgot;         /* since answers were lost and no feet found */
-    bool midst;          /* some of the first owed answer was read */
-    u8 encryption;       /* answer to the request for it: S, G: this isn't our protocol any longer */
+    bool forgot;   /* since answers were lost and no feet found */
+    bool midst;    /* some of the first owed answer was read */
+    u8 encryption; /* answer to the request for it: S, G: this isn't our protocol any longer */
     u64 rows;
     char error[6], severity[8];
     char database[64];
@@ -249,11 +249,15 @@ static struct parse_result tell_call(struct postgres *p, const struct packet *k,
 static bool needs_more(const struct packet *k)
 {
     switch (k->type) {
-    case 'Q': case 'P':
+    case 'Q':
+    case 'P':
         return k->missing && k->body.n < ENOUGH;
-    case 'B': case 'E': case 'C':
+    case 'B':
+    case 'E':
+    case 'C':
         return k->missing && k->body.n < 256;
-    case 'S': case 'H':
+    case 'S':
+    case 'H':
         return k->missing > 0;
     }
     return false;
@@ -282,7 +286,8 @@ static struct parse_result parse_request(struct postgres *p, struct slice in, bo
         return take_close(p, &k);
     case 'E':
         return tell_execute(p, &k, m);
-    case 'S': case 'H':
+    case 'S':
+    case 'H':
         return take_sync(p, &k, m);
     case 'F':
         return tell_call(p, &k, m);
@@ -333,7 +338,10 @@ static bool settle(struct postgres *p, struct message *m, struct parse_result *r
                 return false;
             *ret = answer(p, m, 0, 0);
             return true;
-        case OWES_PARSE: case OWES_BIND: case OWES_DESCRIBE: case OWES_CLOSE:
+        case OWES_PARSE:
+        case OWES_BIND:
+        case OWES_DESCRIBE:
+        case OWES_CLOSE:
             if (!p->dropping)
                 return false;
             owed_pop(p);
@@ -445,7 +453,9 @@ static struct parse_result dispatch(struct postgres *p, const struct packet *k, 
     switch (k->type) {
     case 'E':
         return take_error(p, k, m);
-    case 'C': case 'I': case 's':
+    case 'C':
+    case 'I':
+    case 's':
         return take_complete(p, k, m);
     case 'Z':
         return take_ready(p, k, m);
@@ -455,7 +465,8 @@ static struct parse_result dispatch(struct postgres *p, const struct packet *k, 
         return take_step(p, k, OWES_BIND);
     case '3':
         return take_step(p, k, OWES_CLOSE);
-    case 'T': case 'n':
+    case 'T':
+    case 'n':
         return take_step(p, k, OWES_DESCRIBE);
     }
     return result(p->in == p->out ? PARSE_SKIP : PARSE_NEXT, k->used, k->missing);
@@ -595,7 +606,8 @@ static enum sniff sniff_query(struct slice head)
     if (chain == 0)
         return statement_begins(head) ? SNIFF_REQUEST : SNIFF_MAYBE;
     struct packet k;
-    bool text = packet_read(head, PG_FRONT_TYPES, &k) > 0 && (k.type != 'Q' || (k.body.n > 1 && !k.body.p[k.body.n - 1] && printable(slice_head(k.body, k.body.n - 1))));
+    bool text = packet_read(head, PG_FRONT_TYPES, &k) > 0 &&
+                (k.type != 'Q' || (k.body.n > 1 && !k.body.p[k.body.n - 1] && printable(slice_head(k.body, k.body.n - 1))));
     return text ? SNIFF_REQUEST : SNIFF_NO;
 }
 

@@ -6,11 +6,11 @@
 
 /* What a connection knows of its prepared statements: facts and text, in a ring of bytes that forgets the oldest. */
 #define PG_STATEMENTS 64
-#define PG_PORTALS 16
-#define PG_TEXT 16384
+#define PG_PORTALS    16
+#define PG_TEXT       16384
 struct pg_statement {
-    u64 hash;      /* of its name; 0: free */
-    u32 at, n;     /* in text: summary, operation, collection, text, each with its NUL */
+    u64 hash;  /* of its name; 0: free */
+    u32 at, n; /* in text: summary, operation, collection, text, each with its NUL */
 };
 struct pg_portal {
     u64 hash;
@@ -38,6 +38,6 @@ const char *pg_condition(const char *sqlstate);
  * the last whole one is a ReadyForQuery at the very end. */
 int pg_chain(struct slice in, const char *types, bool *ret_ready);
 #define PG_FRONT_TYPES "QPBEDSCHFXdcfp"
-#define PG_BACK_TYPES "RKSZTDC123nstEINAGHWVcdv"
+#define PG_BACK_TYPES  "RKSZTDC123nstEINAGHWVcdv"
 
 #endif

@@ -131,7 +131,10 @@ static bool tell_hash(const struct pg_store *s, u64 hash, struct message *m)
     return true;
 }
 
-bool pg_tell_statement(const struct pg_store *s, struct slice name, struct message *m) { return tell_hash(s, name_hash(name), m); }
+bool pg_tell_statement(const struct pg_store *s, struct slice name, struct message *m)
+{
+    return tell_hash(s, name_hash(name), m);
+}
 
 bool pg_tell_portal(const struct pg_store *s, struct slice portal, struct message *m)
 {

@@ -27,7 +27,5 @@ void message_clear(struct message *m)
     m->error_type = m->error_message = NULL;
     m->answers = 1;
     m->interim = m->no_span = m->silent = false;
-    m->attrs = (struct attr_set){
-        .v = m->attr_v, .text = m->text_v, .max = ARRAY_LEN(m->attr_v), .text_max = sizeof(m->text_v)
-    };
+    m->attrs = (struct attr_set){ .v = m->attr_v, .text = m->text_v, .max = ARRAY_LEN(m->attr_v), .text_max = sizeof(m->text_v) };
 }

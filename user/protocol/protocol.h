@@ -26,16 +26,16 @@ enum sniff {
 
 /* What one message says. Reused by its owner; cleared by message_clear(). */
 struct message {
-    char name[128];             /* low-cardinality span name; requests */
-    const char *error_type;     /* set: the exchange failed (text in attrs' arena or static) */
-    const char *error_message;  /* or NULL */
-    char traceparent[64];       /* W3C, "" when absent; requests */
+    char name[128];            /* low-cardinality span name; requests */
+    const char *error_type;    /* set: the exchange failed (text in attrs' arena or static) */
+    const char *error_message; /* or NULL */
+    char traceparent[64];      /* W3C, "" when absent; requests */
     char tracestate[128];
     char baggage[256];
-    u16 answers;                /* requests: how many responses will come; 0 = one-way. Default 1 */
-    bool interim;               /* responses: a 1xx or notification: does not answer */
-    bool no_span;               /* housekeeping (start-up, authentication …): paired, shown only if it fails */
-    bool silent;                /* with no_span: not even then, clients don't mind */
+    u16 answers;  /* requests: how many responses will come; 0 = one-way. Default 1 */
+    bool interim; /* responses: a 1xx or notification: does not answer */
+    bool no_span; /* housekeeping (start-up, authentication …): paired, shown only if it fails */
+    bool silent;  /* with no_span: not even then, clients don't mind */
     struct attr_set attrs;
     struct attr attr_v[24];
     char text_v[3072];
@@ -63,14 +63,14 @@ enum parse_status {
 struct parse_result {
     enum parse_status status;
     size_t used;
-    u64 skip;                /* with SKIP, HEAD, DONE, MESSAGE: bytes after `used` that don't matter; they count as the message's */
-    const char *switch_to;   /* protocol name, "tls", or NULL: opaque */
+    u64 skip;              /* with SKIP, HEAD, DONE, MESSAGE: bytes after `used` that don't matter; they count as the message's */
+    const char *switch_to; /* protocol name, "tls", or NULL: opaque */
 };
 
 struct protocol {
-    const char *name;        /* configuration key, scope of its spans */
-    size_t state_size;       /* bytes, zeroed by stream/ before init */
-    u32 want;                /* bytes per run that the kernel should capture; 0: all */
+    const char *name;  /* configuration key, scope of its spans */
+    size_t state_size; /* bytes, zeroed by stream/ before init */
+    u32 want;          /* bytes per run that the kernel should capture; 0: all */
     enum sniff (*sniff)(struct slice head);
     void (*init)(void *st, const struct session *session);
     /* `msg` is clear on entry. Called again until it says MORE, also with no bytes at all, so that it can emit messages

@@ -17,14 +17,14 @@
 
 #include <ctype.h>
 
-#define LINE_MAX 65536        /* inline commands and simple strings, as the server limits them */
+#define LINE_MAX  65536 /* inline commands and simple strings, as the server limits them */
 #define COUNT_MAX (1 << 28)
-#define BULK_MAX (1ull << 40)
-#define ENOUGH 1024           /* bytes of a command after which it is told without the rest */
+#define BULK_MAX  (1ull << 40)
+#define ENOUGH    1024 /* bytes of a command after which it is told without the rest */
 #define ARGS_TOLD 16
 
 struct half {
-    u64 owed;                 /* values still to come of the running message */
+    u64 owed; /* values still to come of the running message */
 };
 
 struct resp {
@@ -77,17 +77,28 @@ static bool header_read(struct slice line, u64 *ret_owes, u64 *ret_bytes)
     if (!line.n)
         return false;
     switch (line.p[0]) {
-    case '+': case '-': case ':': case '_': case ',': case '#': case '(':
+    case '+':
+    case '-':
+    case ':':
+    case '_':
+    case ',':
+    case '#':
+    case '(':
         return true;
-    case '$': case '=': case '!':
+    case '$':
+    case '=':
+    case '!':
         *ret_bytes = length_read(line, &n) && n >= 0 ? (u64)n + 2 : 0;
         return *ret_bytes || n == -1;
-    case '*': case '~': case '>':
+    case '*':
+    case '~':
+    case '>':
         if (!length_read(line, &n) || n > COUNT_MAX)
             return false;
         *ret_owes = n > 0 ? (u64)n : 0;
         return true;
-    case '%': case '|':
+    case '%':
+    case '|':
         if (!length_read(line, &n) || n > COUNT_MAX)
             return false;
         *ret_owes = n > 0 ? (u64)n * 2 : 0;
@@ -253,7 +264,9 @@ static void subscriptions(struct resp *r, const struct command *c, unsigned what
 /* Old servers know little of CLIENT and HELLO, and clients go on without. */
 static void house(const struct command *c, unsigned what, struct message *m)
 {
-    static const char *const of_client[] = { "SETINFO", "SETNAME", "MAINT_NOTIFICATIONS", "TRACKING", "ID", "NO-EVICT", "NO-TOUCH" };
+    static const char *const of_client[] = {
+        "SETINFO", "SETNAME", "MAINT_NOTIFICATIONS", "TRACKING", "ID", "NO-EVICT", "NO-TOUCH"
+    };
     m->silent = slice_ieq(arg_at(c, 0), "HELLO");
     for (size_t i = 0; i < ARRAY_LEN(of_client); i++)
         m->silent |= slice_ieq(arg_at(c, 0), "CLIENT") && slice_ieq(arg_at(c, 1), of_client[i]);
@@ -426,7 +439,8 @@ static bool is_one_of(struct slice s, const char *const *words)
 /* What a push or, while subscribed, an array is: its first element. 1 a confirmation, 0 a message, -1 not known yet. */
 static int push_kind(struct slice rest, bool push)
 {
-    static const char *const confirm[] = { "subscribe", "psubscribe", "ssubscribe", "unsubscribe", "punsubscribe", "sunsubscribe", NULL };
+    static const char *const confirm[] = { "subscribe",    "psubscribe",   "ssubscribe", "unsubscribe",
+                                           "punsubscribe", "sunsubscribe", NULL };
     static const char *const messages[] = { "message", "pmessage", "smessage", NULL };
     struct slice line;
     size_t used;
@@ -594,8 +608,9 @@ static enum sniff sniff_bulk(struct slice head)
 static enum sniff resp_sniff(struct slice head)
 {
     static const char *const inlines[] = { "PING\r\n", "PING\n", "INFO\r\n", "QUIT\r\n", "COMMAND\r\n", "MONITOR\r\n", NULL };
-    static const char *const answers[] = { "+OK\r\n", "+PONG\r\n", "+QUEUED\r\n", "-ERR ", "-NOAUTH ", "-WRONGTYPE ", "-MOVED ",
-                                           "-LOADING ", "-NOSCRIPT ", "-WRONGPASS ", "-READONLY ", "-MISCONF ", NULL };
+    static const char *const answers[] = { "+OK\r\n",     "+PONG\r\n", "+QUEUED\r\n", "-ERR ",      "-NOAUTH ",
+                                           "-WRONGTYPE ", "-MOVED ",   "-LOADING ",   "-NOSCRIPT ", "-WRONGPASS ",
+                                           "-READONLY ",  "-MISCONF ", NULL };
     if (!head.n)
         return SNIFF_MAYBE;
     if (head.p[0] == '*')

@@ -12,7 +12,7 @@
 #include <ctype.h>
 
 #define DEPTH_MAX 32
-#define CTES_MAX 8
+#define CTES_MAX  8
 
 struct level {
     bool verb;    /* a SELECT, DELETE or UPDATE stands at this level: FROM means tables */
@@ -21,17 +21,17 @@ struct level {
 
 struct walk {
     struct sql_lexer lexer;
-    struct sql_token t;      /* current, never space */
-    struct slice before[2];  /* last words: [0] the nearest */
+    struct sql_token t;     /* current, never space */
+    struct slice before[2]; /* last words: [0] the nearest */
     struct level levels[DEPTH_MAX];
     size_t depth;
-    bool expect;             /* a target comes next */
-    bool explain;            /* EXPLAIN came first: its options are no verbs */
-    bool started;            /* this statement's first verb was seen */
-    bool with;               /* between WITH and its main verb */
+    bool expect;  /* a target comes next */
+    bool explain; /* EXPLAIN came first: its options are no verbs */
+    bool started; /* this statement's first verb was seen */
+    bool with;    /* between WITH and its main verb */
     struct slice ctes[CTES_MAX];
     size_t n_ctes;
-    size_t op_end;           /* of summary, after the last operation: targets are told once for each */
+    size_t op_end; /* of summary, after the last operation: targets are told once for each */
     size_t n_targets;
     struct sql_facts *out;
 };
@@ -150,15 +150,18 @@ static void take_target(struct walk *w)
         summary_add(w, name, false);
 }
 
-static const char *const fillers[] = { "ONLY", "LATERAL", "IF", "NOT", "EXISTS", "CONCURRENTLY", "TABLE", "IGNORE",
-                                       "LOW_PRIORITY", "DELAYED", "QUICK", "HIGH_PRIORITY", NULL };
-static const char *const objects[] = { "TABLE", "INDEX", "VIEW", "SCHEMA", "DATABASE", "SEQUENCE", "FUNCTION", "PROCEDURE",
-                                       "TRIGGER", "TYPE", "ROLE", "USER", "EXTENSION", "DOMAIN", "POLICY", "PUBLICATION",
-                                       "SUBSCRIPTION", "TABLESPACE", NULL };
-static const char *const adjectives[] = { "OR", "REPLACE", "TEMP", "TEMPORARY", "UNLOGGED", "UNIQUE", "MATERIALIZED",
-                                          "GLOBAL", "LOCAL", "FOREIGN", "RECURSIVE", NULL };
-static const char *const ends_list[] = { "WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "UNION", "EXCEPT", "INTERSECT", "SET",
-                                         "VALUES", "RETURNING", "WINDOW", "FETCH", "OFFSET", "FOR", "ON", "USING", NULL };
+static const char *const fillers[] = { "ONLY",         "LATERAL",       "IF",     "NOT",          "EXISTS",
+                                       "CONCURRENTLY", "TABLE",         "IGNORE", "LOW_PRIORITY", "DELAYED",
+                                       "QUICK",        "HIGH_PRIORITY", NULL };
+static const char *const objects[] = { "TABLE",       "INDEX",        "VIEW",       "SCHEMA",  "DATABASE",
+                                       "SEQUENCE",    "FUNCTION",     "PROCEDURE",  "TRIGGER", "TYPE",
+                                       "ROLE",        "USER",         "EXTENSION",  "DOMAIN",  "POLICY",
+                                       "PUBLICATION", "SUBSCRIPTION", "TABLESPACE", NULL };
+static const char *const adjectives[] = { "OR",           "REPLACE", "TEMP",  "TEMPORARY", "UNLOGGED",  "UNIQUE",
+                                          "MATERIALIZED", "GLOBAL",  "LOCAL", "FOREIGN",   "RECURSIVE", NULL };
+static const char *const ends_list[] = { "WHERE",  "GROUP",     "ORDER", "HAVING", "LIMIT",     "UNION",
+                                         "EXCEPT", "INTERSECT", "SET",   "VALUES", "RETURNING", "WINDOW",
+                                         "FETCH",  "OFFSET",    "FOR",   "ON",     "USING",     NULL };
 
 /* CREATE OR REPLACE TEMP TABLE IF NOT EXISTS name: verb and kind of object are the operation's two words. */
 static void take_definition(struct walk *w)
@@ -198,8 +201,9 @@ static bool is_clause(const struct walk *w)
 static bool take_verb(struct walk *w)
 {
     static const char *const defining[] = { "CREATE", "DROP", "ALTER", "TRUNCATE", "COMMENT", NULL };
-    static const char *const targeted[] = { "CALL", "EXEC", "EXECUTE", "COPY", "LOCK", "VACUUM", "ANALYZE", "REINDEX", "CLUSTER",
-                                            "REFRESH", "DECLARE", "PREPARE", "DEALLOCATE", "CLOSE", NULL };
+    static const char *const targeted[] = { "CALL",    "EXEC",    "EXECUTE",    "COPY",    "LOCK",
+                                            "VACUUM",  "ANALYZE", "REINDEX",    "CLUSTER", "REFRESH",
+                                            "DECLARE", "PREPARE", "DEALLOCATE", "CLOSE",   NULL };
     struct slice word = w->t.text;
     struct level *l = level_of(w);
     if (slice_ieq(word, "SELECT") || slice_ieq(word, "DELETE") || slice_ieq(word, "UPDATE")) {

@@ -2,10 +2,7 @@
 
 #include <ctype.h>
 
-static int peek(const struct sql_lexer *l, size_t off)
-{
-    return l->at + off < l->in.n ? l->in.p[l->at + off] : -1;
-}
+static int peek(const struct sql_lexer *l, size_t off) { return l->at + off < l->in.n ? l->in.p[l->at + off] : -1; }
 static bool word_start(int c) { return c >= 0 && (isalpha(c) || c == '_' || c >= 0x80); }
 static bool word_part(int c) { return word_start(c) || (c >= 0 && (isdigit(c) || c == '$')); }
 

@@ -5,8 +5,8 @@
 /* A record header of TLS 1.0-1.3 (RFC 8446 5.1): type 20-23, version 3.0-3.4, at most 2^14 + 2048 bytes. */
 bool looks_tls(struct slice head)
 {
-    return head.n >= 5 && head.p[0] >= 0x14 && head.p[0] <= 0x17 && head.p[1] == 3 && head.p[2] <= 4 && load_be16(head.p + 3) <= 18432 &&
-           load_be16(head.p + 3) > 0;
+    return head.n >= 5 && head.p[0] >= 0x14 && head.p[0] <= 0x17 && head.p[1] == 3 && head.p[2] <= 4 &&
+           load_be16(head.p + 3) <= 18432 && load_be16(head.p + 3) > 0;
 }
 
 static bool may_be_tls(struct slice head)

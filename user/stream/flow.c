@@ -3,7 +3,9 @@
 
 void flow_init(struct flow *f, struct stream *s, struct conn_info *conn, u64 verdict_id)
 {
-    *f = (struct flow){ .stream = s, .conn = conn, .verdict_id = verdict_id, .last_dir = -1, .joined = conn->was_open, .unsure = conn->was_open };
+    *f = (struct flow){
+        .stream = s, .conn = conn, .verdict_id = verdict_id, .last_dir = -1, .joined = conn->was_open, .unsure = conn->was_open
+    };
 }
 
 static void verdict(struct flow *f, bool ignore, u32 budget)
@@ -64,7 +66,8 @@ void flow_speak(struct flow *f, const struct protocol *p, bool client)
     f->mode = FLOW_KNOWN;
     if (f->conn->role == CONN_UNKNOWN)
         f->conn->role = client ? CONN_CLIENT : CONN_SERVER;
-    p->init(state, &(struct session){ .server = !client, .tls = f->plaintext, .joined = f->joined, .privacy = f->stream->o.privacy });
+    p->init(state,
+            &(struct session){ .server = !client, .tls = f->plaintext, .joined = f->joined, .privacy = f->stream->o.privacy });
     verdict(f, false, p->want);
 }
 
@@ -140,7 +143,9 @@ static bool stash_piece(struct flow *f, enum dir d, const struct chunk *c)
     struct piece *p = malloc(sizeof(*p) + c->bytes.n), **link = &h->stash;
     if (!p)
         return false;
-    *p = (struct piece){ .pos = c->pos, .since = c->stamp.time, .len = c->len, .n = (u32)c->bytes.n, .tail = c->tail, .stamp = c->stamp };
+    *p = (struct piece){
+        .pos = c->pos, .since = c->stamp.time, .len = c->len, .n = (u32)c->bytes.n, .tail = c->tail, .stamp = c->stamp
+    };
     if (c->bytes.n)
         memcpy(p->bytes, c->bytes.p, c->bytes.n);
     while (*link && (*link)->pos <= p->pos)
@@ -162,7 +167,9 @@ static void stash_run(struct flow *f, enum dir d, bool all)
         h->stash = p->next;
         h->n_stash--;
         f->stream->holds.held -= sizeof(*p) + p->n;
-        chunk_take(f, d, &(struct chunk){ .pos = p->pos, .len = p->len, .tail = p->tail, .bytes = { p->bytes, p->n }, .stamp = p->stamp });
+        chunk_take(
+            f, d,
+            &(struct chunk){ .pos = p->pos, .len = p->len, .tail = p->tail, .bytes = { p->bytes, p->n }, .stamp = p->stamp });
         free(p);
     }
 }

@@ -154,7 +154,8 @@ void pair_request_done(struct flow *f, struct half *h, u64 end)
     a->bytes = end - h->begun_at;
     if (a->left == 0) {
         asked_unlink_last(f);
-        asked_end(f, a, NULL, &(struct exchange_answer){ .first = a->last, .last = a->last, .tid = h->last.tid, .unit = h->last.unit });
+        asked_end(f, a, NULL,
+                  &(struct exchange_answer){ .first = a->last, .last = a->last, .tid = h->last.tid, .unit = h->last.unit });
         return;
     }
     if (!a->kept && !a->hidden && s->scratch->attrs.n)
@@ -218,12 +219,13 @@ void pair_answer_cut(struct flow *f, struct half *h, u64 time, u32 err)
     if (a && !m->interim && !h->orphan && !a->doubtful && a->left <= 1) {
         answer_count(a, h, h->end);
         asked_shift(f);
-        asked_end(f, a, m, &(struct exchange_answer){ .how = EXCHANGE_CLOSED,
-                                                      .first = a->answer_first,
-                                                      .last = time,
-                                                      .err = err,
-                                                      .tid = h->last.tid,
-                                                      .unit = h->last.unit });
+        asked_end(f, a, m,
+                  &(struct exchange_answer){ .how = EXCHANGE_CLOSED,
+                                             .first = a->answer_first,
+                                             .last = time,
+                                             .err = err,
+                                             .tid = h->last.tid,
+                                             .unit = h->last.unit });
     }
     message_give(f->stream, m);
 }
@@ -233,7 +235,9 @@ void pair_end_all(struct flow *f, enum exchange_end how, u64 time, u32 err, bool
     struct asked *kept = keep_first && f->first ? asked_shift(f) : NULL;
     while (f->first) {
         struct asked *a = asked_shift(f);
-        asked_end(f, a, NULL, &(struct exchange_answer){ .how = how, .first = time, .last = time, .err = err, .tid = a->x.tid, .unit = a->x.unit });
+        asked_end(
+            f, a, NULL,
+            &(struct exchange_answer){ .how = how, .first = time, .last = time, .err = err, .tid = a->x.tid, .unit = a->x.unit });
     }
     if (kept) {
         kept->next = NULL;

@@ -14,10 +14,7 @@ struct source {
     const struct stamp *stamp;
 };
 
-enum side flow_side(const struct flow *f, enum dir d)
-{
-    return (d == DIR_SEND) == f->client ? SIDE_REQUEST : SIDE_RESPONSE;
-}
+enum side flow_side(const struct flow *f, enum dir d) { return (d == DIR_SEND) == f->client ? SIDE_REQUEST : SIDE_RESPONSE; }
 
 static struct stamp source_stamp(const struct source *src, size_t at)
 {

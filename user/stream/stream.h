@@ -22,21 +22,25 @@ void conn_address(const struct conn_info *c, bool remote, char out[48]);
 struct exchange {
     const struct protocol *protocol;
     const struct conn_info *conn;
-    u64 number;        /* n-th request of this connection since first seen, from 0 */
-    u64 request_pos;   /* stream offset of the request's first byte (plaintext offset under TLS) */
-    u64 start;         /* boot ns: server: first request byte received; client: first request byte sent */
-    u32 tid;           /* thread and unit of the request's first byte */
+    u64 number;      /* n-th request of this connection since first seen, from 0 */
+    u64 request_pos; /* stream offset of the request's first byte (plaintext offset under TLS) */
+    u64 start;       /* boot ns: server: first request byte received; client: first request byte sent */
+    u32 tid;         /* thread and unit of the request's first byte */
     u64 unit;
 };
-enum exchange_end { EXCHANGE_ANSWERED, EXCHANGE_CLOSED /* connection closed or process ended first */, EXCHANGE_LOST /* a gap or eviction hid the answer */ };
+enum exchange_end {
+    EXCHANGE_ANSWERED,
+    EXCHANGE_CLOSED /* connection closed or process ended first */,
+    EXCHANGE_LOST /* a gap or eviction hid the answer */
+};
 struct exchange_answer {
     enum exchange_end how;
-    u64 first, last;   /* boot ns of the answer's first and last byte; equal to the time of closing otherwise */
-    u64 request_last;  /* boot ns of the request's last byte */
+    u64 first, last;                   /* boot ns of the answer's first and last byte; equal to the time of closing otherwise */
+    u64 request_last;                  /* boot ns of the request's last byte */
     u64 request_bytes, response_bytes; /* on the wire, headers and body; plaintext under TLS */
-    u32 tid;           /* thread and unit of the answer's last byte */
+    u32 tid;                           /* thread and unit of the answer's last byte */
     u64 unit;
-    u32 err;           /* socket error with EXCHANGE_CLOSED */
+    u32 err; /* socket error with EXCHANGE_CLOSED */
 };
 
 struct exchange_sink {
@@ -56,9 +60,9 @@ struct verdict_sink {
 };
 
 struct stream_options {
-    u32 max_conns;      /* default 65536 */
-    u32 max_open;       /* requests open per connection; default 4096 */
-    u64 max_buffered;   /* bytes held for all connections together; default 16 MiB */
+    u32 max_conns;    /* default 65536 */
+    u32 max_open;     /* requests open per connection; default 4096 */
+    u64 max_buffered; /* bytes held for all connections together; default 16 MiB */
     struct privacy privacy;
 };
 struct stream;

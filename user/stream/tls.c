@@ -10,11 +10,11 @@
 #include "stream/internal.h"
 
 #define SESSIONS_MAX 16384
-#define THREADS_MAX 4096
-#define WAIT_BYTES 32768
-#define RECORD_COST 17       /* least that a record adds to its plaintext */
+#define THREADS_MAX  4096
+#define WAIT_BYTES   32768
+#define RECORD_COST  17 /* least that a record adds to its plaintext */
 #define NEIGHBOUR_NS (50 * NSEC_PER_MSEC)
-#define BLIND_CALLS 64       /* ciphertext calls after which a connection without a session is ignored */
+#define BLIND_CALLS  64 /* ciphertext calls after which a connection without a session is ignored */
 
 struct session_key {
     u64 tgid, ssl;
@@ -31,15 +31,15 @@ struct waiting_piece {
 };
 
 struct tls_session {
-    struct conn_info info;   /* its own until it is bound, then the connection's */
+    struct conn_info info; /* its own until it is bound, then the connection's */
     struct flow flow;
-    u64 conn;                /* bound to; 0: not */
-    u64 rival;               /* connection that the last evidence spoke for instead */
+    u64 conn;  /* bound to; 0: not */
+    u64 rival; /* connection that the last evidence spoke for instead */
     u64 waiting_since;
     struct waiting_piece *first, **link;
     u32 waiting_bytes;
     u8 evidence, against;
-    bool released;           /* parsed, bound or not */
+    bool released; /* parsed, bound or not */
 };
 
 /* The last TLS-like call of a thread that nobody has claimed. */
@@ -120,7 +120,8 @@ int tls_init(struct stream *s)
                                                   .max = SESSIONS_MAX,
                                                   .drop = session_drop,
                                                   .arg = s });
-    s->threads = table_new(&(struct table_spec){ .key_size = sizeof(u64), .value_size = sizeof(struct tls_thread), .max = THREADS_MAX });
+    s->threads =
+        table_new(&(struct table_spec){ .key_size = sizeof(u64), .value_size = sizeof(struct tls_thread), .max = THREADS_MAX });
     return s->sessions && s->threads ? 0 : -ENOMEM;
 }
 

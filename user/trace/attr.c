@@ -182,10 +182,7 @@ bool attr_strv(struct attr_set *set, const char *key, const struct slice *values
             set->used = start;
             return attr_lost(set);
         }
-    return attr_put(set, (struct attr){ .key = key,
-                                        .type = ATTR_STRV,
-                                        .len = (u16)(set->used - start),
-                                        .s = set->text + start });
+    return attr_put(set, (struct attr){ .key = key, .type = ATTR_STRV, .len = (u16)(set->used - start), .s = set->text + start });
 }
 
 static bool attr_copy_text(struct attr_set *to, const struct attr *a)
@@ -216,7 +213,7 @@ void attr_set_copy(struct attr_set *to, const struct attr_set *from)
 /* Interned keys: published once, read without a lock, never taken back. The ceiling is there because a rule may build
  * keys from data; beyond it every new key shares one name. */
 #define INTERN_BUCKETS 4096
-#define INTERN_MAX 65536
+#define INTERN_MAX     65536
 struct interned {
     struct interned *next;
     char text[];

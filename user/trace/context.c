@@ -35,8 +35,7 @@ int traceparent_parse(struct slice text, struct span_context *ret)
         return -EINVAL;
     if (slice_starts(text, "ff") || (slice_starts(text, "00") && text.n != 55) || (text.n > 55 && text.p[55] != '-'))
         return -EINVAL;
-    if (!lower_hex(slice_of(text.p + 3, 32)) || !lower_hex(slice_of(text.p + 36, 16)) ||
-        !lower_hex(slice_of(text.p + 53, 2)))
+    if (!lower_hex(slice_of(text.p + 3, 32)) || !lower_hex(slice_of(text.p + 36, 16)) || !lower_hex(slice_of(text.p + 53, 2)))
         return -EINVAL;
     if (hex_decode((const char *)text.p + 3, 32, c.trace_id) || hex_decode((const char *)text.p + 36, 16, c.span_id) ||
         hex_decode((const char *)text.p + 53, 2, &c.flags) || !span_context_valid(&c))

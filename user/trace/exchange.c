@@ -63,9 +63,15 @@ static void *on_begin(struct exchange_sink *sink, const struct exchange *x, cons
     struct span_context wire;
     bool known = !traceparent_parse(slice_str(m->traceparent), &wire);
     struct activity_start start = {
-        .time = x->start, .tgid = x->conn->tgid, .tid = x->tid, .unit = x->unit,
-        .kind = server ? SPAN_SERVER : SPAN_CLIENT, .scope = x->protocol->name, .name = slice_str(m->name),
-        .parent = server && known ? &wire : NULL, .join = JOIN_WIRE,
+        .time = x->start,
+        .tgid = x->conn->tgid,
+        .tid = x->tid,
+        .unit = x->unit,
+        .kind = server ? SPAN_SERVER : SPAN_CLIENT,
+        .scope = x->protocol->name,
+        .name = slice_str(m->name),
+        .parent = server && known ? &wire : NULL,
+        .join = JOIN_WIRE,
     };
     struct parent p = { .join = JOIN_ROOT };
     if (!server)
@@ -100,7 +106,8 @@ static void set_outcome(struct tracer *t, struct span *s, const struct message *
     if (a->how == EXCHANGE_CLOSED) {
         const char *type = a->err ? errno_name((int)a->err) : "connection_closed";
         attr_str(&s->attrs, "error.type", slice_str(type));
-        span_set_error(s, slice_str(r ? "the connection ended in the middle of the answer" : "the connection ended before the answer"));
+        span_set_error(
+            s, slice_str(r ? "the connection ended in the middle of the answer" : "the connection ended before the answer"));
         return;
     }
     if (!r || !r->error_type)
@@ -133,7 +140,12 @@ static void on_connected(struct exchange_sink *sink, const struct conn_info *c, 
     if (!err)
         return;
     struct activity_start start = {
-        .time = begin ? begin : end, .tgid = c->tgid, .tid = tid, .unit = unit, .kind = SPAN_CLIENT, .scope = "connect",
+        .time = begin ? begin : end,
+        .tgid = c->tgid,
+        .tid = tid,
+        .unit = unit,
+        .kind = SPAN_CLIENT,
+        .scope = "connect",
         .name = slice_str("connect"),
     };
     struct parent p = parent_find(t, c->tgid, tid, unit);

@@ -26,16 +26,16 @@ struct unit_key {
 
 #define PENDING_MAX 64
 struct unit {
-    struct activity *top;     /* innermost open activity pushed here */
-    struct weak inherited;    /* label from the unit that made this one, or from a hand-over */
-    struct weak fresh;        /* threads: the request just read here, until anything else happens on the thread */
-    u64 fresh_maker;          /* threads: the first unit that made another since; 0 none yet */
-    struct pending *pending;  /* threads of native pools: calls that wait for their thread's answer, newest first */
+    struct activity *top;    /* innermost open activity pushed here */
+    struct weak inherited;   /* label from the unit that made this one, or from a hand-over */
+    struct weak fresh;       /* threads: the request just read here, until anything else happens on the thread */
+    u64 fresh_maker;         /* threads: the first unit that made another since; 0 none yet */
+    struct pending *pending; /* threads of native pools: calls that wait for their thread's answer, newest first */
     u16 n_pending;
-    u16 requests;             /* server requests among the open activities */
-    bool edged;               /* made by an edge we saw: having no label means having no parent */
-    bool acts;                /* moves bytes, or makes units at any time: never takes `fresh` */
-    bool received;            /* has read a request itself: no closure by answer */
+    u16 requests;  /* server requests among the open activities */
+    bool edged;    /* made by an edge we saw: having no label means having no parent */
+    bool acts;     /* moves bytes, or makes units at any time: never takes `fresh` */
+    bool received; /* has read a request itself: no closure by answer */
 };
 
 /* A finished or running call whose parent will be told by the thread's next answer. */
@@ -46,19 +46,19 @@ struct pending {
 
 struct process {
     u32 tgid, ppid;
-    struct activity *activity;  /* its own span, NULL for mere forks and attached ones */
-    struct weak maker;          /* label of the unit that forked it */
+    struct activity *activity; /* its own span, NULL for mere forks and attached ones */
+    struct weak maker;         /* label of the unit that forked it */
     struct resource *resource;
-    struct span_context env;    /* TRACEPARENT of its environment, invalid when none */
-    u64 informed;               /* boot ns of its last PROCINFO */
-    u64 born;                   /* boot ns, 0 unknown */
-    u32 requests;               /* server requests open in it */
+    struct span_context env; /* TRACEPARENT of its environment, invalid when none */
+    u64 informed;            /* boot ns of its last PROCINFO */
+    u64 born;                /* boot ns, 0 unknown */
+    u32 requests;            /* server requests open in it */
     u32 execs;
-    const void *exec_rule;      /* of tracer_options.exec, or NULL */
-    bool from_start;            /* every unit of its image was made under our eyes */
-    u64 handover;               /* boot ns from which on its Python's queue is probed, 0 not: from then on a new thread's label is true */
-    bool python, go;            /* runtimes in which a native thread is no unit of work */
-    bool node, java;            /* an event loop; pools whose queues we don't see */
+    const void *exec_rule; /* of tracer_options.exec, or NULL */
+    bool from_start;       /* every unit of its image was made under our eyes */
+    u64 handover;    /* boot ns from which on its Python's queue is probed, 0 not: from then on a new thread's label is true */
+    bool python, go; /* runtimes in which a native thread is no unit of work */
+    bool node, java; /* an event loop; pools whose queues we don't see */
     bool oom;
     bool exited;
     char comm[16];
@@ -69,14 +69,14 @@ enum activity_of { OF_OTHER, OF_SERVER, OF_CLIENT, OF_PROCESS };
 /* The private side of an activity, allocated with it. */
 struct activity_slot {
     struct activity a;
-    struct unit_key key;    /* where it is pushed */
+    struct unit_key key; /* where it is pushed */
     enum activity_of of;
-    u64 conn;               /* exchanges */
-    u32 children;           /* spans that already carry its trace id */
-    bool waiting;           /* in a pending list: not to be handed on yet */
-    bool done;              /* ended while waiting */
-    bool joined_late;       /* a root that a peer on this host may still adopt */
-    u64 join_hash;          /* in tracer.joins, 0 none */
+    u64 conn;         /* exchanges */
+    u32 children;     /* spans that already carry its trace id */
+    bool waiting;     /* in a pending list: not to be handed on yet */
+    bool done;        /* ended while waiting */
+    bool joined_late; /* a root that a peer on this host may still adopt */
+    u64 join_hash;    /* in tracer.joins, 0 none */
 };
 static inline struct activity_slot *slot_of(struct activity *a) { return container_of(a, struct activity_slot, a); }
 
@@ -116,7 +116,7 @@ void unit_push(struct tracer *t, struct activity *a);
 void unit_pop(struct tracer *t, struct activity *a);
 struct parent parent_find(struct tracer *t, u32 tgid, u32 tid, u64 unit);
 void units_event(struct tracer *t, const struct event *e);
-void unit_wait(struct tracer *t, struct activity *a);                             /* into its thread's pending list */
+void unit_wait(struct tracer *t, struct activity *a); /* into its thread's pending list */
 void unit_answered(struct tracer *t, struct activity *request, u32 tgid, u32 tid, u64 request_start);
 void unit_drop(void *tracer, const void *key, void *value, enum table_drop_cause cause);
 void pending_expire(struct tracer *t);

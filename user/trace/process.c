@@ -89,9 +89,14 @@ static struct activity *process_begin(struct tracer *t, struct process *p, const
 {
     struct activity *maker = weak_get(p->maker);
     struct activity_start start = {
-        .time = e->time, .tgid = e->tgid, .tid = e->tid, .kind = SPAN_INTERNAL, .scope = "process",
+        .time = e->time,
+        .tgid = e->tgid,
+        .tid = e->tid,
+        .kind = SPAN_INTERNAL,
+        .scope = "process",
         .name = e->exec.filename.n ? base_name(e->exec.filename) : slice_str("process"),
-        .join = JOIN_ENV, .parent = env_parent(t, p),
+        .join = JOIN_ENV,
+        .parent = env_parent(t, p),
     };
     struct parent parent = maker ? (struct parent){ maker, JOIN_EDGE, false } : parent_find(t, p->ppid, p->ppid, 0);
     if (!parent.a && !start.parent && span_context_valid(&t->o.root))
@@ -168,8 +173,12 @@ static struct activity *late_span(struct tracer *t, struct process *p, const str
 {
     struct activity *maker = weak_get(p->maker);
     struct activity_start start = {
-        .time = p->born ? p->born : e->time, .tgid = p->tgid, .tid = p->tgid, .kind = SPAN_INTERNAL,
-        .scope = "process", .name = slice_str(p->comm[0] ? p->comm : "process"),
+        .time = p->born ? p->born : e->time,
+        .tgid = p->tgid,
+        .tid = p->tgid,
+        .kind = SPAN_INTERNAL,
+        .scope = "process",
+        .name = slice_str(p->comm[0] ? p->comm : "process"),
     };
     struct parent parent = maker ? (struct parent){ maker, JOIN_EDGE, false } : parent_find(t, p->ppid, p->ppid, 0);
     struct activity *a = activity_open(t, &start, OF_PROCESS, &parent);

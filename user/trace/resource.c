@@ -9,10 +9,7 @@ struct resource *resource_new(void)
         return NULL;
     r->refs = 1;
     r->id = __atomic_add_fetch(&last_id, 1, __ATOMIC_RELAXED);
-    r->attrs = (struct attr_set){ .v = r->attr_v,
-                                  .max = ARRAY_LEN(r->attr_v),
-                                  .text = r->text_v,
-                                  .text_max = sizeof(r->text_v) };
+    r->attrs = (struct attr_set){ .v = r->attr_v, .max = ARRAY_LEN(r->attr_v), .text = r->text_v, .text_max = sizeof(r->text_v) };
     return r;
 }
 

@@ -166,7 +166,10 @@ static void host_attributes(struct resource *r, struct slice procinfo)
     if (uname(&un))
         return;
     attr_str(&r->attrs, "host.name", host.n ? host : slice_str(un.nodename));
-    attr_str(&r->attrs, "host.arch", slice_str(!strcmp(un.machine, "x86_64") ? "amd64" : !strcmp(un.machine, "aarch64") ? "arm64" : un.machine));
+    attr_str(&r->attrs, "host.arch",
+             slice_str(!strcmp(un.machine, "x86_64")    ? "amd64"
+                       : !strcmp(un.machine, "aarch64") ? "arm64"
+                                                        : un.machine));
     attr_str(&r->attrs, "os.type", slice_str("linux"));
 }
 

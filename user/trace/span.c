@@ -6,8 +6,8 @@
 
 #include <pthread.h>
 
-#define SPARE_MAX 512
-#define NAME_MAX_BYTES 512
+#define SPARE_MAX         512
+#define NAME_MAX_BYTES    512
 #define MESSAGE_MAX_BYTES 1024
 
 static struct {
@@ -17,8 +17,8 @@ static struct {
 } pool = { .lock = PTHREAD_MUTEX_INITIALIZER, .limit = 65536 };
 
 const char *const join_name[JOIN_MAX] = {
-    [JOIN_ROOT] = "root",     [JOIN_WIRE] = "wire",     [JOIN_ENV] = "env",         [JOIN_ENGINE] = "engine",
-    [JOIN_UNIT] = "unit",     [JOIN_EDGE] = "edge",     [JOIN_ANSWER] = "answer",   [JOIN_SOCKET] = "socket",
+    [JOIN_ROOT] = "root",       [JOIN_WIRE] = "wire",       [JOIN_ENV] = "env",       [JOIN_ENGINE] = "engine",
+    [JOIN_UNIT] = "unit",       [JOIN_EDGE] = "edge",       [JOIN_ANSWER] = "answer", [JOIN_SOCKET] = "socket",
     [JOIN_PROCESS] = "process", [JOIN_UNKNOWN] = "unknown",
 };
 
@@ -71,8 +71,7 @@ static void span_reset(struct span *s)
     s->refs = 1;
     s->name = "";
     s->scope = "";
-    s->attrs =
-        (struct attr_set){ .v = s->attr_v, .max = SPAN_ATTRS, .text = s->text_v, .text_max = sizeof(s->text_v) };
+    s->attrs = (struct attr_set){ .v = s->attr_v, .max = SPAN_ATTRS, .text = s->text_v, .text_max = sizeof(s->text_v) };
 }
 
 struct span *span_new(void)

@@ -9,7 +9,7 @@
 #include "base/base.h"
 
 #define TRACE_ID_LEN 16
-#define SPAN_ID_LEN 8
+#define SPAN_ID_LEN  8
 
 struct span_context {
     u8 trace_id[TRACE_ID_LEN]; /* all zero: invalid */
@@ -68,7 +68,7 @@ struct resource {
 };
 struct resource *resource_new(void);
 struct resource *resource_ref(struct resource *r);
-struct resource *resource_unref(struct resource *r); /* returns NULL; NULL is fine */
+struct resource *resource_unref(struct resource *r);    /* returns NULL; NULL is fine */
 const char *resource_service(const struct resource *r); /* service.name, or "unknown_service" */
 
 enum span_kind { SPAN_INTERNAL = 1, SPAN_SERVER = 2, SPAN_CLIENT = 3, SPAN_PRODUCER = 4, SPAN_CONSUMER = 5 };
@@ -90,11 +90,11 @@ enum join {
 };
 extern const char *const join_name[JOIN_MAX];
 
-#define SPAN_ATTRS 40
-#define SPAN_EVENTS 4
+#define SPAN_ATTRS       40
+#define SPAN_EVENTS      4
 #define SPAN_EVENT_ATTRS 6
-#define SPAN_LINKS 4
-#define SPAN_TEXT 3072
+#define SPAN_LINKS       4
+#define SPAN_TEXT        3072
 
 struct span_event {
     const char *name; /* static or in the span's arena */
@@ -113,11 +113,11 @@ struct span {
     u8 parent_id[SPAN_ID_LEN]; /* zero: root */
     char tracestate[128];      /* "" when none */
     u8 kind, status, join;
-    bool remote_parent;        /* the parent is in another process (OTLP flag bits 8, 9) */
-    u64 start_ns, end_ns;      /* wall clock, ns since 1970; end 0 while it runs */
-    const char *name;          /* in the arena; never NULL once started */
+    bool remote_parent;         /* the parent is in another process (OTLP flag bits 8, 9) */
+    u64 start_ns, end_ns;       /* wall clock, ns since 1970; end 0 while it runs */
+    const char *name;           /* in the arena; never NULL once started */
     const char *status_message; /* or NULL */
-    const char *scope;         /* what made it: "http1", "postgres", "process", a rule's pack; static or interned */
+    const char *scope;          /* what made it: "http1", "postgres", "process", a rule's pack; static or interned */
     struct resource *resource;
     u32 tgid, tid;
     struct attr_set attrs;
@@ -129,10 +129,10 @@ struct span {
     char text_v[SPAN_TEXT];
     struct span *next_free;
 };
-struct span *span_new(void);               /* refs = 1, zeroed; NULL when the pool's ceiling is reached */
+struct span *span_new(void); /* refs = 1, zeroed; NULL when the pool's ceiling is reached */
 struct span *span_ref(struct span *s);
-struct span *span_unref(struct span *s);   /* returns NULL; NULL is fine; drops the resource too */
-void span_pool_limit(u32 max_spans);       /* default 65536 */
+struct span *span_unref(struct span *s); /* returns NULL; NULL is fine; drops the resource too */
+void span_pool_limit(u32 max_spans);     /* default 65536 */
 void span_set_name(struct span *s, struct slice name);
 void span_set_error(struct span *s, struct slice message); /* status ERROR; empty message: none */
 /* An `exception` event by the conventions: type, message, stack trace (empty slices are left out). */

@@ -16,8 +16,11 @@ static bool tables_make(struct tracer *t)
 {
     t->processes = table_new(&(struct table_spec){
         .key_size = 4, .value_size = sizeof(struct process), .max = t->o.max_processes, .drop = process_drop, .arg = t });
-    t->units = table_new(&(struct table_spec){
-        .key_size = sizeof(struct unit_key), .value_size = sizeof(struct unit), .max = t->o.max_units, .drop = unit_drop, .arg = t });
+    t->units = table_new(&(struct table_spec){ .key_size = sizeof(struct unit_key),
+                                               .value_size = sizeof(struct unit),
+                                               .max = t->o.max_units,
+                                               .drop = unit_drop,
+                                               .arg = t });
     t->handovers = table_new(&(struct table_spec){ .key_size = 16, .value_size = 32, .max = 16384 });
     t->joins = table_new(&(struct table_spec){ .key_size = 8, .value_size = 2 * sizeof(struct weak), .max = 16384 });
     t->unknown = resource_new();

@@ -19,18 +19,18 @@ struct exec_hooks {
 };
 
 struct tracer_options {
-    const char *service;             /* --service: overrides service.name of every process; or NULL */
-    struct span_context root;        /* TRACEPARENT that wftrace itself was given; invalid when none */
-    const char *root_state;          /* its tracestate, or NULL */
-    bool keep_values;                /* --privacy off */
-    s64 wall_minus_boot;             /* ns; live: measured at start and at every tick */
-    u64 seed[2];                     /* of the id generator; 0: from the system */
+    const char *service;      /* --service: overrides service.name of every process; or NULL */
+    struct span_context root; /* TRACEPARENT that wftrace itself was given; invalid when none */
+    const char *root_state;   /* its tracestate, or NULL */
+    bool keep_values;         /* --privacy off */
+    s64 wall_minus_boot;      /* ns; live: measured at start and at every tick */
+    u64 seed[2];              /* of the id generator; 0: from the system */
     struct exec_hooks exec;
     u32 max_processes, max_units, max_open; /* defaults 16384, 65536, 65536 */
 };
 struct tracer;
 struct tracer *tracer_new(const struct tracer_options *o, struct span_sink *sink);
-struct tracer *tracer_free(struct tracer *t); /* ends what is open with wftrace.unfinished = true */
+struct tracer *tracer_free(struct tracer *t);               /* ends what is open with wftrace.unfinished = true */
 void tracer_event(struct tracer *t, const struct event *e); /* processes, units, hand-overs; ignores the rest */
 void tracer_tick(struct tracer *t, u64 now_boot, s64 wall_minus_boot);
 struct exchange_sink *tracer_exchanges(struct tracer *t); /* for stream_new() */
@@ -52,14 +52,14 @@ struct activity_start {
     u32 tgid, tid;
     u64 unit;
     enum span_kind kind;
-    const char *scope;          /* static or interned */
+    const char *scope; /* static or interned */
     struct slice name;
-    bool push;                  /* what starts in its unit while it runs becomes its child */
+    bool push;                         /* what starts in its unit while it runs becomes its child */
     const struct span_context *parent; /* known by an id, or NULL: found by unit */
-    enum join join;             /* with parent */
+    enum join join;                    /* with parent */
 };
 struct activity *activity_begin(struct tracer *t, const struct activity_start *a); /* NULL: ceiling reached (counted) */
-void activity_end(struct tracer *t, struct activity *a, u64 time); /* hands the span on; `a` is gone */
+void activity_end(struct tracer *t, struct activity *a, u64 time);                 /* hands the span on; `a` is gone */
 
 /* Resource of a process (service.name, process.*, host.*, container.*); borrowed; never NULL. */
 struct resource *tracer_resource(struct tracer *t, u32 tgid);

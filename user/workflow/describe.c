@@ -83,13 +83,20 @@ void describe_attributes(const struct rule *r, const struct rule_plan *p, int mo
 static bool compare(enum rule_test test, int order)
 {
     switch (test) {
-    case TEST_LT: return order < 0;
-    case TEST_LE: return order <= 0;
-    case TEST_GT: return order > 0;
-    case TEST_GE: return order >= 0;
-    case TEST_EQ: return order == 0;
-    case TEST_NE: return order != 0;
-    default: return false;
+    case TEST_LT:
+        return order < 0;
+    case TEST_LE:
+        return order <= 0;
+    case TEST_GT:
+        return order > 0;
+    case TEST_GE:
+        return order >= 0;
+    case TEST_EQ:
+        return order == 0;
+    case TEST_NE:
+        return order != 0;
+    default:
+        return false;
     }
 }
 
@@ -168,7 +175,8 @@ static bool value_fails(const struct rule_condition *c, int slot, const struct e
     return true;
 }
 
-static bool condition_fails(const struct rule *r, const struct rule_plan *p, u8 i, int moment, const struct event *e, s64 err, struct span *s)
+static bool condition_fails(const struct rule *r, const struct rule_plan *p, u8 i, int moment, const struct event *e, s64 err,
+                            struct span *s)
 {
     const struct rule_condition *c = &r->errors[i];
     char word[128], message[256];

@@ -34,7 +34,8 @@ static struct slice joined(struct slice args, char *out, size_t size)
     return slice_of(out, n);
 }
 
-static bool exec_text(const struct source *s, struct slice args, struct slice procinfo, char *buffer, size_t size, struct slice *ret)
+static bool exec_text(const struct source *s, struct slice args, struct slice procinfo, char *buffer, size_t size,
+                      struct slice *ret)
 {
     char key[256];
     switch (s->root) {
@@ -68,7 +69,8 @@ static bool when_holds(const struct rule *r, struct slice args)
     char buffer[1024];
     for (u8 i = 0; i < r->n_when; i++) {
         struct slice text;
-        if (!exec_text(&r->when[i].left, args, slice_of("", 0), buffer, sizeof(buffer), &text) || !condition_holds(&r->when[i], 0, text))
+        if (!exec_text(&r->when[i].left, args, slice_of("", 0), buffer, sizeof(buffer), &text) ||
+            !condition_holds(&r->when[i], 0, text))
             return false;
     }
     return true;
@@ -120,7 +122,8 @@ static bool exec_fails(const struct rule_condition *c, int code, int sig, struct
     if (c->left.root == SOURCE_ATTR) {
         const struct attr *a = attr_get(&s->attrs, c->left.text);
         bool text = a && a->type == ATTR_STR;
-        if (!a || (text != (c->text != NULL)) || !condition_holds(c, text ? 0 : a->i, text ? slice_of(a->s, a->len) : slice_of("", 0)))
+        if (!a || (text != (c->text != NULL)) ||
+            !condition_holds(c, text ? 0 : a->i, text ? slice_of(a->s, a->len) : slice_of("", 0)))
             return false;
     } else if (!condition_holds(c, value, slice_of("", 0))) {
         return false;

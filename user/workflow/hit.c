@@ -16,17 +16,17 @@
 #include <sys/wait.h>
 
 #define THREADS_MAX 16384
-#define FRAMES_MAX 65536
-#define DEPTH_MAX 512
+#define FRAMES_MAX  65536
+#define DEPTH_MAX   512
 
 struct frame {
     struct frame *below;
     u64 sp;
     const struct rule *rule;
-    const char *function;  /* interned */
-    struct activity *a;    /* NULL: `when` did not hold, or no room */
+    const char *function; /* interned */
+    struct activity *a;   /* NULL: `when` did not hold, or no room */
     u32 generation;
-    u64 lost;              /* of the workflow when it began */
+    u64 lost; /* of the workflow when it began */
     bool usdt;
 };
 struct thread_key {
@@ -36,7 +36,7 @@ struct thread_key {
 struct thread {
     struct frame *top;
     u16 depth;
-    bool thrown; /* an exception is on its way */
+    bool thrown;    /* an exception is on its way */
     char type[128]; /* of the last one */
 };
 struct workflow {
@@ -127,9 +127,14 @@ static void activity_start_from(struct workflow *w, const struct event *e, const
     const struct rule_plan *p = &w->plans[r->id];
     if (!describe_when(r, p, e))
         return;
-    f->a = activity_begin(w->tracer, &(struct activity_start){ .time = e->time, .tgid = e->tgid, .tid = e->tid, .unit = e->unit,
-                                                               .kind = r->kind ? r->kind : SPAN_INTERNAL, .scope = "rule",
-                                                               .name = slice_str(r->name), .push = push });
+    f->a = activity_begin(w->tracer, &(struct activity_start){ .time = e->time,
+                                                               .tgid = e->tgid,
+                                                               .tid = e->tid,
+                                                               .unit = e->unit,
+                                                               .kind = r->kind ? r->kind : SPAN_INTERNAL,
+                                                               .scope = "rule",
+                                                               .name = slice_str(r->name),
+                                                               .push = push });
     if (!f->a)
         return;
     f->generation = f->a->generation;
@@ -142,7 +147,8 @@ static void activity_start_from(struct workflow *w, const struct event *e, const
     describe_name(r, s);
 }
 
-static struct frame *frame_push(struct workflow *w, struct thread *t, const struct event *e, const struct rule *r, const char *function, bool usdt)
+static struct frame *frame_push(struct workflow *w, struct thread *t, const struct event *e, const struct rule *r,
+                                const char *function, bool usdt)
 {
     struct frame *f = t->depth < DEPTH_MAX ? frame_take(w) : NULL;
     if (!f) {
@@ -157,7 +163,8 @@ static struct frame *frame_push(struct workflow *w, struct thread *t, const stru
 }
 
 /* --- hits --- */
-static void on_entry(struct workflow *w, struct thread *t, const struct event *e, const struct rule *r, const struct site_row *row)
+static void on_entry(struct workflow *w, struct thread *t, const struct event *e, const struct rule *r,
+                     const struct site_row *row)
 {
     unwind(w, t, e->hit.sp, false, e->time);
     struct frame *top = t->top;
@@ -167,7 +174,8 @@ static void on_entry(struct workflow *w, struct thread *t, const struct event *e
 }
 
 /* The call that returns now, taken off the stack; those deeper than it are gone. */
-static struct frame *frame_match(struct workflow *w, struct thread *t, const struct event *e, const struct rule *r, const char *function)
+static struct frame *frame_match(struct workflow *w, struct thread *t, const struct event *e, const struct rule *r,
+                                 const char *function)
 {
     unwind(w, t, e->hit.sp, false, e->time);
     for (struct frame **at = &t->top; *at; at = &(*at)->below) {
@@ -184,7 +192,8 @@ static struct frame *frame_match(struct workflow *w, struct thread *t, const str
     return NULL;
 }
 
-static void on_return(struct workflow *w, struct thread *t, const struct event *e, const struct rule *r, const struct site_row *row)
+static void on_return(struct workflow *w, struct thread *t, const struct event *e, const struct rule *r,
+                      const struct site_row *row)
 {
     struct frame *f = frame_match(w, t, e, r, row->function);
     struct span *s = f ? frame_span(f) : NULL;
@@ -357,8 +366,11 @@ struct workflow *workflow_new(const struct rules *rules, struct tracer *tracer)
     w->rules = rules;
     w->tracer = tracer;
     w->plans = calloc(rules->n + 1, sizeof(*w->plans));
-    w->threads = table_new(&(struct table_spec){ .key_size = sizeof(struct thread_key), .value_size = sizeof(struct thread),
-                                                 .max = THREADS_MAX, .drop = thread_drop, .arg = w });
+    w->threads = table_new(&(struct table_spec){ .key_size = sizeof(struct thread_key),
+                                                 .value_size = sizeof(struct thread),
+                                                 .max = THREADS_MAX,
+                                                 .drop = thread_drop,
+                                                 .arg = w });
     if (!w->plans || !w->threads)
         return workflow_free(w);
     char err[160];

@@ -38,8 +38,10 @@ static bool decode(struct slice in, char *out, size_t size)
 
 void type_readable(struct slice mangled, char *out, size_t size)
 {
-    static const struct { const char *code, *name; } basic[] = { { "i", "int" }, { "PKc", "const char*" }, { "l", "long" },
-                                                                 { "j", "unsigned int" }, { "d", "double" }, { "b", "bool" } };
+    static const struct {
+        const char *code, *name;
+    } basic[] = { { "i", "int" },          { "PKc", "const char*" }, { "l", "long" },
+                  { "j", "unsigned int" }, { "d", "double" },        { "b", "bool" } };
     char text[160];
     mangled = slice_from(mangled, slice_starts(mangled, "*"));
     for (size_t i = 0; i < ARRAY_LEN(basic); i++)
