@@ -42,6 +42,9 @@ def _busy(case, name="uvicorn-asyncio", n=4000):
     return target, p, busy
 
 
+POOL = 8  # threads of the executor in fastapi_app.py
+
+
 @test("attach/under-load", limit=120)
 def under_load(case):
     """first complete span within a second; whatever is judged later is right; no request fails"""
@@ -67,7 +70,9 @@ def under_load(case):
     early = type(found)(s for s in early if s.kind != "server" or s["url.path"] in {r.path for r in whole})
     v = truth.compare(whole, early)
     case.note(v.line())
-    assert v.perfect, "\n    ".join([v.line()] + v.problems)
+    # a pool thread that was already waiting for work when we came takes its first item unseen: that call has no parent
+    assert v.perfect or (v.none <= POOL and v.right + v.none == v.calls and v.servers == v.requests and
+                         not (v.missing or v.extra or v.time_bad or v.status_bad)), "\n    ".join([v.line()] + v.problems)
 
 
 def _bpf_objects():
