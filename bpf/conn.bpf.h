@@ -24,7 +24,7 @@ struct conn {
     u32 tgid, tid;
     u32 generation; /* of the cached verdict */
     u32 mode, budget;
-    u8 run_dir, role;
+    u8 run_dir, role, is_unix, pad;
     u16 err; /* the socket's, when its state turned to CLOSE */
 };
 struct {
@@ -138,7 +138,7 @@ static __always_inline struct conn *conn_first_sight(struct sock *sk, const stru
     }
     r.conn = conn_id_new();
     r.inode = inode;
-    struct conn c = { .id = r.conn, .inode = inode, .tgid = id >> 32, .tid = id, .role = r.role, .generation = ~0u };
+    struct conn c = { .id = r.conn, .inode = inode, .tgid = id >> 32, .tid = id, .role = r.role, .is_unix = r.family == AF_UNIX, .generation = ~0u };
     if (bpf_map_update_elem(&conns, &key, &c, BPF_ANY)) {
         stat_add(STAT_conn_table_full, 1);
         return 0;
@@ -147,11 +147,15 @@ static __always_inline struct conn *conn_first_sight(struct sock *sk, const stru
     return bpf_map_lookup_elem(&conns, &key);
 }
 
+/* A TCP entry goes when its socket does, so finding it is enough; a Unix socket's end is not seen, so its address may
+ * be another's by now. What is no stream is never found and costs one look more. */
 static __always_inline struct conn *conn_get(struct sock *sk, const struct target *t)
 {
-    u64 key = (u64)sk, inode = sock_inode(sk);
+    u64 key = (u64)sk;
     struct conn *c = bpf_map_lookup_elem(&conns, &key);
-    return c && c->inode == inode ? c : conn_first_sight(sk, t, inode);
+    if (c && (!c->is_unix || c->inode == sock_inode(sk)))
+        return c;
+    return conn_is_stream(sk) ? conn_first_sight(sk, t, sock_inode(sk)) : 0;
 }
 
 /* Refreshes the cached verdict when user space has changed any. */

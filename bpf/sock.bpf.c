@@ -49,7 +49,7 @@ static __always_inline int on_data(struct sock *sk, int ret, int flags, u32 dir)
         return 0;
     struct target *t = target_current();
     struct control *ctl = control_get();
-    if (!t || !ctl || !(t->flags & TARGET_F_DATA) || !conn_is_stream(sk))
+    if (!t || !ctl || !(t->flags & TARGET_F_DATA))
         return 0;
     struct conn *c = conn_get(sk, t);
     if (!c)
