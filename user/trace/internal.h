@@ -33,7 +33,6 @@ struct unit {
     struct pending *pending; /* threads of native pools: calls that wait for their thread's answer, newest first */
     u16 n_pending;
     u16 requests;  /* server requests among the open activities */
-    bool edged;    /* made by an edge we saw: having no label means having no parent */
     bool acts;     /* moves bytes, or makes units at any time: never takes `fresh` */
     bool received; /* has read a request itself: no closure by answer */
 };
@@ -60,7 +59,6 @@ struct process {
     bool python, go; /* runtimes in which a native thread is no unit of work */
     bool node, java; /* an event loop; pools whose queues we don't see */
     bool oom;
-    bool exited;
     char comm[16];
 };
 
@@ -71,12 +69,11 @@ struct activity_slot {
     struct activity a;
     struct unit_key key; /* where it is pushed */
     enum activity_of of;
-    u64 conn;         /* exchanges */
-    u32 children;     /* spans that already carry its trace id */
-    bool waiting;     /* in a pending list: not to be handed on yet */
-    bool done;        /* ended while waiting */
-    bool joined_late; /* a root that a peer on this host may still adopt */
-    u64 join_hash;    /* in tracer.joins, 0 none */
+    u64 conn;      /* exchanges */
+    u32 children;  /* spans that already carry its trace id */
+    bool waiting;  /* in a pending list: not to be handed on yet */
+    bool done;     /* ended while waiting */
+    u64 join_hash; /* in tracer.joins, 0 none */
 };
 static inline struct activity_slot *slot_of(struct activity *a) { return container_of(a, struct activity_slot, a); }
 

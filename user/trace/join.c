@@ -44,6 +44,6 @@ void join_offer(struct tracer *t, struct activity *a, const struct exchange *x)
     *(server ? &j->server : &j->client) = weak_to(a);
     slot_of(a)->join_hash = hash;
     struct activity *c = weak_get(j->client), *s = weak_get(j->server);
-    if (c && s && c->tgid + c->tid != 0 && s->span->join == JOIN_ROOT)
+    if (c && s && s->span->join == JOIN_ROOT)
         activity_adopt(t, s, c, JOIN_SOCKET);
 }

@@ -208,7 +208,6 @@ static void on_exit_(struct tracer *t, const struct event *e)
         activity_end(t, p->activity, e->time);
     }
     p->activity = NULL;
-    p->exited = true; /* kept for its children's sake until the table wants its place */
     p->resource = resource_unref(p->resource);
 }
 

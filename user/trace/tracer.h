@@ -45,7 +45,6 @@ struct activity {
     u32 generation;
     bool pushed, open;
     struct activity *below, *next;
-    void *owner;
 };
 struct activity_start {
     u64 time; /* boot ns */

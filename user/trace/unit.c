@@ -250,7 +250,6 @@ static void on_edge(struct tracer *t, const struct event *e)
     if (child->top || child->pending)
         unit_drop(t, NULL, child, TABLE_DELETED); /* the address is used again */
     memset(child, 0, sizeof(*child));
-    child->edged = true;
     child->inherited = weak_to(label);
 }
 
