@@ -1,0 +1,62 @@
+/* What the Python bridge (a small extension module inside a Python process) and the tracer say to each other. Shared by the
+ * extension, the BPF side (bpf/bridge.bpf.c) and the tracer (ingest/decode.c); fixed-width fields only.
+ *
+ * Towards the tracer: the extension exports one function, `wftrace_bridge(const struct bridge_event *ev)`, which is a
+ * multi-byte nop and a return. A BPF program sits on the nop. With nobody there the call does nothing.
+ *
+ * Towards the extension: a watch file, UTF-8 text, fields separated by tabs, one line each; WFTRACE_BRIDGE_WATCH names it.
+ *     wftrace-bridge 1
+ *     watch  ID  MODULE  QUALNAME                  patterns of fnmatch; QUALNAME as in __qualname__ ("f.<locals>.g")
+ *     attr   INDEX  entry|return|fail  EXPRESSION  of the watch above; INDEX counts from 0 within it
+ * An EXPRESSION is `ROOT[.NAME | [INT] | ["KEY"]]…`, or `len(…)`, `type(…)` (qualified type name), `str(…)`, `id(…)` of one.
+ * ROOT is `self`, `cls`, an argument's name after `arg.`, `arg0`…, `ret`, `exception`, `global.NAME` (of the function's module).
+ * Reading runs no user code that it can avoid: attributes and items only, no calls; what fails is left out and counted. */
+#ifndef WF_BRIDGE_ABI_H
+#define WF_BRIDGE_ABI_H
+
+#ifdef __bpf__
+#include "vmlinux.h"
+#else
+#include <linux/types.h>
+#endif
+
+#define BRIDGE_SYMBOL    "wftrace_bridge"
+#define BRIDGE_VERSION   1
+#define BRIDGE_EVENT_MAX 2048 /* bytes of one event, header included; an attribute that does not fit is left out */
+#define BRIDGE_ATTR_TEXT 512  /* bytes of one text; what is longer is cut */
+
+enum bridge_kind {
+    BRIDGE_START = 1, /* the call begins (a coroutine or generator: its first step) */
+    BRIDGE_END,       /* it returned */
+    BRIDGE_FAIL,      /* an exception left it */
+    BRIDGE_SUSPEND,   /* it awaits or has yielded: it does not run, and nothing that starts now is its child */
+    BRIDGE_RESUME,    /* it runs again */
+    BRIDGE_NOTE,      /* about the bridge itself: watch = 0; attribute 0 is a line "key=value" (see below) */
+};
+/* Notes: "loaded=3.12.4", "bound=ID MODULE:QUALNAME" at the first function bound to a watch, "failed=ID reason" for one that
+ * could not be, "attr_failed=ID INDEX" at the first failure of each, "unloaded=". */
+
+struct bridge_event {
+    __u16 size; /* of the whole event */
+    __u8 version, kind;
+    __u16 watch; /* ID of its line in the watch file */
+    __u8 n_attrs;
+    __u8 dropped;   /* attributes that did not fit or could not be read */
+    __u64 activity; /* unique in this process: the same from START to END or FAIL */
+    /* struct bridge_attr … */
+};
+
+enum bridge_type { BRIDGE_TEXT = 1, BRIDGE_INT, BRIDGE_DOUBLE, BRIDGE_BOOL, BRIDGE_NONE };
+/* Indexes at and above this are not of the watch file. */
+#define BRIDGE_ATTR_ERROR_TYPE    250 /* qualified name of the exception's type */
+#define BRIDGE_ATTR_ERROR_MESSAGE 251 /* str() of it, first 512 bytes */
+#define BRIDGE_ATTR_ERROR_WHERE   252 /* "file:line function" of the innermost frame of the traceback */
+#define BRIDGE_ATTR_FUNCTION      253 /* "module:qualname" of what was called; at START of pattern watches */
+
+struct bridge_attr {
+    __u8 index, type;
+    __u16 len; /* bytes of value: text without NUL, 8 of INT and DOUBLE, 1 of BOOL, 0 of NONE */
+    /* value, padded to 4 bytes */
+};
+
+#endif
