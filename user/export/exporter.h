@@ -6,13 +6,18 @@
 #ifndef WF_EXPORT_EXPORTER_H
 #define WF_EXPORT_EXPORTER_H
 
-#include "trace/span.h"
+#include "trace/signal.h"
 
 struct batch {
-    struct span **spans; /* borrowed for the call, in order of end */
+    union {                            /* borrowed for the call */
+        struct span **spans;           /* SIGNAL_TRACES: in order of end */
+        struct log_record **logs;      /* SIGNAL_LOGS */
+        struct metric_batch **metrics; /* SIGNAL_METRICS: collections, oldest first */
+    };
     size_t n;
     const u64 *stop_at; /* boot clock, ns, read atomically; 0: none. It may appear while a send runs, which then ends soon
                          * with EXPORT_RETRY. NULL: never */
+    enum signal signal;
 };
 
 enum export_result {
