@@ -19,7 +19,7 @@
 struct rec_hdr {
     __u16 type; /* enum rec_type */
     __u16 flags;
-    __u32 len;  /* whole record, payload included */
+    __u32 len; /* whole record, payload included */
     __u64 time;
     __u32 tgid, tid;
     __u64 unit;   /* current unit below the thread: a Python context, a greenlet …; 0: the thread itself */
@@ -29,20 +29,20 @@ struct rec_hdr {
 };
 
 /* X(tag, struct, lower-case name) */
-#define RECORDS(X)                                                                                                     \
-    X(REC_FORK, rec_fork, fork)                                                                                        \
-    X(REC_EXEC, rec_exec, exec)                                                                                        \
-    X(REC_EXIT, rec_exit, exit)                                                                                        \
-    X(REC_COMM, rec_comm, comm)                                                                                        \
-    X(REC_OOM, rec_oom, oom)                                                                                           \
-    X(REC_CONN, rec_conn, conn)                                                                                        \
-    X(REC_DATA, rec_data, data)                                                                                        \
-    X(REC_CLOSE, rec_close, close)                                                                                     \
-    X(REC_TLS, rec_tls, tls)                                                                                           \
-    X(REC_HIT, rec_hit, hit)                                                                                           \
-    X(REC_EDGE, rec_edge, edge)                                                                                        \
-    X(REC_PUT, rec_put, put)                                                                                           \
-    X(REC_TAKE, rec_take, take)                                                                                        \
+#define RECORDS(X)                                                                                                               \
+    X(REC_FORK, rec_fork, fork)                                                                                                  \
+    X(REC_EXEC, rec_exec, exec)                                                                                                  \
+    X(REC_EXIT, rec_exit, exit)                                                                                                  \
+    X(REC_COMM, rec_comm, comm)                                                                                                  \
+    X(REC_OOM, rec_oom, oom)                                                                                                     \
+    X(REC_CONN, rec_conn, conn)                                                                                                  \
+    X(REC_DATA, rec_data, data)                                                                                                  \
+    X(REC_CLOSE, rec_close, close)                                                                                               \
+    X(REC_TLS, rec_tls, tls)                                                                                                     \
+    X(REC_HIT, rec_hit, hit)                                                                                                     \
+    X(REC_EDGE, rec_edge, edge)                                                                                                  \
+    X(REC_PUT, rec_put, put)                                                                                                     \
+    X(REC_TAKE, rec_take, take)                                                                                                  \
     X(REC_MAPPED, rec_mapped, mapped)
 
 enum rec_type {
@@ -50,7 +50,7 @@ enum rec_type {
 #define X(tag, s, n) tag,
     RECORDS(X)
 #undef X
-    REC_KERNEL_MAX,
+        REC_KERNEL_MAX,
     REC_PROCINFO = 128, /* made in user space (ingest/procinfo.h), in captures too; payload "key=value\0…" */
 };
 
@@ -73,11 +73,11 @@ struct rec_exec {
 /* The last thread of a process is gone (REC_F_THREAD: a mere thread is). */
 struct rec_exit {
     struct rec_hdr h;
-    __u32 status;   /* as wait(2) gives it: code << 8 | signal | 0x80 core */
+    __u32 status; /* as wait(2) gives it: code << 8 | signal | 0x80 core */
     __u32 ppid;
-    __u64 start;    /* boot time of the process's start */
-    __u64 utime, stime; /* CPU ns of the whole process */
-    __u64 rss_peak; /* bytes, 0 unknown */
+    __u64 start;                   /* boot time of the process's start */
+    __u64 utime, stime;            /* CPU ns of the whole process */
+    __u64 rss_peak;                /* bytes, 0 unknown */
     __u64 read_bytes, write_bytes; /* storage I/O, 0 unknown */
 };
 
@@ -97,24 +97,24 @@ enum conn_role { ROLE_UNKNOWN = 0, ROLE_CLIENT = 1, ROLE_SERVER = 2 };
 /* A connection is first seen, or its attempt failed (err). Addresses: IPv4 in the first 4 bytes, network order. */
 struct rec_conn {
     struct rec_hdr h;
-    __u64 conn;   /* id, unique until reboot */
-    __u64 inode;  /* of the socket */
+    __u64 conn;       /* id, unique until reboot */
+    __u64 inode;      /* of the socket */
     __u64 peer_inode; /* Unix sockets: the other end; else 0 */
-    __u64 start;  /* boot time of the first SYN or of accept where known, else 0 (open before we came) */
-    __u16 family; /* AF_INET, AF_INET6, AF_UNIX */
+    __u64 start;      /* boot time of the first SYN or of accept where known, else 0 (open before we came) */
+    __u16 family;     /* AF_INET, AF_INET6, AF_UNIX */
     __u8 sock_type;
-    __u8 role;    /* enum conn_role */
+    __u8 role;                     /* enum conn_role */
     __u16 local_port, remote_port; /* host order */
-    __u32 err;    /* errno of a failed connect, else 0 */
+    __u32 err;                     /* errno of a failed connect, else 0 */
     __u32 netns;
     __u8 local[16], remote[16];
 };
 
 enum data_dir { DATA_SEND = 0, DATA_RECV = 1 };
-#define REC_F_TAIL 1    /* data: the last bytes of a call whose middle was not captured */
-#define REC_F_THREAD 2  /* exit */
-#define REC_F_NODATA 4  /* data: the bytes could not be read (sendfile, io_uring): length and time only */
-#define REC_F_OPEN 8    /* conn: was open before it was traced: position counts from now */
+#define REC_F_TAIL   1 /* data: the last bytes of a call whose middle was not captured */
+#define REC_F_THREAD 2 /* exit */
+#define REC_F_NODATA 4 /* data: the bytes could not be read (sendfile, io_uring): length and time only */
+#define REC_F_OPEN   8 /* conn: was open before it was traced: position counts from now */
 
 /* One send or receive. Payload: the first cap_len bytes of its orig_len (or the last, REC_F_TAIL). */
 struct rec_data {
@@ -145,7 +145,7 @@ struct rec_tls {
 };
 
 #define HIT_VALUES 8
-#define HIT_STR 128 /* bytes a string slot */
+#define HIT_STR    128 /* bytes a string slot */
 enum hit_phase { HIT_ENTRY = 0, HIT_RETURN = 1, HIT_POINT = 2 };
 
 /* A declared probe fired. Payload: string slots of HIT_STR bytes, one for each value whose bit is in `strings`. */
@@ -194,8 +194,8 @@ struct control {
 };
 
 #define TARGET_F_FOLLOW 1 /* children are targets too */
-#define TARGET_F_DATA 2   /* sockets and TLS */
-#define TARGET_F_PROC 4   /* fork, exec, exit, comm */
+#define TARGET_F_DATA   2 /* sockets and TLS */
+#define TARGET_F_PROC   4 /* fork, exec, exit, comm */
 
 enum unit_kind { UNIT_THREAD = 0, UNIT_PATH = 1, UNIT_SWITCHED = 2 };
 
@@ -238,7 +238,7 @@ struct read_op {
     __u8 kind, arg, size, pad;
     __s32 off;
 };
-#define SITE_OPS 24
+#define SITE_OPS  24
 #define SITES_MAX 1024
 /* Value of `sites`, index = site number = attach cookie. */
 struct site {

@@ -6,16 +6,16 @@
 #include "ring.bpf.h"
 #include <bpf/bpf_endian.h>
 
-#define AF_UNIX 1
-#define AF_INET 2
-#define AF_INET6 10
-#define SOCK_STREAM 1
-#define IPPROTO_TCP 6
-#define IPPROTO_MPTCP 262
+#define AF_UNIX         1
+#define AF_INET         2
+#define AF_INET6        10
+#define SOCK_STREAM     1
+#define IPPROTO_TCP     6
+#define IPPROTO_MPTCP   262
 #define TCP_ESTABLISHED 1
-#define TCP_SYN_SENT 2
-#define TCP_SYN_RECV 3
-#define TCP_CLOSE 7
+#define TCP_SYN_SENT    2
+#define TCP_SYN_RECV    3
+#define TCP_CLOSE       7
 
 struct conn {
     u64 id, inode;
@@ -62,10 +62,7 @@ static __always_inline u64 sock_inode(struct sock *sk)
 }
 
 /* Unique until reboot: the time and the CPU of the first sight. */
-static __always_inline u64 conn_id_new(void)
-{
-    return bpf_ktime_get_boot_ns() << 8 | (bpf_get_smp_processor_id() & 255);
-}
+static __always_inline u64 conn_id_new(void) { return bpf_ktime_get_boot_ns() << 8 | (bpf_get_smp_processor_id() & 255); }
 
 /* A Unix socket that was accepted carries its listener's name and talks to one without a name. */
 static __always_inline void conn_unix(struct sock *sk, struct rec_conn *r)
@@ -138,7 +135,13 @@ static __always_inline struct conn *conn_first_sight(struct sock *sk, const stru
     }
     r.conn = conn_id_new();
     r.inode = inode;
-    struct conn c = { .id = r.conn, .inode = inode, .tgid = id >> 32, .tid = id, .role = r.role, .is_unix = r.family == AF_UNIX, .generation = ~0u };
+    struct conn c = { .id = r.conn,
+                      .inode = inode,
+                      .tgid = id >> 32,
+                      .tid = id,
+                      .role = r.role,
+                      .is_unix = r.family == AF_UNIX,
+                      .generation = ~0u };
     if (bpf_map_update_elem(&conns, &key, &c, BPF_ANY)) {
         stat_add(STAT_conn_table_full, 1);
         return 0;

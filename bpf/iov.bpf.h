@@ -18,27 +18,27 @@ struct user_iovec {
 };
 
 #if defined(__TARGET_ARCH_x86)
-#define REGS_NR(r) ((s64)BPF_CORE_READ(r, orig_ax))
+#define REGS_NR(r)   ((s64)BPF_CORE_READ(r, orig_ax))
 #define REGS_ARG1(r) BPF_CORE_READ(r, si)
 #define REGS_ARG2(r) BPF_CORE_READ(r, dx)
-#define THREAD_SIZE 16384 /* used below 5.15 only, where it holds without KASAN */
-#define NR_BUF(n) ((n) == 0 || (n) == 1 || (n) == 44 || (n) == 45)
-#define NR_IOV(n) ((n) == 19 || (n) == 20 || (n) == 327 || (n) == 328)
-#define NR_MSG(n) ((n) == 46 || (n) == 47)
-#define NR_MMSG(n) ((n) == 299 || (n) == 307)
+#define THREAD_SIZE  16384 /* used below 5.15 only, where it holds without KASAN */
+#define NR_BUF(n)    ((n) == 0 || (n) == 1 || (n) == 44 || (n) == 45)
+#define NR_IOV(n)    ((n) == 19 || (n) == 20 || (n) == 327 || (n) == 328)
+#define NR_MSG(n)    ((n) == 46 || (n) == 47)
+#define NR_MMSG(n)   ((n) == 299 || (n) == 307)
 static __always_inline bool task_is_compat(struct task_struct *t)
 {
     return BPF_CORE_READ(t, thread_info.status) & 2; /* TS_COMPAT */
 }
 #else
-#define REGS_NR(r) ((s64)BPF_CORE_READ(r, syscallno))
+#define REGS_NR(r)   ((s64)BPF_CORE_READ(r, syscallno))
 #define REGS_ARG1(r) BPF_CORE_READ(r, regs[1])
 #define REGS_ARG2(r) BPF_CORE_READ(r, regs[2])
-#define THREAD_SIZE 16384
-#define NR_BUF(n) ((n) == 63 || (n) == 64 || (n) == 206 || (n) == 207)
-#define NR_IOV(n) ((n) == 65 || (n) == 66 || (n) == 286 || (n) == 287)
-#define NR_MSG(n) ((n) == 211 || (n) == 212)
-#define NR_MMSG(n) ((n) == 243 || (n) == 269)
+#define THREAD_SIZE  16384
+#define NR_BUF(n)    ((n) == 63 || (n) == 64 || (n) == 206 || (n) == 207)
+#define NR_IOV(n)    ((n) == 65 || (n) == 66 || (n) == 286 || (n) == 287)
+#define NR_MSG(n)    ((n) == 211 || (n) == 212)
+#define NR_MMSG(n)   ((n) == 243 || (n) == 269)
 static __always_inline bool task_is_compat(struct task_struct *t)
 {
     return BPF_CORE_READ(t, thread_info.flags) >> 22 & 1; /* TIF_32BIT */
@@ -86,7 +86,7 @@ static __always_inline struct user_bytes user_bytes_of_call(void)
 /* Room to gather a scattered call: twice what one call may give, so that (offset < half) + (length ≤ half) is in bounds. The
  * programs that use it do not nest and are not preempted by themselves; one value per direction. The loop's state
  * lives here too: what the verifier reads back from a map is unknown to it, so the turns of the loop converge. */
-#define GATHER_MAX 16384
+#define GATHER_MAX  16384
 #define GATHER_HALF (GATHER_MAX - 16)
 struct gather {
     u32 off, want;

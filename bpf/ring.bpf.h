@@ -54,56 +54,56 @@ static __always_inline void ring_submit(void *record) { ring_submit_as(record, f
 static __always_inline void ring_submit_urgent(void *record) { ring_submit_as(record, true); }
 
 /* A record without payload, from a struct on the stack. */
-#define ring_put(rec, cause)                                                                                           \
-    ({                                                                                                                 \
-        typeof(rec) *put_ = bpf_ringbuf_reserve(&ring, sizeof(rec), 0);                                                \
-        if (put_) {                                                                                                    \
-            *put_ = (rec);                                                                                             \
-            ring_submit(put_);                                                                                         \
-        } else {                                                                                                       \
-            ring_lost(cause);                                                                                          \
-        }                                                                                                              \
+#define ring_put(rec, cause)                                                                                                     \
+    ({                                                                                                                           \
+        typeof(rec) *put_ = bpf_ringbuf_reserve(&ring, sizeof(rec), 0);                                                          \
+        if (put_) {                                                                                                              \
+            *put_ = (rec);                                                                                                       \
+            ring_submit(put_);                                                                                                   \
+        } else {                                                                                                                 \
+            ring_lost(cause);                                                                                                    \
+        }                                                                                                                        \
     })
 
 /* One size class of ring_put_bytes. `n` is a variable of the caller, at most `class` in this arm; the barrier keeps the
  * compiler from moving the bound away from where the verifier looks for it. */
-#define RING_CLASS(rec, n, src, reader, cause, class)                                                                  \
-    do {                                                                                                               \
-        u64 n_ = (n);                                                                                                  \
-        asm volatile("" : "+r"(n_));                                                                                   \
-        if (n_ <= (class)) {                                                                                           \
-            u8 *put_ = bpf_ringbuf_reserve(&ring, sizeof(rec) + (class), 0);                                           \
-            if (!put_) {                                                                                               \
-                ring_lost(cause);                                                                                      \
-                break;                                                                                                 \
-            }                                                                                                          \
-            typeof(rec) *fixed_ = (void *)put_;                                                                        \
-            *fixed_ = (rec);                                                                                           \
-            if (reader(put_ + sizeof(rec), n_, (void *)(src))) {                                                       \
-                fixed_->cap_len = 0;                                                                                   \
-                fixed_->h.len = sizeof(rec);                                                                           \
-                fixed_->h.flags |= REC_F_NODATA;                                                                       \
-                stat_add(STAT_read_fault, 1);                                                                          \
-            }                                                                                                          \
-            ring_submit(put_);                                                                                         \
-        }                                                                                                              \
+#define RING_CLASS(rec, n, src, reader, cause, class)                                                                            \
+    do {                                                                                                                         \
+        u64 n_ = (n);                                                                                                            \
+        asm volatile("" : "+r"(n_));                                                                                             \
+        if (n_ <= (class)) {                                                                                                     \
+            u8 *put_ = bpf_ringbuf_reserve(&ring, sizeof(rec) + (class), 0);                                                     \
+            if (!put_) {                                                                                                         \
+                ring_lost(cause);                                                                                                \
+                break;                                                                                                           \
+            }                                                                                                                    \
+            typeof(rec) *fixed_ = (void *)put_;                                                                                  \
+            *fixed_ = (rec);                                                                                                     \
+            if (reader(put_ + sizeof(rec), n_, (void *)(src))) {                                                                 \
+                fixed_->cap_len = 0;                                                                                             \
+                fixed_->h.len = sizeof(rec);                                                                                     \
+                fixed_->h.flags |= REC_F_NODATA;                                                                                 \
+                stat_add(STAT_read_fault, 1);                                                                                    \
+            }                                                                                                                    \
+            ring_submit(put_);                                                                                                   \
+        }                                                                                                                        \
     } while (0)
 
 /* A record with `n` payload bytes from `src`, read by bpf_probe_read_user or _kernel. */
-#define ring_put_bytes(rec, n, src, reader, cause)                                                                     \
-    do {                                                                                                               \
-        if ((n) == 0)                                                                                                  \
-            ring_put(rec, cause);                                                                                      \
-        else if ((n) <= 128)                                                                                           \
-            RING_CLASS(rec, n, src, reader, cause, 128);                                                               \
-        else if ((n) <= 384)                                                                                           \
-            RING_CLASS(rec, n, src, reader, cause, 384);                                                               \
-        else if ((n) <= 1024)                                                                                          \
-            RING_CLASS(rec, n, src, reader, cause, 1024);                                                              \
-        else if ((n) <= 4096)                                                                                          \
-            RING_CLASS(rec, n, src, reader, cause, 4096);                                                              \
-        else                                                                                                           \
-            RING_CLASS(rec, n, src, reader, cause, 16384);                                                             \
+#define ring_put_bytes(rec, n, src, reader, cause)                                                                               \
+    do {                                                                                                                         \
+        if ((n) == 0)                                                                                                            \
+            ring_put(rec, cause);                                                                                                \
+        else if ((n) <= 128)                                                                                                     \
+            RING_CLASS(rec, n, src, reader, cause, 128);                                                                         \
+        else if ((n) <= 384)                                                                                                     \
+            RING_CLASS(rec, n, src, reader, cause, 384);                                                                         \
+        else if ((n) <= 1024)                                                                                                    \
+            RING_CLASS(rec, n, src, reader, cause, 1024);                                                                        \
+        else if ((n) <= 4096)                                                                                                    \
+            RING_CLASS(rec, n, src, reader, cause, 4096);                                                                        \
+        else                                                                                                                     \
+            RING_CLASS(rec, n, src, reader, cause, 16384);                                                                       \
     } while (0)
 
 #endif

@@ -112,7 +112,7 @@ static void protoc_reads_what_we_wrote(void **state)
         skip();
     struct resource *r = make_resource("orders");
     struct span *v[] = { rich_span(r) };
-    struct batch b = { v, 1, NULL };
+    struct batch b = { .spans = v, .n = 1 };
     struct encoder *e = encoder_new();
     struct slice out;
     assert_int_equal(encoder_pack(e, &b, 5, &out), 0);
@@ -166,7 +166,7 @@ static void spans_are_grouped_and_stay_in_order(void **state)
         snprintf(name, sizeof(name), "n%02u", i);
         v[i] = make_span(name, i % 3 ? "redis" : "http1", r[i % 2], (u8)(i + 1), 0);
     }
-    struct batch b = { v, 60, NULL };
+    struct batch b = { .spans = v, .n = 60 };
     struct encoder *e = encoder_new();
     struct slice out;
     assert_int_equal(encoder_pack(e, &b, 0, &out), 0);
@@ -195,7 +195,7 @@ static void spans_are_grouped_and_stay_in_order(void **state)
 static void a_span_without_anything_encodes(void **state)
 {
     struct span *s = span_new();
-    struct batch b = { &s, 1, NULL }, none = { NULL, 0, NULL };
+    struct batch b = { .spans = &s, .n = 1 }, none = { .n = 0 };
     struct encoder *e = encoder_new();
     struct slice out;
     assert_int_equal(encoder_pack(e, &none, 5, &out), 0);
@@ -244,7 +244,7 @@ static void json_forms_are_valid_and_complete(void **state)
 {
     struct resource *r = make_resource("orders");
     struct span *v[] = { rich_span(r) };
-    struct batch b = { v, 1, NULL };
+    struct batch b = { .spans = v, .n = 1 };
     struct grouping g = { 0 };
     struct json j = { .max = 1 << 20 };
     assert_int_equal(json_otlp(&j, &g, &b), 0);

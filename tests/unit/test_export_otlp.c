@@ -125,7 +125,7 @@ struct outcome {
 static struct outcome send_once(const struct exporter *x, void *self, const u64 *stop_at)
 {
     struct outcome o = { 0 };
-    struct batch b = { spans, SPANS, stop_at };
+    struct batch b = { .spans = spans, .n = SPANS, .stop_at = stop_at };
     o.result = x->send(self, &b, &o.reply);
     return o;
 }

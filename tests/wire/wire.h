@@ -37,10 +37,10 @@ void wire_free(struct wire_case *c);
 
 /* How a run bends the case. */
 struct wire_bend {
-    size_t piece;              /* calls come in pieces of so many bytes; 0: whole */
-    size_t cut_op, cut_at;     /* this call comes in two; cut_at 0: none */
-    size_t drop_op;            /* this call isn't told of; SIZE_MAX: none */
-    bool garbage;              /* noise both ways before the close */
+    size_t piece;          /* calls come in pieces of so many bytes; 0: whole */
+    size_t cut_op, cut_at; /* this call comes in two; cut_at 0: none */
+    size_t drop_op;        /* this call isn't told of; SIZE_MAX: none */
+    bool garbage;          /* noise both ways before the close */
 };
 /* What the sink heard, as text that the caller frees. */
 char *wire_run(const struct wire_case *c, const struct wire_bend *b);
