@@ -35,7 +35,7 @@ static char *captured(int from, int to, bool color, const char *text, void (*bod
     int saved = dup(STDERR_FILENO);
     dup2(to, STDERR_FILENO);
     close(to);
-    assert_int_equal(export_spec_parse(text, &spec, err, sizeof(err)), 0);
+    assert_int_equal(export_spec_parse(text, SIGNAL_TRACES, &spec, err, sizeof(err)), 0);
     spec.color = color;
     export_queues_new(NULL, &q);
     assert_int_equal(export_queues_add(q, &spec, err, sizeof(err)), 0);

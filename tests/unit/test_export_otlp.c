@@ -354,10 +354,10 @@ static void queue_and_receiver_agree_to_the_span(void **state)
     struct export_queues *q;
     struct export_spec spec;
     char text[64], err[200] = "";
-    u64 sent = ledger_get(spans_exported), refused = ledger_get(spans_dropped_refused), retries = ledger_get(export_retries);
+    u64 sent = ledger_get(spans_exported), refused = ledger_get(spans_dropped_partial), retries = ledger_get(export_retries);
     snprintf(text, sizeof(text), "otlp=http://127.0.0.1:%u", sink.http);
-    assert_int_equal(export_spec_parse(text, &spec, err, sizeof(err)), 0);
-    export_queues_new(&(struct export_queue_options){ .delay_ms = 200, .max_batch = SPANS }, &q);
+    assert_int_equal(export_spec_parse(text, SIGNAL_TRACES, &spec, err, sizeof(err)), 0);
+    export_queues_new(&(struct export_queue_options){ .lane[0] = { .delay_ms = 200, .max_batch = SPANS } }, &q);
     assert_int_equal(export_queues_add(q, &spec, err, sizeof(err)), 0);
     log_level = LOG_ERROR;
     for (u32 i = 0; i < SPANS; i++)
@@ -365,7 +365,7 @@ static void queue_and_receiver_agree_to_the_span(void **state)
     assert_int_equal(export_queues_close(q, 8000), 4);
     log_level = LOG_WARN;
     assert_int_equal(ledger_get(export_retries) - retries, 2);
-    assert_int_equal(ledger_get(spans_dropped_refused) - refused, 4);
+    assert_int_equal(ledger_get(spans_dropped_partial) - refused, 4);
     assert_int_equal(ledger_get(spans_exported) - sent, SPANS - 4);
     check_body(&sink, 3);
     sink_stop(&sink);

@@ -43,7 +43,7 @@ static void good_specs(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct export_spec s;
         char err[300] = "";
-        if (export_spec_parse(cases[i].text, &s, err, sizeof(err)))
+        if (export_spec_parse(cases[i].text, SIGNAL_TRACES, &s, err, sizeof(err)))
             fail_msg("%s: %s", cases[i].text, err);
         assert_string_equal(s.kind, cases[i].kind);
         assert_string_equal(s.target, cases[i].target);
@@ -81,7 +81,7 @@ static void bad_specs_say_where_and_what_instead(void **state)
         char err[300] = "";
         memset(&s, 0x5a, sizeof(s));
         before = s;
-        assert_int_equal(export_spec_parse(cases[i].text, &s, err, sizeof(err)), -EINVAL);
+        assert_int_equal(export_spec_parse(cases[i].text, SIGNAL_TRACES, &s, err, sizeof(err)), -EINVAL);
         assert_memory_equal(&s, &before, sizeof(s));
         for (size_t k = 0; k < 3 && cases[i].said[k]; k++)
             if (!strstr(err, cases[i].said[k]))
@@ -95,14 +95,14 @@ static void variables_apply_by_the_specification(void **state)
     char err[300] = "";
     env_clear();
     setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://h:4318/base/", 1); /* a base: the path is always added */
-    assert_int_equal(export_spec_parse("otlp", &s, err, sizeof(err)), 0);
+    assert_int_equal(export_spec_parse("otlp", SIGNAL_TRACES, &s, err, sizeof(err)), 0);
     assert_string_equal(s.target, "http://h:4318/base/v1/traces");
     setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://t:4318/x", 1); /* its own: as it is */
-    assert_int_equal(export_spec_parse("otlp", &s, err, sizeof(err)), 0);
+    assert_int_equal(export_spec_parse("otlp", SIGNAL_TRACES, &s, err, sizeof(err)), 0);
     assert_string_equal(s.target, "http://t:4318/x");
     setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "", 1); /* empty counts as unset */
     setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", 1);
-    assert_int_equal(export_spec_parse("otlp", &s, err, sizeof(err)), 0);
+    assert_int_equal(export_spec_parse("otlp", SIGNAL_TRACES, &s, err, sizeof(err)), 0);
     assert_string_equal(s.kind, "otlp-grpc");
     assert_string_equal(s.target, "grpc://h:4318");
     setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20x, k=v", 1);
@@ -110,7 +110,7 @@ static void variables_apply_by_the_specification(void **state)
     setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip", 1);
     setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "2500", 1);
     setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", "/ca.pem", 1);
-    assert_int_equal(export_spec_parse("otlp=http://h", &s, err, sizeof(err)), 0);
+    assert_int_equal(export_spec_parse("otlp=http://h", SIGNAL_TRACES, &s, err, sizeof(err)), 0);
     assert_string_equal(s.headers, "a=b"); /* the signal's own wins */
     assert_string_equal(s.compression, "gzip");
     assert_int_equal(s.timeout_ms, 2500);
@@ -136,7 +136,7 @@ static void bad_variables_are_named(void **state)
         char err[300] = "";
         env_clear();
         setenv(cases[i].var, cases[i].value, 1);
-        assert_int_equal(export_spec_parse("otlp", &s, err, sizeof(err)), -EINVAL);
+        assert_int_equal(export_spec_parse("otlp", SIGNAL_TRACES, &s, err, sizeof(err)), -EINVAL);
         if (!strstr(err, cases[i].said))
             fail_msg("%s=%s: «%s»", cases[i].var, cases[i].value, err);
     }
@@ -157,6 +157,42 @@ static void every_exporter_describes_itself(void **state)
     assert_int_equal(n, 5);
 }
 
+static void each_signal_has_its_own_variables(void **state)
+{
+    struct export_spec s[SIGNAL_MAX];
+    char err[300] = "";
+    size_t n = 0;
+    env_clear();
+    assert_int_equal(export_specs_parse("otlp=http://h:4318", s, &n, err, sizeof(err)), 0);
+    assert_int_equal(n, 3);
+    assert_string_equal(s[SIGNAL_TRACES].target, "http://h:4318/v1/traces");
+    assert_string_equal(s[SIGNAL_LOGS].target, "http://h:4318/v1/logs");
+    assert_string_equal(s[SIGNAL_METRICS].target, "http://h:4318/v1/metrics");
+    setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://all", 1);
+    setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://logs:1/in", 1);
+    setenv("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "grpc", 1);
+    setenv("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "k=m", 1);
+    setenv("OTEL_EXPORTER_OTLP_HEADERS", "k=v", 1);
+    assert_int_equal(export_specs_parse("otlp", s, &n, err, sizeof(err)), 0);
+    assert_string_equal(s[SIGNAL_TRACES].target, "http://all/v1/traces");
+    assert_string_equal(s[SIGNAL_LOGS].target, "http://logs:1/in");
+    assert_string_equal(s[SIGNAL_METRICS].target, "grpc://all:4317");
+    assert_string_equal(s[SIGNAL_METRICS].kind, "otlp-grpc");
+    assert_string_equal(s[SIGNAL_LOGS].headers, "k=v");
+    assert_string_equal(s[SIGNAL_METRICS].headers, "k=m");
+    setenv("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", "soon", 1);
+    assert_int_equal(export_specs_parse("otlp", s, &n, err, sizeof(err)), -EINVAL);
+    assert_non_null(strstr(err, "OTEL_EXPORTER_OTLP_LOGS_TIMEOUT=soon"));
+    env_clear();
+    unsetenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT");
+    unsetenv("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT");
+    unsetenv("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL");
+    unsetenv("OTEL_EXPORTER_OTLP_METRICS_HEADERS");
+    assert_int_equal(export_specs_parse("console", s, &n, err, sizeof(err)), 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(export_spec_parse("console", SIGNAL_LOGS, s, err, sizeof(err)), -EOPNOTSUPP);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -165,6 +201,7 @@ int main(void)
         cmocka_unit_test(variables_apply_by_the_specification),
         cmocka_unit_test(bad_variables_are_named),
         cmocka_unit_test(every_exporter_describes_itself),
+        cmocka_unit_test(each_signal_has_its_own_variables),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -392,14 +392,13 @@ static int replay_header(struct agent *a, char *err, size_t err_size)
  * moves for a while: the receiver is away, and then the queues count what they drop. */
 static void replay_wait(struct agent *a)
 {
-    u64 gone_before = 0;
+    u32 before = 0;
     for (int idle_ms = 0; idle_ms < REPLAY_IDLE_MS;) {
-        u64 gone = ledger_get(spans_exported) + ledger_get(spans_dropped_queue) + ledger_get(spans_dropped_refused) +
-                   ledger_get(spans_dropped_unreachable);
-        if (a->sum.spans * a->o.n_exports < gone + REPLAY_WAITING)
+        u32 waiting = export_queues_waiting(a->queues, SIGNAL_TRACES);
+        if (waiting < REPLAY_WAITING)
             return;
-        idle_ms = gone == gone_before ? idle_ms + 1 : 0;
-        gone_before = gone;
+        idle_ms = waiting == before ? idle_ms + 1 : 0;
+        before = waiting;
         usleep(1000);
     }
 }

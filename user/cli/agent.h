@@ -11,7 +11,7 @@
 #include "trace/span.h"
 
 #define AGENT_RULE_FILES 16
-#define AGENT_EXPORTS    8
+#define AGENT_EXPORTS    24 /* one for each exporter and signal */
 
 struct agent_options {
     struct probe_options probe;

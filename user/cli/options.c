@@ -16,12 +16,15 @@ static int set_rules(struct options *o, const char *value, char *err, size_t err
 
 static int set_export(struct options *o, const char *value, char *err, size_t err_size)
 {
-    if (o->agent.n_exports == AGENT_EXPORTS)
-        return SENTENCE("more than %d exporters", AGENT_EXPORTS);
+    struct export_spec specs[SIGNAL_MAX];
     char why[512] = "";
-    if (export_spec_parse(value, &o->agent.exports[o->agent.n_exports], why, sizeof(why)))
+    size_t n;
+    if (export_specs_parse(value, specs, &n, why, sizeof(why)))
         return SENTENCE("--export %s: %s", value, why);
-    o->agent.n_exports++;
+    if (o->agent.n_exports + n > AGENT_EXPORTS)
+        return SENTENCE("more than %d exporters", AGENT_EXPORTS / SIGNAL_MAX);
+    memcpy(&o->agent.exports[o->agent.n_exports], specs, n * sizeof(*specs));
+    o->agent.n_exports += n;
     return 0;
 }
 

@@ -60,7 +60,8 @@ static void take_environment(struct agent_options *a)
 int session_prepare(struct options *o, char *err, size_t err_size)
 {
     struct agent_options *a = &o->agent;
-    if (!a->n_exports && export_spec_parse(o->json ? "console:json" : "console", &a->exports[a->n_exports++], err, err_size))
+    if (!a->n_exports &&
+        export_spec_parse(o->json ? "console:json" : "console", SIGNAL_TRACES, &a->exports[a->n_exports++], err, err_size))
         return -EINVAL;
     for (size_t i = 0; i < a->n_exports; i++)
         a->exports[i].color = wants_color(o);
@@ -85,7 +86,7 @@ static void print_places(const struct options *o)
 {
     for (size_t i = 0; i < o->agent.n_exports; i++) {
         const struct export_spec *e = &o->agent.exports[i];
-        if (strncmp(e->kind, "console", 7) || *e->target)
+        if (e->signal == SIGNAL_TRACES && (strncmp(e->kind, "console", 7) || *e->target))
             fprintf(stderr, " → %s", *e->target ? e->target : e->kind);
     }
 }

@@ -21,32 +21,61 @@ struct batch {
 };
 
 enum export_result {
-    EXPORT_OK,    /* delivered; *ret_refused of them the receiver refused for good (partial success) */
-    EXPORT_RETRY, /* try again, not before *ret_after_ms (0: the queue's own back-off) */
-    EXPORT_DROP,  /* the receiver will never take it; why is in ret_why */
+    EXPORT_OK,    /* delivered; reply.refused of them the receiver refused for good (partial success) */
+    EXPORT_RETRY, /* try again, not before reply.after_ms (0: the queue's own back-off) */
+    EXPORT_DROP,  /* the receiver will never take it: reply.cause and reply.why */
+};
+
+/* Why something was lost on its way out. The order is that of the rows in self/ledger.def, three (one a signal) for each. */
+enum export_cause {
+    CAUSE_QUEUE,       /* the lane's queue was full */
+    CAUSE_UNREACHABLE, /* the receiver stayed away until the deadline */
+    CAUSE_REFUSED,     /* refused for good, for none of the following reasons */
+    CAUSE_AUTH,        /* HTTP 401, 403, 407; UNAUTHENTICATED, PERMISSION_DENIED */
+    CAUSE_INVALID,     /* HTTP 400, 415, 422; INVALID_ARGUMENT */
+    CAUSE_TOO_LARGE,   /* HTTP 413 */
+    CAUSE_NOWHERE,     /* HTTP 404, 405, 410; UNIMPLEMENTED, NOT_FOUND: no such receiver at that address */
+    CAUSE_PARTIAL,     /* partial success */
+    CAUSE_WRITE,       /* a file that could not be written */
+    CAUSE_MAX,
 };
 
 struct export_reply {
-    u64 refused;   /* spans refused in a partial success */
-    u64 after_ms;  /* with EXPORT_RETRY: what the receiver asked for */
-    char why[200]; /* one line for the log; no payload in it */
+    u64 refused;             /* spans, log records or data points refused in a partial success */
+    u64 after_ms;            /* with EXPORT_RETRY: what the receiver asked for */
+    enum export_cause cause; /* with EXPORT_DROP; CAUSE_QUEUE (0) counts as CAUSE_REFUSED */
+    char why[200];           /* one line for the log; no payload in it */
 };
 
-/* What follows the `=` or `:` of an --export SPEC, cut up by export_spec_parse(). */
+/* How a lane batches; 0 means the default. (The batch processors' parameters of the OpenTelemetry specification.) */
+struct lane_options {
+    u32 max_queue;    /* items waiting (default 8192 spans or log records, 64 metric collections) */
+    u32 max_batch;    /* items per send (default 512, also the most; 1 collection) */
+    u32 delay_ms;     /* how long an item may wait for company (default 100; live exporters never wait) */
+    u64 retry_for_ms; /* how long one batch is retried before it is dropped (default 300000) */
+};
+
+/* One signal's way to one receiver: what follows the `=` or `:` of an --export SPEC, cut up by export_spec_parse(). */
 struct export_spec {
-    char kind[16];       /* exporter's name: console, otlp, otlp-json, … */
+    char kind[16];       /* exporter's name: console, otlp-http, otlp-json, … */
     char target[1024];   /* URL, file or mode; "" when none */
+    enum signal signal;  /* what this one carries */
     const char *service; /* unused by most */
     /* OTEL_EXPORTER_OTLP_* as they apply, or NULL / 0 for the specified defaults */
     const char *headers, *certificate, *client_certificate, *client_key, *compression;
     u64 timeout_ms;
     bool insecure_skip_verify;
-    bool color; /* the console may use colour and redraw */
+    bool color;               /* the console may use colour and redraw */
+    struct lane_options lane; /* 0: those of export_queue_options */
 };
+
+#define SIGNAL_BIT(s) (1u << (s))
+#define SIGNAL_ALL    (SIGNAL_BIT(SIGNAL_TRACES) | SIGNAL_BIT(SIGNAL_LOGS) | SIGNAL_BIT(SIGNAL_METRICS))
 
 struct exporter {
     const char *name;
     const char *help; /* one line for `wftrace help` and errors: "otlp=URL  …" */
+    u32 signals;      /* SIGNAL_BITs that send() understands; 0: traces only. One instance carries one of them: spec->signal */
     bool live;        /* wants started() too and every span at once (console on a terminal) */
     int (*open)(const struct export_spec *spec, void **ret, char *err, size_t err_size); /* -errno, sentence in err */
     enum export_result (*send)(void *self, const struct batch *b, struct export_reply *ret);
@@ -56,26 +85,37 @@ struct exporter {
     void (*close)(void *self);                   /* flushes what it holds itself */
 };
 extern const struct exporter *const exporters[]; /* NULL-terminated, made from exporter.def */
+static inline bool exporter_takes(const struct exporter *x, enum signal s)
+{
+    return (x->signals ? x->signals : SIGNAL_BIT(SIGNAL_TRACES)) & SIGNAL_BIT(s);
+}
+const struct exporter *exporter_by_name(const char *kind); /* NULL: none */
 
-/* Parses one --export SPEC: console · console:json · otlp=URL · otlp-json:FILE. Reads the OTEL_EXPORTER_OTLP_*
- * variables for otlp. On -EINVAL `err` says what is wrong and what would be right. */
-int export_spec_parse(const char *text, struct export_spec *ret, char *err, size_t err_size);
+/* Parses one --export SPEC (console · console:json · otlp=URL · otlp-json:FILE) as it applies to one signal. Reads the
+ * OTEL_EXPORTER_OTLP_* variables for otlp, the signal's own form first. On -EINVAL `err` says what is wrong and what would be
+ * right; -EOPNOTSUPP: this exporter does not carry the signal (err untouched). */
+int export_spec_parse(const char *text, enum signal signal, struct export_spec *ret, char *err, size_t err_size);
+/* The same for every signal that the exporter carries, traces first: 1 to SIGNAL_MAX of them. */
+int export_specs_parse(const char *text, struct export_spec ret[SIGNAL_MAX], size_t *ret_n, char *err, size_t err_size);
 
-/* The pipeline's end: N exporters, each with its own bounded queue and thread. A span_sink. */
+/* The pipeline's end: N lanes, each with its own bounded queue and thread, for one exporter and one signal. */
 struct export_queues;
 struct export_queue_options {
-    u32 max_queue;    /* spans waiting per exporter (default 8192: some 40 MB at most when a receiver is away) */
-    u32 max_batch;    /* spans per send (default 512) */
-    u32 delay_ms;     /* how long a span may wait for company (default 100; live ones never wait) */
-    u64 retry_for_ms; /* how long one batch is retried before it is dropped (default 300000) */
+    struct lane_options lane[SIGNAL_MAX];
 };
 int export_queues_new(const struct export_queue_options *o, struct export_queues **ret);
 int export_queues_add(struct export_queues *q, const struct export_spec *spec, char *err, size_t err_size);
 /* The same with an exporter that need not be in exporter.def (tests, embedding). */
 int export_queues_add_exporter(struct export_queues *q, const struct exporter *x, const struct export_spec *spec, char *err,
                                size_t err_size);
+bool export_queues_wants(const struct export_queues *q, enum signal signal); /* some lane carries it */
 struct span_sink *export_queues_sink(struct export_queues *q);
-/* Flushes everything within the deadline, closes the exporters, frees. Returns the number of spans not delivered. */
+struct log_sink *export_queues_log_sink(struct export_queues *q);
+struct metric_sink *export_queues_metric_sink(struct export_queues *q);
+/* Items in the fullest lane of the signal. */
+u32 export_queues_waiting(const struct export_queues *q, enum signal signal);
+/* Flushes everything within the deadline, closes the exporters, frees. Returns the number of spans, log records and data
+ * points not delivered. */
 u64 export_queues_close(struct export_queues *q, u64 deadline_ms);
 
 #endif

@@ -57,6 +57,7 @@ enum export_result lines_write(struct lines *l, struct export_reply *ret)
     if (restore && ftruncate(l->fd, st.st_size))
         e = -errno;
     snprintf(ret->why, sizeof(ret->why), "cannot write %s: %s", l->name, errno_name(e));
+    ret->cause = CAUSE_WRITE;
     return EXPORT_DROP;
 }
 

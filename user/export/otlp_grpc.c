@@ -3,13 +3,22 @@
 #include "export/transport.h"
 #include "rpc_status.pb-c.h"
 
-#define METHOD     "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 #define FRAME_HEAD 5 /* compressed flag, length */
+#define METHOD_MAX 80
+
+static const char *const method[SIGNAL_MAX] = {
+    [SIGNAL_TRACES] = "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+    [SIGNAL_LOGS] = "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+    [SIGNAL_METRICS] = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+};
 
 enum grpc_code {
     GRPC_OK = 0,
     GRPC_CANCELLED = 1,
+    GRPC_INVALID_ARGUMENT = 3,
     GRPC_DEADLINE_EXCEEDED = 4,
+    GRPC_NOT_FOUND = 5,
+    GRPC_PERMISSION_DENIED = 7,
     GRPC_RESOURCE_EXHAUSTED = 8,
     GRPC_ABORTED = 10,
     GRPC_OUT_OF_RANGE = 11,
@@ -26,12 +35,12 @@ static const char *const code_name[] = {
     "DATA_LOSS", "UNAUTHENTICATED"
 };
 
-/* grpc://host:port → http://host:port/METHOD; what path there was is not gRPC's. */
-static void method_url(const char *target, char *out, size_t size, bool *ret_tls)
+/* grpc://host:port → http://host:port/method; what path there was is not gRPC's. */
+static void method_url(const char *target, enum signal signal, char *out, size_t size, bool *ret_tls)
 {
     *ret_tls = !strncmp(target, "grpcs://", 8);
     const char *host = target + (*ret_tls ? 8 : 7);
-    snprintf(out, size, "%s://%.*s" METHOD, *ret_tls ? "https" : "http", (int)strcspn(host, "/?#"), host);
+    snprintf(out, size, "%s://%.*s%s", *ret_tls ? "https" : "http", (int)strcspn(host, "/?#"), host, method[signal]);
 }
 
 static void http2_options(struct transport *t, bool tls)
@@ -47,12 +56,12 @@ static void http2_options(struct transport *t, bool tls)
 static int otlp_grpc_open(const struct export_spec *spec, void **ret, char *err, size_t err_size)
 {
     const char *head[5] = { "Content-Type: application/grpc", "TE: trailers", NULL, NULL, NULL };
-    char url[sizeof(spec->target) + sizeof(METHOD) + 8], timeout[64];
+    char url[sizeof(spec->target) + METHOD_MAX], timeout[64];
     bool tls;
     struct transport *t = malloc(sizeof(*t));
     if (!t)
         return -ENOMEM;
-    method_url(spec->target, url, sizeof(url), &tls);
+    method_url(spec->target, spec->signal, url, sizeof(url), &tls);
     snprintf(timeout, sizeof(timeout), "grpc-timeout: %llum",
              (unsigned long long)min_u64(spec->timeout_ms ? spec->timeout_ms : 10000, 99999999));
     head[2] = timeout;
@@ -141,12 +150,29 @@ static enum export_result grpc_verdict(const struct answer *a, struct export_rep
     }
 }
 
+static enum export_cause grpc_cause(int code)
+{
+    switch (code) {
+    case GRPC_INVALID_ARGUMENT:
+        return CAUSE_INVALID;
+    case GRPC_NOT_FOUND:
+    case GRPC_UNIMPLEMENTED:
+        return CAUSE_NOWHERE;
+    case GRPC_PERMISSION_DENIED:
+    case GRPC_UNAUTHENTICATED:
+        return CAUSE_AUTH;
+    default:
+        return CAUSE_REFUSED;
+    }
+}
+
 static enum export_result grpc_failed(const struct answer *a, struct export_reply *ret)
 {
     char prefix[96];
     const char *hint = a->grpc_status == GRPC_UNAUTHENTICATED ? " (check OTEL_EXPORTER_OTLP_HEADERS)" : "";
     snprintf(prefix, sizeof(prefix), "gRPC %s%s%s", code_name[a->grpc_status], hint, *a->grpc_message ? ": " : "");
     reply_why(ret, prefix, a->grpc_message, strlen(a->grpc_message));
+    ret->cause = grpc_cause(a->grpc_status);
     return grpc_verdict(a, ret);
 }
 
@@ -156,6 +182,7 @@ static enum export_result not_grpc(const struct answer *a, struct export_reply *
     snprintf(ret->why, sizeof(ret->why), "HTTP %ld without grpc-status: not a gRPC receiver? (for OTLP/HTTP use http://)",
              a->http_status);
     ret->after_ms = a->retry_after_ms;
+    ret->cause = http_status_cause(a->http_status);
     return http_status_retryable(a->http_status) ? EXPORT_RETRY : EXPORT_DROP;
 }
 
@@ -193,6 +220,7 @@ static void otlp_grpc_close(void *self)
 const struct exporter exporter_otlp_grpc = {
     .name = "otlp-grpc",
     .help = "otlp=grpc://HOST:4317     OTLP over gRPC; grpcs:// for TLS",
+    .signals = SIGNAL_ALL,
     .open = otlp_grpc_open,
     .send = otlp_grpc_send,
     .close = otlp_grpc_close,

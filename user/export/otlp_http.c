@@ -58,6 +58,7 @@ static enum export_result otlp_http_send(void *self, const struct batch *b, stru
     }
     explain(&t->answer, ret);
     ret->after_ms = t->answer.retry_after_ms;
+    ret->cause = http_status_cause(status);
     return http_status_retryable(status) ? EXPORT_RETRY : EXPORT_DROP;
 }
 
@@ -70,6 +71,7 @@ static void otlp_http_close(void *self)
 const struct exporter exporter_otlp_http = {
     .name = "otlp-http",
     .help = "otlp=http://HOST:4318     OTLP over HTTP (protobuf); https:// for TLS; /v1/traces is added when no path is given",
+    .signals = SIGNAL_ALL,
     .open = otlp_http_open,
     .send = otlp_http_send,
     .close = otlp_http_close,

@@ -31,6 +31,7 @@ static void otlp_json_close(void *self)
 const struct exporter exporter_otlp_json = {
     .name = "otlp-json",
     .help = "otlp-json:FILE            one ExportTraceServiceRequest in JSON a line; '-' is standard output",
+    .signals = SIGNAL_ALL,
     .open = otlp_json_open,
     .send = otlp_json_send,
     .close = otlp_json_close,

@@ -1,5 +1,5 @@
 /* What the user says after --export, and the OTEL_EXPORTER_OTLP_* variables (OpenTelemetry specification, «OpenTelemetry
- * Protocol Exporter»): the _TRACES_ form of a variable wins over the general one, an empty variable counts as unset.
+ * Protocol Exporter»): the signal's form (_TRACES_, _LOGS_, _METRICS_) of a variable wins over the general one, an empty variable counts as unset.
  * Everything that can be wrong is said here, before anything runs. */
 #include "export/exporter.h"
 
@@ -17,7 +17,8 @@ const struct exporter *const exporters[] = {
     NULL,
 };
 
-#define TRACES_PATH "/v1/traces"
+static const char *const signal_path[SIGNAL_MAX] = { "/v1/traces", "/v1/logs", "/v1/metrics" };
+static const char *const signal_infix[SIGNAL_MAX] = { "TRACES_", "LOGS_", "METRICS_" };
 
 struct err_text {
     char *p;
@@ -26,13 +27,12 @@ struct err_text {
 
 #define BAD(err, ...) (snprintf((err)->p, (err)->size, __VA_ARGS__), -EINVAL)
 
-/* The value of OTEL_EXPORTER_OTLP_[TRACES_]<name> or NULL; *ret_name, when asked for, is the variable that had it. */
-static const char *otel_env(const char *name, char *ret_name, size_t size)
+/* The value of OTEL_EXPORTER_OTLP_[<signal>_]<name> or NULL; *ret_name, when asked for, is the variable that had it. */
+static const char *otel_env(enum signal signal, const char *name, char *ret_name, size_t size)
 {
-    static const char *const form[] = { "OTEL_EXPORTER_OTLP_TRACES_%s", "OTEL_EXPORTER_OTLP_%s" };
-    for (size_t i = 0; i < ARRAY_LEN(form); i++) {
+    for (size_t general = 0; general < 2; general++) {
         char var[64];
-        snprintf(var, sizeof(var), i ? form[1] : form[0], name);
+        snprintf(var, sizeof(var), "OTEL_EXPORTER_OTLP_%s%s", general ? "" : signal_infix[signal], name);
         const char *value = getenv(var);
         if (!value || !*value)
             continue;
@@ -116,15 +116,15 @@ static void target_write(const struct url *u, bool append_always, struct export_
     if (grpc)
         path.n = query.n = 0;
     snprintf(ret->target, sizeof(ret->target), "%.*s://%.*s%s%.*s%s%.*s", (int)u->scheme.n, u->scheme.p, (int)u->authority.n,
-             u->authority.p, grpc && !u->port.n ? ":4317" : "", (int)path.n, path.p, append ? TRACES_PATH : "", (int)query.n,
-             query.p);
+             u->authority.p, grpc && !u->port.n ? ":4317" : "", (int)path.n, path.p, append ? signal_path[ret->signal] : "",
+             (int)query.n, query.p);
 }
 
-static int protocol_is_grpc(bool *ret, struct err_text *err)
+static int protocol_is_grpc(enum signal signal, bool *ret, struct err_text *err)
 {
     static const char *const known[] = { "grpc", "http/protobuf" };
     char var[64] = "";
-    const char *p = otel_env("PROTOCOL", var, sizeof(var));
+    const char *p = otel_env(signal, "PROTOCOL", var, sizeof(var));
     if (p && strcmp(p, known[0]) && strcmp(p, known[1])) {
         const char *near = nearest_word(p, known, ARRAY_LEN(known));
         return BAD(err, "%s=%s is not supported%s%s%s; use grpc or http/protobuf", var, p, near ? ": did you mean " : "",
@@ -138,10 +138,10 @@ static int protocol_is_grpc(bool *ret, struct err_text *err)
 static int otlp_from_env(struct export_spec *ret, struct err_text *err)
 {
     char var[64] = "the default endpoint", as_grpc[1024];
-    const char *text = otel_env("ENDPOINT", var, sizeof(var));
+    const char *text = otel_env(ret->signal, "ENDPOINT", var, sizeof(var));
     bool grpc, general = !text || !strcmp(var, "OTEL_EXPORTER_OTLP_ENDPOINT");
     struct url u;
-    int e = protocol_is_grpc(&grpc, err);
+    int e = protocol_is_grpc(ret->signal, &grpc, err);
     if (e)
         return e;
     if (!text)
@@ -181,17 +181,17 @@ static int headers_check(const char *var, const char *list, struct err_text *err
 static int options_from_env(struct export_spec *ret, struct err_text *err)
 {
     char var[64] = "";
-    ret->certificate = otel_env("CERTIFICATE", NULL, 0);
-    ret->client_certificate = otel_env("CLIENT_CERTIFICATE", NULL, 0);
-    ret->client_key = otel_env("CLIENT_KEY", NULL, 0);
-    ret->headers = otel_env("HEADERS", var, sizeof(var));
+    ret->certificate = otel_env(ret->signal, "CERTIFICATE", NULL, 0);
+    ret->client_certificate = otel_env(ret->signal, "CLIENT_CERTIFICATE", NULL, 0);
+    ret->client_key = otel_env(ret->signal, "CLIENT_KEY", NULL, 0);
+    ret->headers = otel_env(ret->signal, "HEADERS", var, sizeof(var));
     int e = ret->headers ? headers_check(var, ret->headers, err) : 0;
     if (e)
         return e;
-    ret->compression = otel_env("COMPRESSION", var, sizeof(var));
+    ret->compression = otel_env(ret->signal, "COMPRESSION", var, sizeof(var));
     if (ret->compression && strcmp(ret->compression, "gzip") && strcmp(ret->compression, "none"))
         return BAD(err, "%s=%s is not supported; use gzip or none", var, ret->compression);
-    const char *timeout = otel_env("TIMEOUT", var, sizeof(var));
+    const char *timeout = otel_env(ret->signal, "TIMEOUT", var, sizeof(var));
     if (timeout && (slice_u64(slice_str(timeout), &ret->timeout_ms) || !ret->timeout_ms || ret->timeout_ms > 3600000))
         return BAD(err, "%s=%s is not a number of milliseconds (1 to 3600000)", var, timeout);
     return 0;
@@ -260,18 +260,38 @@ static int kind_unknown(const char *text, size_t n, struct err_text *err)
                near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
-int export_spec_parse(const char *text, struct export_spec *ret, char *err, size_t err_size)
+static int parse(const char *text, struct export_spec *ret, struct err_text *err)
+{
+    size_t n = strcspn(text, "=:");
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+        if (slice_eq(slice_of(text, n), kinds[i].name))
+            return kinds[i].parse(text + n, ret, err);
+    return kind_unknown(text, n, err);
+}
+
+int export_spec_parse(const char *text, enum signal signal, struct export_spec *ret, char *err, size_t err_size)
 {
     struct err_text where = { err, err_size };
-    struct export_spec spec = { 0 };
-    size_t n = strcspn(text, "=:");
-    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
-        if (!slice_eq(slice_of(text, n), kinds[i].name))
-            continue;
-        int e = kinds[i].parse(text + n, &spec, &where);
-        if (!e)
-            *ret = spec;
+    struct export_spec spec = { .signal = signal };
+    int e = parse(text, &spec, &where);
+    if (e)
         return e;
+    const struct exporter *x = exporter_by_name(spec.kind);
+    if (!x || !exporter_takes(x, signal))
+        return -EOPNOTSUPP;
+    *ret = spec;
+    return 0;
+}
+
+int export_specs_parse(const char *text, struct export_spec ret[SIGNAL_MAX], size_t *ret_n, char *err, size_t err_size)
+{
+    size_t n = 0;
+    for (enum signal signal = 0; signal < SIGNAL_MAX; signal++) {
+        int e = export_spec_parse(text, signal, &ret[n], err, err_size);
+        if (e && e != -EOPNOTSUPP)
+            return e;
+        n += !e;
     }
-    return kind_unknown(text, n, &where);
+    *ret_n = n;
+    return 0;
 }

@@ -280,3 +280,25 @@ void reply_partial_success(struct slice message, size_t n_sent, struct export_re
 }
 
 bool http_status_retryable(long status) { return status == 429 || (status >= 502 && status <= 504); }
+
+enum export_cause http_status_cause(long status)
+{
+    switch (status) {
+    case 401:
+    case 403:
+    case 407:
+        return CAUSE_AUTH;
+    case 400:
+    case 415:
+    case 422:
+        return CAUSE_INVALID;
+    case 404:
+    case 405:
+    case 410:
+        return CAUSE_NOWHERE;
+    case 413:
+        return CAUSE_TOO_LARGE;
+    default:
+        return CAUSE_REFUSED;
+    }
+}

@@ -41,10 +41,12 @@ void transport_close(struct transport *t);
 int transport_gzip(struct transport *t, struct slice in, size_t head, struct slice *ret);
 /* POSTs and collects the answer. EXPORT_OK: t->answer holds one; EXPORT_RETRY: none came, the reason is in ret->why. */
 enum export_result transport_post(struct transport *t, struct slice body, const struct batch *b, struct export_reply *ret);
-/* Reads the partial success out of an ExportTraceServiceResponse. Bytes that are none change nothing. */
+/* Reads the partial success out of an Export{Trace,Logs,Metrics}ServiceResponse: the three have the same layout. Bytes that are
+ * none change nothing. */
 void reply_partial_success(struct slice message, size_t n_sent, struct export_reply *ret);
 /* Copies foreign text into why, printable ASCII only. */
 void reply_why(struct export_reply *ret, const char *prefix, const char *foreign, size_t n);
 bool http_status_retryable(long status); /* OTLP/HTTP: 429, 502, 503, 504 */
+enum export_cause http_status_cause(long status);
 
 #endif

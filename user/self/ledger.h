@@ -14,7 +14,9 @@ enum ledger_id {
 extern u64 ledger_count_[LEDGER_MAX];
 
 #define ledger_add(name, n) ((void)__atomic_fetch_add(&ledger_count_[LEDGER_##name], (u64)(n), __ATOMIC_RELAXED))
-#define ledger_get(name)    __atomic_load_n(&ledger_count_[LEDGER_##name], __ATOMIC_RELAXED)
+/* A row by its number, for rows that stand in a fixed order. */
+#define ledger_add_at(id, n) ((void)__atomic_fetch_add(&ledger_count_[(id)], (u64)(n), __ATOMIC_RELAXED))
+#define ledger_get(name)     __atomic_load_n(&ledger_count_[LEDGER_##name], __ATOMIC_RELAXED)
 
 struct ledger_row {
     const char *name, *stage, *help;
