@@ -43,7 +43,8 @@ struct rec_hdr {
     X(REC_EDGE, rec_edge, edge)                                                                                                  \
     X(REC_PUT, rec_put, put)                                                                                                     \
     X(REC_TAKE, rec_take, take)                                                                                                  \
-    X(REC_MAPPED, rec_mapped, mapped)
+    X(REC_MAPPED, rec_mapped, mapped)                                                                                            \
+    X(REC_BRIDGE, rec_bridge, bridge)
 
 enum rec_type {
     REC_NONE = 0,
@@ -179,6 +180,12 @@ struct rec_take {
 /* The dynamic linker finished mapping something: user space looks for libraries to probe. */
 struct rec_mapped {
     struct rec_hdr h;
+};
+
+/* The helper inside a Python says something. Payload: its event as it stands in user/inproc/python/bridge_abi.h. */
+struct rec_bridge {
+    struct rec_hdr h;
+    __u32 orig_len, cap_len;
 };
 
 /* ---- maps ---- */

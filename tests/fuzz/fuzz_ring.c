@@ -8,6 +8,14 @@ static void inside(struct slice s, const uint8_t *p, size_t n)
         abort();
 }
 
+static void values_inside(struct slice values, const uint8_t *p, size_t n)
+{
+    struct event_value v;
+    inside(values, p, n);
+    while (event_value_next(&values, &v))
+        inside(v.text, p, n);
+}
+
 static void event_inside(const struct event *e, const uint8_t *p, size_t n)
 {
     switch (e->type) {
@@ -24,6 +32,9 @@ static void event_inside(const struct event *e, const uint8_t *p, size_t n)
     case EVENT_HIT:
         for (unsigned i = 0; i < EVENT_VALUES; i++)
             inside(e->hit.s[i], p, n);
+        break;
+    case EVENT_BRIDGE:
+        values_inside(e->bridge.values, p, n);
         break;
     case EVENT_PROCINFO:
         inside(e->procinfo.text, p, n);

@@ -2,10 +2,11 @@
  * a capture file may say anything: every length inside is held against the record's own. */
 #include "ingest/event.h"
 #include "bpf/abi.h"
+#include "inproc/python/bridge_abi.h"
 #include "self/ledger.h"
 
 const char *const event_name[EVENT_MAX] = { "fork", "exec", "exit", "comm", "oom",  "conn",   "data",    "close",
-                                            "tls",  "hit",  "edge", "put",  "take", "mapped", "procinfo" };
+                                            "tls",  "hit",  "edge", "put",  "take", "mapped", "bridge",  "procinfo" };
 
 #define AF_INET_  2
 #define AF_INET6_ 10
@@ -189,6 +190,60 @@ static int decode_mapped(struct input in, struct event *e)
     UNUSED(e);
     return 0;
 }
+/* One value behind another; the caller's slice holds whole ones only once decode_bridge has walked it. */
+bool event_value_next(struct slice *values, struct event_value *ret)
+{
+    static const enum value_type types[] = { [BRIDGE_TEXT] = VALUE_TEXT,
+                                             [BRIDGE_INT] = VALUE_INT,
+                                             [BRIDGE_DOUBLE] = VALUE_DOUBLE,
+                                             [BRIDGE_BOOL] = VALUE_BOOL,
+                                             [BRIDGE_NONE] = VALUE_NONE };
+    static const u8 sizes[] = { [BRIDGE_INT] = 8, [BRIDGE_DOUBLE] = 8, [BRIDGE_BOOL] = 1, [BRIDGE_NONE] = 0 };
+    struct bridge_attr a;
+    if (values->n < sizeof(a))
+        return false;
+    memcpy(&a, values->p, sizeof(a));
+    size_t padded = ((size_t)a.len + 3) & ~3ul;
+    if (a.type < BRIDGE_TEXT || a.type > BRIDGE_NONE || padded > values->n - sizeof(a) || a.len > BRIDGE_EVENT_MAX ||
+        (a.type != BRIDGE_TEXT && a.len != sizes[a.type]))
+        return false;
+    struct slice v = slice_of(values->p + sizeof(a), a.len);
+    *ret = (struct event_value){ .index = a.index, .type = types[a.type] };
+    if (a.type == BRIDGE_TEXT)
+        ret->text = v;
+    else if (a.type == BRIDGE_INT)
+        memcpy(&ret->i, v.p, sizeof(ret->i));
+    else if (a.type == BRIDGE_DOUBLE)
+        memcpy(&ret->d, v.p, sizeof(ret->d));
+    else if (a.type == BRIDGE_BOOL)
+        ret->i = v.p[0] != 0;
+    *values = slice_from(*values, sizeof(a) + padded);
+    return true;
+}
+
+static int decode_bridge(struct input in, struct event *e)
+{
+    const struct rec_bridge *r = in.record;
+    struct bridge_event b;
+    struct event_value value;
+    if (r->cap_len > in.payload.n || r->cap_len < sizeof(b))
+        return -EBADMSG;
+    memcpy(&b, in.payload.p, sizeof(b));
+    if (b.version != BRIDGE_VERSION || b.kind < BRIDGE_START || b.kind > BRIDGE_NOTE || b.size > r->cap_len || b.size < sizeof(b))
+        return -EBADMSG;
+    e->bridge.phase = (enum bridge_phase)(b.kind - BRIDGE_START);
+    e->bridge.watch = b.watch;
+    e->bridge.dropped = b.dropped;
+    e->bridge.activity = b.activity;
+    e->bridge.values = slice_of(in.payload.p + sizeof(b), b.size - sizeof(b));
+    struct slice left = e->bridge.values;
+    for (u8 i = 0; i < b.n_attrs; i++)
+        if (!event_value_next(&left, &value))
+            return -EBADMSG;
+    e->bridge.values.n -= left.n;
+    return 0;
+}
+
 static int decode_procinfo(struct input in, struct event *e)
 {
     if (in.payload.n && in.payload.p[in.payload.n - 1])
@@ -216,6 +271,7 @@ static const struct decoder {
     [REC_PUT] = { sizeof(struct rec_put), EVENT_PUT, decode_put },
     [REC_TAKE] = { sizeof(struct rec_take), EVENT_TAKE, decode_take },
     [REC_MAPPED] = { sizeof(struct rec_mapped), EVENT_MAPPED, decode_mapped },
+    [REC_BRIDGE] = { sizeof(struct rec_bridge), EVENT_BRIDGE, decode_bridge },
     [REC_PROCINFO] = { sizeof(struct rec_hdr), EVENT_PROCINFO, decode_procinfo },
 };
 

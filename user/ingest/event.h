@@ -20,6 +20,7 @@ enum event_type {
     EVENT_PUT,
     EVENT_TAKE,
     EVENT_MAPPED,
+    EVENT_BRIDGE,
     EVENT_PROCINFO,
     EVENT_MAX,
 };
@@ -29,6 +30,18 @@ enum role { CONN_UNKNOWN, CONN_CLIENT, CONN_SERVER };
 enum dir { DIR_SEND, DIR_RECV };
 enum phase { PHASE_ENTRY, PHASE_RETURN, PHASE_POINT };
 #define EVENT_VALUES 8
+
+/* What the helper inside a Python says (inproc/python/bridge_abi.h). */
+enum bridge_phase { BRIDGE_SAYS_START, BRIDGE_SAYS_END, BRIDGE_SAYS_FAIL, BRIDGE_SAYS_SUSPEND, BRIDGE_SAYS_RESUME, BRIDGE_SAYS_NOTE };
+enum value_type { VALUE_NONE, VALUE_TEXT, VALUE_INT, VALUE_DOUBLE, VALUE_BOOL };
+struct event_value {
+    u8 index; /* attribute of the watch, or one of VALUE_ERROR_… */
+    enum value_type type;
+    struct slice text; /* TEXT */
+    s64 i;             /* INT, BOOL */
+    double d;          /* DOUBLE */
+};
+enum { VALUE_ERROR_TYPE = 250, VALUE_ERROR_MESSAGE, VALUE_ERROR_WHERE, VALUE_FUNCTION };
 
 struct event {
     enum event_type type;
@@ -98,6 +111,13 @@ struct event {
         struct {
             u64 key;
         } handover; /* PUT, TAKE */
+        struct {
+            enum bridge_phase phase;
+            u16 watch;
+            u8 dropped;          /* values that did not fit or could not be read */
+            u64 activity;        /* the same from START to END or FAIL, unique in the process */
+            struct slice values; /* for event_value_next() */
+        } bridge;
         /* From user space: "key=value\0…": exe, cwd, comm, args (\x1f between), env.NAME, container.id, unit (systemd),
          * python ("3.11"), seen ("start" = traced from its first instruction, "attach"), ppid, start (boot ns), uid, host pid ns */
         struct {
@@ -108,6 +128,9 @@ struct event {
 
 /* Value of `key` in a PROCINFO text; empty when absent. */
 struct slice procinfo_get(struct slice text, const char *key);
+
+/* Takes the next value off e->bridge.values; false when there is none. */
+bool event_value_next(struct slice *values, struct event_value *ret);
 
 /* Checks one record as it came from a ring or a capture file (aligned to 8) and calls `ret` full. 0, -EBADMSG (counted), -ENOTSUP for
  * an unknown type (counted). Keeps the last `lost` in *lost_seen to turn it into a difference. */

@@ -4,6 +4,7 @@
 #include "probe/maps.h"
 #include "probe/py_sites.h"
 #include "probe/tls_sites.h"
+#include "inproc/python/bridge_abi.h"
 #include <glob.h>
 #include <sys/stat.h>
 
@@ -172,6 +173,15 @@ static void attach_linker(struct probes *p, const struct elf_image *elf, const c
         attach_at(p, OBJ_RUNTIME, "mapped", path, &at, false, "_dl_debug_state");
 }
 
+/* The helper inside a Python (inproc/python): a function of its own that does nothing is called with every event. */
+static void attach_bridge(struct probes *p, const struct elf_image *elf, const char *path)
+{
+    struct elf_symbol hook;
+    struct place at;
+    if (!elf_symbol(elf, BRIDGE_SYMBOL, &hook) && !place_entry(elf, &hook, place_features(), &at))
+        attach_at(p, OBJ_BRIDGE, "bridge", path, &at, false, BRIDGE_SYMBOL);
+}
+
 static int image_key(const char *path, struct image_key *ret)
 {
     struct stat st;
@@ -203,6 +213,7 @@ static void image_look(struct probes *p, struct image *image, const char *path, 
     attach_linker(p, elf, path);
     attach_tls(p, elf, path);
     attach_python(p, elf, path, image);
+    attach_bridge(p, elf, path);
     sites_attach(p, elf, seen_as, path);
 }
 

@@ -1,5 +1,5 @@
-/* Loading: five objects that share their maps. The first one makes a map, the later ones reuse it by name. Processes and
- * sockets are always loaded; TLS, runtimes and rules with the first place that wants them (verifying costs time). Of each hook
+/* Loading: six objects that share their maps. The first one makes a map, the later ones reuse it by name. Processes and
+ * sockets are always loaded; TLS, runtimes, rules and the bridge with the first place that wants them (verifying costs time). Of each hook
  * only the programs of the chosen form are loaded, so a form that this kernel refuses is never shown to its verifier. */
 #include "probe/internal.h"
 #include "proc.skel.h"
@@ -7,6 +7,7 @@
 #include "tls.skel.h"
 #include "probe.skel.h"
 #include "runtime.skel.h"
+#include "bridge.skel.h"
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@ static const struct {
     [OBJ_TLS] = { "wf_tls", tls_bpf__elf_bytes },
     [OBJ_PROBE] = { "wf_probe", probe_bpf__elf_bytes },
     [OBJ_RUNTIME] = { "wf_runtime", runtime_bpf__elf_bytes },
+    [OBJ_BRIDGE] = { "wf_bridge", bridge_bpf__elf_bytes },
 };
 
 /* libbpf's own words go to the debug log; the last of them explains a failure. */
