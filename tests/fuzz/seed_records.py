@@ -5,7 +5,7 @@ One file for each record type of bpf/abi.h with every field set, and one with al
 kind of frame (user/ingest/wfcap.h); the rule files of tests/targets/rules, and the forms that they don't use."""
 import glob, os, struct, zlib
 
-FORK, EXEC, EXIT, COMM, OOM, CONN, DATA, CLOSE, TLS, HIT, EDGE, PUT, TAKE, MAPPED = range(1, 15)
+FORK, EXEC, EXIT, COMM, OOM, CONN, DATA, CLOSE, TLS, HIT, EDGE, PUT, TAKE, MAPPED, BRIDGE = range(1, 16)
 PROCINFO = 128
 HIT_STR = 128
 lost = 0
@@ -40,6 +40,8 @@ name, args, get = b"/usr/bin/curl\0", b"curl\0-s\0http://127.0.0.1/\0", b"GET /o
 mapped4 = [0] * 10 + [0xff, 0xff, 127, 0, 0, 1]
 strings = b"order-17".ljust(HIT_STR, b"\0") + b"ada".ljust(HIT_STR, b"\0")
 info = b"exe=/usr/bin/python3\0cwd=/srv\0comm=python3\0args=python3\x1fapp.py\0env.OTEL_SERVICE_NAME=shop\0python=3.11\0ppid=1\0"
+event = struct.pack("<HBBHBBQ", 48, 1, 3, 2, 3, 1, 77) + struct.pack("<BBH8s", 250, 1, 5, b"Error") + struct.pack(
+    "<BBHq", 0, 2, 8, -3) + struct.pack("<BBHB3x", 1, 4, 1, 1)
 records = {
     "fork": record(FORK, struct.pack("<II", 4002, 4002)),
     "thread": record(FORK, struct.pack("<II", 4000, 4003)),
@@ -61,6 +63,7 @@ records = {
     "put": record(PUT, struct.pack("<Q", 41)),
     "take": record(TAKE, struct.pack("<Q", 0)),
     "mapped": record(MAPPED),
+    "bridge": record(BRIDGE, struct.pack("<II", len(event), len(event)), event),
     "procinfo": record(PROCINFO, b"", info),
 }
 for key, data in records.items():

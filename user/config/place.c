@@ -3,6 +3,7 @@
  *     native:OBJECT:SYMBOL      OBJECT: path, file name or glob, without a colon; SYMBOL may hold colons (ns::f)
  *     usdt:OBJECT:PROVIDER:NAME
  *     exec:GLOB
+ *     python:MODULE:QUALNAME    both patterns of fnmatch; QUALNAME as in __qualname__ ("Runner.run", "f.<locals>.g")
  */
 #include "config/rules.h"
 
@@ -50,8 +51,41 @@ static int unknown_place(struct slice word, char *err, size_t err_size)
     if (near)
         snprintf(err, err_size, "«%s:» is no kind of place (did you mean «%s:»?)", text, near);
     else
-        snprintf(err, err_size, "«%s» is no place: native:OBJECT:SYMBOL, usdt:OBJECT:PROVIDER:NAME or exec:GLOB", text);
+        snprintf(err, err_size,
+                 "«%s» is no place: native:OBJECT:SYMBOL, usdt:OBJECT:PROVIDER:NAME, exec:GLOB or python:MODULE:QUALNAME", text);
     return -EINVAL;
+}
+
+static int copy_python(struct slice s, char *out, size_t size, const char *what, char *err, size_t err_size)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] <= ' ' || s.p[i] == ':' || s.p[i] == 0x7f) {
+            snprintf(err, err_size, "a %s holds no blanks and no colon", what);
+            return -EINVAL;
+        }
+    return copy(s, out, size, what, err, err_size);
+}
+
+static int parse_python(struct slice text, struct slice module, struct rule *r, char *err, size_t err_size)
+{
+    if (slice_find(module, '/') >= 0) {
+        snprintf(err, err_size, "a module is written with dots (app.jobs), not as a path");
+        return -EINVAL;
+    }
+    int code = copy_python(module, r->object, sizeof(r->object), "module", err, err_size);
+    return code ? code : copy_python(text, r->symbol, sizeof(r->symbol), "function", err, err_size);
+}
+
+static const char *how_written(enum rule_place at)
+{
+    switch (at) {
+    case AT_NATIVE:
+        return "a function is written native:OBJECT:SYMBOL, OBJECT being a path, a file name or a glob";
+    case AT_PYTHON:
+        return "a Python function is written python:MODULE:QUALNAME, as in python:app.jobs:Runner.run";
+    default:
+        return "a USDT probe is written usdt:OBJECT:PROVIDER:NAME";
+    }
 }
 
 int place_parse(struct slice text, struct rule *r, char *err, size_t err_size, size_t *ret_column)
@@ -65,19 +99,19 @@ int place_parse(struct slice text, struct rule *r, char *err, size_t err_size, s
     if (at > AT_HTTP)
         return unknown_place(word, err, err_size);
     r->at = (enum rule_place)at;
-    if (at >= AT_PYTHON) {
-        snprintf(err, err_size, "«%s:» is not supported yet (native:, usdt: and exec: are)", rule_place_name[at]);
+    if (at > AT_PYTHON) {
+        snprintf(err, err_size, "«%s:» is not supported yet (native:, usdt:, exec: and python: are)", rule_place_name[at]);
         return -EINVAL;
     }
     *ret_column = (size_t)(text.p - all.p);
     if (at == AT_EXEC)
         return copy(text, r->object, sizeof(r->object), "program (a glob over its path or name)", err, err_size);
     if (!cut(&text, &object)) {
-        snprintf(err, err_size,
-                 at == AT_NATIVE ? "a function is written native:OBJECT:SYMBOL, OBJECT being a path, a file name or a glob"
-                                 : "a USDT probe is written usdt:OBJECT:PROVIDER:NAME");
+        snprintf(err, err_size, "%s", how_written(r->at));
         return -EINVAL;
     }
+    if (at == AT_PYTHON)
+        return parse_python(text, object, r, err, err_size);
     int code = copy(object, r->object, sizeof(r->object), "object (path, file name or glob)", err, err_size);
     if (code)
         return code;

@@ -8,7 +8,19 @@
 #include "config/sites.h"
 
 enum rule_place { AT_NATIVE, AT_USDT, AT_EXEC, AT_PYTHON, AT_GO, AT_HTTP };
-enum rule_test { TEST_NONE, TEST_EXCEPTION, TEST_ERRNO, TEST_LT, TEST_LE, TEST_GT, TEST_GE, TEST_EQ, TEST_NE };
+enum rule_test {
+    TEST_NONE,
+    TEST_EXCEPTION,
+    TEST_ERRNO,
+    TEST_LT,
+    TEST_LE,
+    TEST_GT,
+    TEST_GE,
+    TEST_EQ,
+    TEST_NE,
+    TEST_LIKE,
+    TEST_UNLIKE
+};
 
 /* Where a value comes from. */
 enum source_root {
@@ -21,11 +33,14 @@ enum source_root {
     SOURCE_SIGNAL,
     SOURCE_ARGS,
     SOURCE_ARGV,
-    SOURCE_ENV, /* exec: */
+    SOURCE_ENV,    /* exec: */
+    SOURCE_PYTHON, /* python: an expression that the helper inside the process evaluates */
 };
+enum source_moment_python { READ_AT_ENTRY, READ_AT_RETURN, READ_AT_FAIL, READ_AFTER /* return or failure */ };
 enum source_type { TYPE_DEFAULT, TYPE_INT, TYPE_UINT, TYPE_BOOL, TYPE_PTR, TYPE_FLOAT, TYPE_STR, TYPE_BYTES };
 enum source_len { LEN_NUL, LEN_CONST, LEN_ARG }; /* str, str(16) and bytes(16), str(arg1) and bytes(arg1) */
-#define SOURCE_STEPS 4
+#define SOURCE_STEPS        4
+#define SOURCE_ALTERNATIVES 3
 struct source {
     enum source_root root;
     u8 arg; /* ARG, ARGV: number from 0 */
@@ -40,18 +55,43 @@ struct source {
     u8 len_value;     /* CONST: bytes; ARG: argument number */
     const char *text; /* CONST, ATTR, ENV: the word (interned); CONST without text: `number` */
     s64 number;
+    /* PYTHON: the first of these that is there and not None or ""; then `number` is added to it if it is a number. */
+    const char *expr[SOURCE_ALTERNATIVES]; /* in the words of inproc/python/bridge_abi.h; interned */
+    u8 n_expr;
+    u8 shorten;                       /* bit i: of expression i only what stands behind the last dot (typename) */
+    enum source_moment_python moment; /* the same for all of them */
 };
 struct rule_condition {
     enum rule_test test;
     struct source left; /* EXCEPTION and ERRNO have none */
     s64 value;
-    const char *text; /* compared as text when not NULL */
+    const char *text; /* compared as text when not NULL; LIKE, UNLIKE: a pattern of fnmatch */
+    bool null;        /* compared with null */
 };
-#define RULE_ATTRS      16
-#define RULE_CONDITIONS 4
+#define RULE_ATTRS      20
+#define RULE_CONDITIONS 6
+#define RULE_IDS        2 /* of each kind */
+#define RULE_METRICS    4
 struct rule_attr {
     const char *key; /* interned */
     struct source from;
+};
+/* An id that the engine gives, in a name space of its own within the pack. */
+struct rule_id {
+    const char *space; /* "" when none was given; interned */
+    struct source from;
+};
+enum metric_kind { METRIC_COUNTER, METRIC_HISTOGRAM, METRIC_ACTIVE /* how many are open now */ };
+/* A metric of one's own, made of the activities of one rule. All text is interned. */
+struct rule_metric {
+    enum metric_kind kind;
+    const char *name;
+    const char
+        *of; /* HISTOGRAM: "duration" (seconds) or an attribute's key; COUNTER: an attribute's key to add, or NULL: one each */
+    const char *unit, *description; /* or NULL */
+    const char *attrs[RULE_ATTRS];  /* keys of the activity's attributes that become the metric's; n_attrs 0: none */
+    u8 n_attrs;
+    bool errors_only; /* only activities that failed */
 };
 struct rule {
     u32 id;           /* index in the set */
@@ -71,13 +111,33 @@ struct rule {
     bool error_given;                            /* false: an exception that leaves the activity is an error */
     struct rule_condition when[RULE_CONDITIONS]; /* all must hold at the start */
     u8 n_when;
-    u8 n_metrics;     /* accepted and checked; they take effect with the metrics of wftrace */
-    const char *file; /* where it was written, for messages; interned */
+    struct rule_metric metrics[RULE_METRICS];
+    u8 n_metrics;
+    struct rule_id ids[RULE_IDS], parents[RULE_IDS], links[RULE_IDS]; /* python: only */
+    u8 n_ids, n_parents, n_links;
+    struct source queued_at; /* python: when it was asked for; n_expr 0: not given */
+    bool new_trace;          /* starts a trace of its own, linked to what called it */
+    const char *label;       /* by which an override of the pack names it, or NULL; interned */
+    const char *pack;        /* name of its pack, NULL: a user's file; interned */
+    const char *file;        /* where it was written, for messages; interned */
     int line;
 };
+/* The head of a pack: a file of rules for one engine, shipped inside the binary (workflow/packs) or a user's own. */
+#define PACK_MATCHES 8
+struct pack {
+    const char *name, *engine, *versions; /* interned; "" when not given */
+    const char *python[PACK_MATCHES];     /* top-level modules by which a Python environment that has the engine is known */
+    const char *exe[PACK_MATCHES];        /* programs (globs) by which its processes are known */
+    u8 n_python, n_exe;
+    bool enabled;
+    u16 n_rules;
+};
+#define PACKS_MAX 48
 struct rules {
     struct rule *v;
     size_t n;
+    struct pack packs[PACKS_MAX];
+    size_t n_packs;
     struct site_book *sites; /* what probe/ attached for them so far; made with the first file */
 };
 extern const char *const rule_types[];      /* NULL-terminated */
@@ -88,6 +148,13 @@ extern const char *const rule_place_name[]; /* by enum rule_place */
 int rules_load(struct rules *r, const char *path, char *err, size_t err_size);
 int rules_parse(struct rules *r, const char *name, const char *text, size_t len, char *err, size_t err_size);
 void rules_done(struct rules *r);
+
+/* Forgets packs (with their rules) for which keep() says no, and gives the other rules their ids anew. */
+void rules_keep_packs(struct rules *r, bool (*keep)(void *arg, const struct pack *p), void *arg);
+bool rules_want_bridge(const struct rules *r); /* whether a rule asks for the helper inside Python processes */
+
+/* The metrics that the activities of rule `id` (span.rule - 1) make; NULL with *ret_n = 0 when there is no such rule. */
+const struct rule_metric *rule_metrics(const struct rules *r, u32 id, u8 *ret_n);
 
 /* Whether the file at `path` (as its process sees it) is one that the rule's object means. */
 bool rule_object_matches(const char *object, const char *path);
@@ -119,6 +186,8 @@ int source_moment(const struct source *s); /* PLAN_ENTRY, PLAN_RETURN; -1: not o
 int source_parse(struct slice text, enum rule_place at, struct source *ret, char *err, size_t err_size, size_t *ret_column);
 int condition_parse(struct slice text, enum rule_place at, struct rule_condition *ret, char *err, size_t err_size,
                     size_t *ret_column);
+/* The value at *at of a python: rule; *at is then behind it (source_python.c). */
+int source_python_parse(struct slice text, size_t *at, struct source *ret, char *err, size_t err_size);
 /* "native:/path:symbol" → rule fields. */
 int place_parse(struct slice text, struct rule *ret, char *err, size_t err_size, size_t *ret_column);
 int until_parse(struct slice text, struct rule *ret, char *err, size_t err_size, size_t *ret_column);

@@ -1,124 +1,10 @@
 /* Rules from YAML. The document is loaded whole (libyaml's node table), so each mistake can be told with its place and all
  * of them at once. Keys are tables: a name and what reads it. Nothing here recurses, so aliases can't loop. */
+#include "config/rules_reader.h"
 #include "config/rules_yaml.h"
 #include "trace/span.h"
 
 #include <ctype.h>
-#include <stdarg.h>
-#include <yaml.h>
-
-struct reader {
-    const char *file;
-    yaml_document_t *doc;
-    struct rules *rules;
-    char *err;
-    size_t err_size, used;
-    u32 mistakes;
-};
-
-/* --- mistakes --- */
-static void mistake_at(struct reader *r, size_t line, size_t column, const char *fmt, va_list ap)
-{
-    char text[512];
-    vsnprintf(text, sizeof(text), fmt, ap);
-    r->mistakes++;
-    if (r->used >= r->err_size)
-        return;
-    int n = snprintf(r->err + r->used, r->err_size - r->used, "%s%s:%zu:%zu: %s", r->used ? "\n" : "", r->file, line + 1,
-                     column + 1, text);
-    r->used += n > 0 ? (size_t)n : 0;
-}
-static void mistake(struct reader *r, const yaml_node_t *n, size_t column, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
-static void mistake(struct reader *r, const yaml_node_t *n, size_t column, const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    bool quoted = n->type == YAML_SCALAR_NODE && (n->data.scalar.style == YAML_SINGLE_QUOTED_SCALAR_STYLE ||
-                                                  n->data.scalar.style == YAML_DOUBLE_QUOTED_SCALAR_STYLE);
-    mistake_at(r, n->start_mark.line, n->start_mark.column + column + quoted, fmt, ap);
-    va_end(ap);
-}
-static void mistake_plain(struct reader *r, size_t line, size_t column, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
-static void mistake_plain(struct reader *r, size_t line, size_t column, const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    mistake_at(r, line, column, fmt, ap);
-    va_end(ap);
-}
-
-/* --- nodes --- */
-static yaml_node_t *node(struct reader *r, int id) { return yaml_document_get_node(r->doc, id); }
-
-/* The scalar's text, or NULL with a mistake reported. */
-static const char *scalar(struct reader *r, const yaml_node_t *n, const char *what)
-{
-    if (n->type != YAML_SCALAR_NODE) {
-        mistake(r, n, 0, "«%s» takes a text here", what);
-        return NULL;
-    }
-    const char *text = (const char *)n->data.scalar.value;
-    if (strlen(text) != n->data.scalar.length || n->data.scalar.length > 1000) {
-        mistake(r, n, 0, "«%s» is too long or holds a NUL", what);
-        return NULL;
-    }
-    if (!*text) {
-        mistake(r, n, 0, "«%s» is empty", what);
-        return NULL;
-    }
-    return text;
-}
-
-struct key {
-    const char *name;
-    void (*read)(struct reader *r, struct rule *rule, yaml_node_t *value, const char *key);
-};
-
-static const struct key *key_find(struct reader *r, const yaml_node_t *n, const struct key *keys, size_t count)
-{
-    const char *names[16], *text = scalar(r, n, "key");
-    if (!text)
-        return NULL;
-    for (size_t i = 0; i < count; i++) {
-        if (!strcmp(keys[i].name, text))
-            return &keys[i];
-        names[i] = keys[i].name;
-    }
-    const char *near = nearest_word(text, names, count);
-    if (near)
-        mistake(r, n, 0, "unknown key «%s» (did you mean «%s»?)", text, near);
-    else
-        mistake(r, n, 0, "unknown key «%s»", text);
-    return NULL;
-}
-
-/* Walks a mapping by its table of keys; `at`, if it is there, first, for the other values depend on the place. */
-static void mapping_read(struct reader *r, struct rule *rule, yaml_node_t *map, const struct key *keys, size_t count,
-                         const char *what)
-{
-    if (map->type != YAML_MAPPING_NODE) {
-        mistake(r, map, 0, "%s is a mapping of keys to values", what);
-        return;
-    }
-    u32 seen = 0;
-    for (int pass = 0; pass < 2; pass++) {
-        for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top; p++) {
-            yaml_node_t *k = node(r, p->key), *v = node(r, p->value);
-            bool first = k->type == YAML_SCALAR_NODE && !strcmp((const char *)k->data.scalar.value, "at");
-            if (first == (pass == 1))
-                continue;
-            const struct key *key = key_find(r, k, keys, count);
-            if (!key)
-                continue;
-            if (seen & 1u << (key - keys))
-                mistake(r, k, 0, "«%s» is given twice", key->name);
-            seen |= 1u << (key - keys);
-            key->read(r, rule, v, key->name);
-        }
-    }
-}
 
 /* --- the keys of an activity --- */
 static void read_name(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
@@ -126,24 +12,6 @@ static void read_name(struct reader *r, struct rule *rule, yaml_node_t *v, const
     const char *text = scalar(r, v, key);
     if (text)
         rule->name = intern(text);
-}
-
-static void read_word(struct reader *r, yaml_node_t *v, const char *key, const char *const *words, const char **ret)
-{
-    const char *text = scalar(r, v, key);
-    size_t n = 0;
-    if (!text)
-        return;
-    for (; words[n]; n++)
-        if (!strcmp(words[n], text)) {
-            *ret = words[n];
-            return;
-        }
-    const char *near = nearest_word(text, words, n);
-    if (near)
-        mistake(r, v, 0, "%s «%s» is not known (did you mean «%s»?)", key, text, near);
-    else
-        mistake(r, v, 0, "%s «%s» is not known: %s, %s, %s …", key, text, words[0], words[1], words[2]);
 }
 
 static void read_type(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
@@ -194,7 +62,7 @@ static void read_attribute(struct reader *r, struct rule *rule, const yaml_node_
     char err[256];
     size_t column = 0;
     const char *name = scalar(r, k, "attribute"), *text = name ? scalar(r, v, name) : NULL;
-    struct rule_attr a;
+    struct rule_attr a, *at = NULL;
     if (!text)
         return;
     if (!attribute_name_ok(name)) {
@@ -204,10 +72,11 @@ static void read_attribute(struct reader *r, struct rule *rule, const yaml_node_
     a.key = intern(name);
     for (u8 i = 0; i < rule->n_attrs; i++)
         if (rule->attrs[i].key == a.key) {
-            mistake(r, k, 0, "attribute «%s» is given twice", name);
-            return;
+            at = &rule->attrs[i];
+            if (!r->override)
+                mistake(r, k, 0, "attribute «%s» is given twice", name);
         }
-    if (rule->n_attrs == RULE_ATTRS) {
+    if (!at && rule->n_attrs == RULE_ATTRS) {
         mistake(r, k, 0, "an activity has at most %d attributes by rule", RULE_ATTRS);
         return;
     }
@@ -215,7 +84,7 @@ static void read_attribute(struct reader *r, struct rule *rule, const yaml_node_
         mistake(r, v, column, "%s", err);
         return;
     }
-    rule->attrs[rule->n_attrs++] = a;
+    *(at ? at : &rule->attrs[rule->n_attrs++]) = a;
 }
 
 static void read_attributes(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
@@ -260,63 +129,128 @@ static void read_conditions(struct reader *r, const struct rule *rule, yaml_node
 static void read_error(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
 {
     rule->error_given = true;
+    rule->n_errors = 0;
     read_conditions(r, rule, v, key, rule->errors, &rule->n_errors);
 }
 
 static void read_when(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
 {
+    rule->n_when = 0;
     read_conditions(r, rule, v, key, rule->when, &rule->n_when);
     for (u8 i = 0; i < rule->n_when; i++) {
         enum source_root root = rule->when[i].left.root;
         if (rule->when[i].test <= TEST_ERRNO || root == SOURCE_RET || root == SOURCE_ERRNO || root == SOURCE_ATTR ||
-            root == SOURCE_EXIT || root == SOURCE_SIGNAL || root == SOURCE_ENV) {
+            root == SOURCE_EXIT || root == SOURCE_SIGNAL || root == SOURCE_ENV ||
+            (root == SOURCE_PYTHON && rule->when[i].left.moment != READ_AT_ENTRY)) {
             mistake(r, v, 0, "«when» is asked at the start: only arguments are known then");
             return;
         }
     }
 }
 
-/* --- metrics: checked now, in force with wftrace's metrics --- */
-static const char *const metric_keys[] = { "counter", "histogram", "of", "unit", "attributes", "description" };
-static void read_metric(struct reader *r, struct rule *rule, yaml_node_t *m)
+/* --- ids that the engine gives --- */
+static bool python_only(struct reader *r, const struct rule *rule, const yaml_node_t *v, const char *key)
 {
-    bool named = false;
-    if (m->type != YAML_MAPPING_NODE) {
-        mistake(r, m, 0, "a metric is a mapping: { counter: NAME } or { histogram: NAME, of: duration }");
-        return;
-    }
-    for (yaml_node_pair_t *p = m->data.mapping.pairs.start; p < m->data.mapping.pairs.top; p++) {
-        yaml_node_t *k = node(r, p->key);
-        const char *text = scalar(r, k, "key");
-        size_t i = 0;
-        while (text && i < ARRAY_LEN(metric_keys) && strcmp(metric_keys[i], text))
-            i++;
-        if (text && i == ARRAY_LEN(metric_keys)) {
-            const char *near = nearest_word(text, metric_keys, ARRAY_LEN(metric_keys));
-            mistake(r, k, 0, near ? "unknown key «%s» (did you mean «%s»?)" : "unknown key «%s»%s", text, near ? near : "");
-        }
-        named |= text && i < 2;
-    }
-    if (!named)
-        mistake(r, m, 0, "a metric needs «counter» or «histogram» with its name");
-    rule->n_metrics = (u8)min_u64(rule->n_metrics + 1u, 255);
+    if (rule->at != AT_PYTHON)
+        mistake(r, v, 0, "«%s» belongs to python: places", key);
+    return rule->at == AT_PYTHON;
 }
 
-static void read_metrics(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
+static void read_id(struct reader *r, const struct rule *rule, const char *space, const yaml_node_t *v, const char *key,
+                    struct rule_id *list, u8 *n)
 {
+    char err[256];
+    size_t column = 0;
+    const char *text = scalar(r, v, key);
+    if (text && *n == RULE_IDS)
+        mistake(r, v, 0, "«%s» takes at most %d", key, RULE_IDS);
+    else if (text && source_parse(slice_str(text), rule->at, &list[*n].from, err, sizeof(err), &column))
+        mistake(r, v, column, "%s", err);
+    else if (text)
+        list[(*n)++].space = intern(space);
+}
+
+/* EXPRESSION, { SPACE: EXPRESSION }, or a list of these. */
+static void read_id_item(struct reader *r, const struct rule *rule, yaml_node_t *v, const char *key, struct rule_id *list, u8 *n)
+{
+    if (v->type != YAML_MAPPING_NODE) {
+        read_id(r, rule, "", v, key, list, n);
+        return;
+    }
+    for (yaml_node_pair_t *p = v->data.mapping.pairs.start; p < v->data.mapping.pairs.top; p++) {
+        const char *space = scalar(r, node(r, p->key), key);
+        if (space)
+            read_id(r, rule, space, node(r, p->value), key, list, n);
+    }
+}
+
+static void read_id_list(struct reader *r, const struct rule *rule, yaml_node_t *v, const char *key, struct rule_id *list, u8 *n)
+{
+    *n = 0;
+    if (!python_only(r, rule, v, key))
+        return;
     if (v->type != YAML_SEQUENCE_NODE) {
-        mistake(r, v, 0, "«%s» is a list", key);
+        read_id_item(r, rule, v, key, list, n);
         return;
     }
     for (yaml_node_item_t *i = v->data.sequence.items.start; i < v->data.sequence.items.top; i++)
-        read_metric(r, rule, node(r, *i));
+        read_id_item(r, rule, node(r, *i), key, list, n);
 }
 
-static const struct key activity_keys[] = {
-    { "name", read_name },   { "type", read_type },   { "kind", read_kind },
-    { "at", read_at },       { "until", read_until }, { "attributes", read_attributes },
-    { "error", read_error }, { "when", read_when },   { "metrics", read_metrics },
+static void read_ids(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
+{
+    read_id_list(r, rule, v, key, rule->ids, &rule->n_ids);
+}
+static void read_parents(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
+{
+    read_id_list(r, rule, v, key, rule->parents, &rule->n_parents);
+    for (u8 i = 0; i < rule->n_parents; i++)
+        if (rule->parents[i].from.moment != READ_AT_ENTRY)
+            mistake(r, v, 0, "«parent_id» is asked at the start: only arguments are known then");
+}
+static void read_links(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
+{
+    read_id_list(r, rule, v, key, rule->links, &rule->n_links);
+}
+
+static void read_queued(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
+{
+    struct rule_id one = { 0 };
+    u8 n = 0;
+    if (python_only(r, rule, v, key))
+        read_id(r, rule, "", v, key, &one, &n);
+    if (n && one.from.root != SOURCE_PYTHON)
+        mistake(r, v, 0, "«%s» is a time that the call holds", key);
+    rule->queued_at = one.from;
+}
+
+static void read_trace(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
+{
+    static const char *const words[] = { "same", "new", NULL };
+    const char *word = NULL;
+    if (python_only(r, rule, v, key))
+        read_word(r, v, key, words, &word);
+    rule->new_trace = word == words[1];
+}
+
+static void read_label(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
+{
+    const char *text = scalar(r, v, key);
+    if (text)
+        rule->label = intern(text);
+}
+
+const struct key activity_keys[] = {
+    { "name", read_name },         { "type", read_type },
+    { "kind", read_kind },         { "at", read_at },
+    { "until", read_until },       { "attributes", read_attributes },
+    { "error", read_error },       { "when", read_when },
+    { "metrics", read_metrics },   { "id", read_ids },
+    { "parent_id", read_parents }, { "link_id", read_links },
+    { "queued_at", read_queued },  { "trace", read_trace },
+    { "label", read_label },
 };
+const size_t activity_key_count = ARRAY_LEN(activity_keys);
 
 /* --- checks over a whole activity --- */
 static bool has_attr(const struct rule *rule, struct slice key)
@@ -373,7 +307,19 @@ static yaml_node_t *value_of(struct reader *r, yaml_node_t *map, const char *key
     return map;
 }
 
-static void check_rule(struct reader *r, const struct rule *rule, yaml_node_t *map)
+static void check_metrics(struct reader *r, const struct rule *rule, const yaml_node_t *at)
+{
+    for (u8 i = 0; i < rule->n_metrics; i++) {
+        const struct rule_metric *m = &rule->metrics[i];
+        if (m->of && strcmp(m->of, "duration") && !has_attr(rule, slice_str(m->of)))
+            unknown_attr(r, rule, at, 0, slice_str(m->of));
+        for (u8 k = 0; k < m->n_attrs; k++)
+            if (!has_attr(rule, slice_str(m->attrs[k])))
+                unknown_attr(r, rule, at, 0, slice_str(m->attrs[k]));
+    }
+}
+
+void check_rule(struct reader *r, const struct rule *rule, yaml_node_t *map)
 {
     struct rule_plan plan;
     char err[256];
@@ -381,11 +327,12 @@ static void check_rule(struct reader *r, const struct rule *rule, yaml_node_t *m
         mistake(r, map, 0, "«name» is missing");
     else
         check_name(r, rule, value_of(r, map, "name"));
-    if (value_of(r, map, "at") == map)
+    if (!rule->object[0])
         mistake(r, map, 0, "«at» is missing: where the activity happens");
     for (u8 i = 0; i < rule->n_errors; i++)
         if (rule->errors[i].left.root == SOURCE_ATTR && !has_attr(rule, slice_str(rule->errors[i].left.text)))
             unknown_attr(r, rule, value_of(r, map, "error"), 0, slice_str(rule->errors[i].left.text));
+    check_metrics(r, rule, value_of(r, map, "metrics"));
     if (rule_plan_make(rule, &plan, err, sizeof(err)))
         mistake(r, value_of(r, map, "attributes"), 0, "%s", err);
 }
@@ -402,8 +349,9 @@ static void read_activity(struct reader *r, yaml_node_t *map)
     rule->type = "custom";
     rule->file = intern(r->file);
     rule->line = (int)map->start_mark.line + 1;
+    rule->pack = r->pack;
     u32 before = r->mistakes;
-    mapping_read(r, rule, map, activity_keys, ARRAY_LEN(activity_keys), "an activity");
+    mapping_read(r, rule, map, activity_keys, activity_key_count, "an activity");
     if (r->mistakes == before)
         check_rule(r, rule, map);
     r->rules->n++;
@@ -428,7 +376,19 @@ static void read_activities(struct reader *r, struct rule *unused, yaml_node_t *
         read_activity(r, node(r, *i));
 }
 
-static const struct key top_keys[] = { { "activities", read_activities } };
+static const struct key top_keys[] = {
+    { "pack", read_pack_name },   { "engine", read_pack_word },     { "versions", read_pack_word },
+    { "match", read_pack_match }, { "enabled", read_pack_enabled }, { "activities", read_activities },
+    { "packs", read_packs },
+};
+
+/* A pack's name is known before its activities are read, wherever it stands in the file. */
+static void read_head(struct reader *r, yaml_node_t *root)
+{
+    yaml_node_t *name = root->type == YAML_MAPPING_NODE ? value_of(r, root, "pack") : root;
+    if (name != root)
+        read_pack_name(r, NULL, name, "pack");
+}
 
 static void read_document(struct reader *r, yaml_parser_t *parser)
 {
@@ -443,16 +403,18 @@ static void read_document(struct reader *r, yaml_parser_t *parser)
     yaml_node_t *root = yaml_document_get_root_node(&doc);
     if (!root)
         mistake_plain(r, 0, 0, "the file is empty: «activities:» is missing");
-    else
+    if (root)
+        read_head(r, root);
+    if (root)
         mapping_read(r, NULL, root, top_keys, ARRAY_LEN(top_keys), "a rule file");
-    if (root && !r->mistakes && !r->rules->n)
+    if (root && !r->mistakes && !r->rules->n && value_of(r, root, "packs") == root)
         mistake(r, root, 0, "there is no activity in «activities»");
     yaml_document_delete(&doc);
 }
 
-int rules_yaml(struct rules *ret, const char *file, struct slice text, char *err, size_t err_size)
+int rules_yaml(struct rules *ret, struct rules *base, const char *file, struct slice text, char *err, size_t err_size)
 {
-    struct reader r = { .file = file, .rules = ret, .err = err, .err_size = err_size };
+    struct reader r = { .file = file, .rules = ret, .base = base, .err = err, .err_size = err_size };
     yaml_parser_t parser;
     if (!yaml_parser_initialize(&parser))
         return -ENOMEM;

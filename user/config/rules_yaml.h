@@ -5,7 +5,8 @@
 #include "config/rules.h"
 
 #define RULES_MAX 512
-/* Fills an empty set. -EINVAL with one mistake a line in `err`. */
-int rules_yaml(struct rules *ret, const char *file, struct slice text, char *err, size_t err_size);
+/* Fills an empty set; `base` is what `packs:` changes, changed also when there are mistakes. -EINVAL with one mistake a line in
+ * `err`. */
+int rules_yaml(struct rules *ret, struct rules *base, const char *file, struct slice text, char *err, size_t err_size);
 
 #endif

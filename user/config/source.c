@@ -2,11 +2,12 @@
  *
  *     value     = root step* [ ":" type ]
  *     root      = argN | ret | errno | "text" | number                      functions, USDT (argN only)
+ *               | (python: see source_python.c)
  *               | exit | signal | args | argv[N] | env.NAME                 exec
  *     step      = "->" N | "." N | "[" N "]"                                load from, move on, N-th pointer of
  *     type      = int i8…i64 u8…u64 long size bool ptr f32 f64 str[(N|argN)] bytes(N|argN)
  *     condition = exception | errno | value op constant | attr.KEY op constant
- *     op        = < <= > >= == !=          constant = number | null | true | false | "text" | an errno name
+ *     op        = < <= > >= == != ~ !~      constant = number | null | true | false | "text" | an errno name
  */
 #include "config/rules.h"
 #include "trace/span.h"
@@ -275,6 +276,8 @@ static int check_type(struct cursor *c, const struct source *s)
 static int parse_value(struct cursor *c, struct source *s)
 {
     memset(s, 0, sizeof(*s));
+    if (c->place == AT_PYTHON)
+        return source_python_parse(c->text, &c->at, s, c->err, c->err_size);
     int err = parse_root(c, s);
     if (!err && has_path(s))
         err = parse_steps(c, s);
@@ -320,7 +323,8 @@ static enum rule_test parse_op(struct cursor *c)
         const char *text;
         enum rule_test test;
     } ops[] = {
-        { "<=", TEST_LE }, { ">=", TEST_GE }, { "==", TEST_EQ }, { "!=", TEST_NE }, { "<", TEST_LT }, { ">", TEST_GT },
+        { "<=", TEST_LE }, { ">=", TEST_GE }, { "==", TEST_EQ },  { "!=", TEST_NE },
+        { "<", TEST_LT },  { ">", TEST_GT },  { "~", TEST_LIKE }, { "!~", TEST_UNLIKE },
     };
     blanks(c);
     for (size_t i = 0; i < ARRAY_LEN(ops); i++)
@@ -381,8 +385,12 @@ static int check_compare(struct cursor *c, const struct rule_condition *r)
 {
     bool text =
         r->left.type >= TYPE_STR || r->left.root == SOURCE_ARGS || r->left.root == SOURCE_ARGV || r->left.root == SOURCE_ENV;
-    if (r->text && r->test != TEST_EQ && r->test != TEST_NE)
-        return fail(c, "texts can be compared with == and != only");
+    if (!r->text && r->test >= TEST_LIKE)
+        return fail(c, "a pattern is a \"text\"");
+    if (r->text && r->test < TEST_EQ)
+        return fail(c, "texts can be compared with == != ~ and !~ only");
+    if (r->left.root == SOURCE_PYTHON)
+        return r->null && r->test != TEST_EQ && r->test != TEST_NE ? fail(c, "null is compared with == or !=") : 0;
     if (text && !r->text)
         return fail(c, "a text is compared with a \"text\"");
     if (r->text && !text && r->left.root != SOURCE_ATTR)
@@ -410,10 +418,10 @@ static int parse_compare(struct cursor *c, struct rule_condition *r)
         return fail(c, "a condition starts with a value (ret, arg0 …), exception, errno or attr.NAME");
     r->test = parse_op(c);
     if (r->test == TEST_NONE)
-        return fail(c, "a comparison is missing here: < <= > >= == !=");
+        return fail(c, "a comparison is missing here: < <= > >= == != ~ !~");
     blanks(c);
     size_t right = c->at;
-    bool null = slice_eq(slice_trim(slice_from(c->text, c->at)), "null");
+    bool null = r->null = slice_eq(slice_trim(slice_from(c->text, c->at)), "null");
     int err = parse_constant(c, r);
     if (err)
         return err;
@@ -433,7 +441,7 @@ int condition_parse(struct slice text, enum rule_place at, struct rule_condition
     int code = 0;
     *ret_column = 0;
     if (slice_eq(c.text, "exception") || slice_eq(c.text, "errno")) {
-        if (at != AT_NATIVE)
+        if (at != AT_NATIVE && (at != AT_PYTHON || slice_eq(c.text, "errno")))
             return fail(&c, "«%.*s» is for functions (native:)", (int)c.text.n, (const char *)c.text.p);
         r.test = slice_eq(c.text, "errno") ? TEST_ERRNO : TEST_EXCEPTION;
     } else {

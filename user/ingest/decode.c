@@ -5,8 +5,8 @@
 #include "inproc/python/bridge_abi.h"
 #include "self/ledger.h"
 
-const char *const event_name[EVENT_MAX] = { "fork", "exec", "exit", "comm", "oom",  "conn",   "data",    "close",
-                                            "tls",  "hit",  "edge", "put",  "take", "mapped", "bridge",  "procinfo" };
+const char *const event_name[EVENT_MAX] = { "fork", "exec", "exit", "comm", "oom",  "conn",   "data",   "close",
+                                            "tls",  "hit",  "edge", "put",  "take", "mapped", "bridge", "procinfo" };
 
 #define AF_INET_  2
 #define AF_INET6_ 10

@@ -32,7 +32,14 @@ enum phase { PHASE_ENTRY, PHASE_RETURN, PHASE_POINT };
 #define EVENT_VALUES 8
 
 /* What the helper inside a Python says (inproc/python/bridge_abi.h). */
-enum bridge_phase { BRIDGE_SAYS_START, BRIDGE_SAYS_END, BRIDGE_SAYS_FAIL, BRIDGE_SAYS_SUSPEND, BRIDGE_SAYS_RESUME, BRIDGE_SAYS_NOTE };
+enum bridge_phase {
+    BRIDGE_SAYS_START,
+    BRIDGE_SAYS_END,
+    BRIDGE_SAYS_FAIL,
+    BRIDGE_SAYS_SUSPEND,
+    BRIDGE_SAYS_RESUME,
+    BRIDGE_SAYS_NOTE
+};
 enum value_type { VALUE_NONE, VALUE_TEXT, VALUE_INT, VALUE_DOUBLE, VALUE_BOOL };
 struct event_value {
     u8 index; /* attribute of the watch, or one of VALUE_ERROR_… */

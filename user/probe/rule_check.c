@@ -167,6 +167,8 @@ int rules_check(const struct rules *r, u32 kernel, bool new_nops, FILE *out)
         fprintf(out, "%s:%d: %s (%s, %s)\n", rule->file, rule->line, rule->name, rule->type, rule_place_name[rule->at]);
         if (rule->at == AT_EXEC)
             fprintf(out, "  commands that match %s\n", rule->object);
+        else if (rule->at == AT_PYTHON)
+            fprintf(out, "  %s:%s, when a Python process imports it (by the bridge)\n", rule->object, rule->symbol);
         else if (!check_files(&c, rule))
             nowhere++;
         warn_cardinality(rule, out);

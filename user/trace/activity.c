@@ -59,6 +59,28 @@ static void set_parent(struct span *s, const struct span_context *p, bool remote
     s->remote_parent = remote;
 }
 
+static void set_origin(struct tracer *t, struct activity *a, const struct activity_start *s, const struct parent *p)
+{
+    bool known = s->parent && span_context_valid(s->parent);
+    struct span *span = a->span;
+    span->join = known ? s->join : p->join;
+    if (s->new_trace) {
+        const struct span_context *caller = known ? s->parent : p->a ? &p->a->span->id : NULL;
+        set_root(t, span);
+        if (caller)
+            span_add_link(span, caller, join_name[span->join]);
+        span->join = JOIN_ROOT;
+    } else if (known) {
+        set_parent(span, s->parent, true);
+    } else if (p->a) {
+        set_parent(span, &p->a->span->id, p->a->tgid != s->tgid && p->join == JOIN_ENGINE);
+        slot_of(a)->parent = weak_to(p->a);
+        slot_of(p->a)->children++;
+    } else {
+        set_root(t, span);
+    }
+}
+
 struct activity *activity_open(struct tracer *t, const struct activity_start *s, enum activity_of of, const struct parent *p)
 {
     struct activity *a = slot_take(t);
@@ -76,17 +98,8 @@ struct activity *activity_open(struct tracer *t, const struct activity_start *s,
     a->unit = s->unit;
     slot_of(a)->of = of;
     id_make(t, span->id.span_id, SPAN_ID_LEN);
-    if (s->parent && span_context_valid(s->parent)) {
-        set_parent(span, s->parent, true);
-        span->join = s->join;
-    } else if (p->a) {
-        set_parent(span, &p->a->span->id, false);
-        span->join = p->join;
-        slot_of(p->a)->children++;
-    } else {
-        set_root(t, span);
-        span->join = p->join;
-    }
+    span->rule = s->rule;
+    set_origin(t, a, s, p);
     span->kind = s->kind;
     span->scope = s->scope;
     span->tgid = s->tgid;
@@ -104,8 +117,8 @@ struct activity *activity_open(struct tracer *t, const struct activity_start *s,
 
 struct activity *activity_begin(struct tracer *t, const struct activity_start *s)
 {
-    struct parent p = { 0 };
-    if (!s->parent)
+    struct parent p = { .a = s->owner, .join = s->join };
+    if (!s->parent && !s->owner)
         p = parent_find(t, s->tgid, s->tid, s->unit);
     return activity_open(t, s, OF_OTHER, &p);
 }
@@ -118,7 +131,23 @@ void activity_adopt(struct tracer *t, struct activity *child, struct activity *p
     }
     set_parent(child->span, &parent->span->id, parent->tgid != child->tgid);
     child->span->join = join;
+    slot_of(child)->parent = weak_to(parent);
     slot_of(parent)->children++;
+}
+
+void activity_suspend(struct tracer *t, struct activity *a)
+{
+    if (a->pushed)
+        unit_pop(t, a);
+}
+
+void activity_resume(struct tracer *t, struct activity *a, u32 tid, u64 unit)
+{
+    if (a->pushed)
+        unit_pop(t, a);
+    a->tid = tid;
+    a->unit = unit;
+    unit_push_again(t, a);
 }
 
 static void hand_on(struct tracer *t, struct activity *a)

@@ -68,6 +68,7 @@ enum activity_of { OF_OTHER, OF_SERVER, OF_CLIENT, OF_PROCESS };
 struct activity_slot {
     struct activity a;
     struct unit_key key; /* where it is pushed */
+    struct weak parent;
     enum activity_of of;
     u64 conn;      /* exchanges */
     u32 children;  /* spans that already carry its trace id */
@@ -100,7 +101,6 @@ struct tracer {
 
 /* activity.c */
 struct activity *activity_open(struct tracer *t, const struct activity_start *s, enum activity_of of, const struct parent *p);
-void activity_adopt(struct tracer *t, struct activity *child, struct activity *parent, enum join join);
 void activity_release(struct tracer *t, struct activity *a); /* a waiting one's parent is decided */
 void activities_free(struct tracer *t);
 void activities_finish(struct tracer *t); /* ends what is open, marked unfinished */
@@ -111,6 +111,7 @@ struct unit *unit_get(struct tracer *t, struct unit_key key); /* makes it; NULL 
 struct activity *unit_label(struct tracer *t, u32 tgid, u32 tid, u64 unit, enum join *ret_join);
 void unit_push(struct tracer *t, struct activity *a);
 void unit_pop(struct tracer *t, struct activity *a);
+void unit_push_again(struct tracer *t, struct activity *a); /* below its own descendants */
 struct parent parent_find(struct tracer *t, u32 tgid, u32 tid, u64 unit);
 void units_event(struct tracer *t, const struct event *e);
 void unit_wait(struct tracer *t, struct activity *a); /* into its thread's pending list */

@@ -55,10 +55,19 @@ struct activity_start {
     struct slice name;
     bool push;                         /* what starts in its unit while it runs becomes its child */
     const struct span_context *parent; /* known by an id, or NULL: found by unit */
-    enum join join;                    /* with parent */
+    struct activity *owner;            /* the same, while it is open: instead of `parent` */
+    enum join join;                    /* with parent or owner */
+    bool new_trace;                    /* a trace of its own; what would be the parent is linked */
+    u32 rule;                          /* see span.rule */
 };
 struct activity *activity_begin(struct tracer *t, const struct activity_start *a); /* NULL: ceiling reached (counted) */
 void activity_end(struct tracer *t, struct activity *a, u64 time);                 /* hands the span on; `a` is gone */
+/* A coroutine or generator leaves its thread and comes back, perhaps on another: what starts meanwhile is not its child. Activities
+ * that it caused may have come back before it. */
+void activity_suspend(struct tracer *t, struct activity *a);
+void activity_resume(struct tracer *t, struct activity *a, u32 tid, u64 unit);
+/* A better parent became known while `child` is open; linked instead when `child` has children in its trace already. */
+void activity_adopt(struct tracer *t, struct activity *child, struct activity *parent, enum join join);
 
 /* Resource of a process (service.name, process.*, host.*, container.*); borrowed; never NULL. */
 struct resource *tracer_resource(struct tracer *t, u32 tgid);

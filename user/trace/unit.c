@@ -172,6 +172,31 @@ void unit_push(struct tracer *t, struct activity *a)
     thread->fresh_maker = 0;
 }
 
+static bool descends(struct activity *a, const struct activity *from)
+{
+    for (int hops = 0; a && hops < 64; hops++) {
+        if (a == from)
+            return true;
+        a = weak_get(slot_of(a)->parent);
+    }
+    return false;
+}
+
+/* When an exception is thrown into a chain of coroutines, the innermost runs again first. */
+void unit_push_again(struct tracer *t, struct activity *a)
+{
+    slot_of(a)->key = unit_resolve(t, a->tgid, a->tid, a->unit);
+    struct unit *u = unit_get(t, slot_of(a)->key);
+    if (!u)
+        return;
+    struct activity **at = &u->top;
+    while (*at && descends(*at, a))
+        at = &(*at)->below;
+    a->below = *at;
+    *at = a;
+    a->pushed = true;
+}
+
 void unit_pop(struct tracer *t, struct activity *a)
 {
     a->pushed = false;

@@ -1,6 +1,8 @@
 /* Values of a hit become attributes, the outcome and the name of an activity. */
 #include "workflow/internal.h"
 
+#include <fnmatch.h>
+
 /* The value in a slot; false when it is not there or could not be read. Text of a string slot in *ret_text. */
 static bool slot_value(const struct event *e, int slot, u64 *ret, struct slice *ret_text)
 {
@@ -100,8 +102,17 @@ static bool compare(enum rule_test test, int order)
     }
 }
 
+static bool like(const char *pattern, struct slice text)
+{
+    char copy[600];
+    snprintf(copy, sizeof(copy), "%.*s", (int)min_u64(text.n, sizeof(copy) - 1), text.n ? (const char *)text.p : "");
+    return !fnmatch(pattern, copy, 0);
+}
+
 bool condition_holds(const struct rule_condition *c, s64 value, struct slice text)
 {
+    if (c->test >= TEST_LIKE)
+        return like(c->text, until_nul(text)) == (c->test == TEST_LIKE);
     if (c->text)
         return compare(c->test, !slice_eq(until_nul(text), c->text));
     if (c->left.type == TYPE_BOOL)
@@ -123,7 +134,7 @@ bool describe_when(const struct rule *r, const struct rule_plan *p, const struct
 }
 
 /* Whether an attribute of the span, whatever made it, meets the condition; its text for the message. */
-static bool attr_holds(const struct rule_condition *c, const struct span *s, char *word, size_t size)
+bool attr_holds(const struct rule_condition *c, const struct span *s, char *word, size_t size)
 {
     const struct attr *a = attr_get(&s->attrs, c->left.text);
     if (!a || (a->type != ATTR_STR && a->type != ATTR_INT && a->type != ATTR_BOOL))
@@ -137,7 +148,7 @@ static bool attr_holds(const struct rule_condition *c, const struct span *s, cha
     return a->type != ATTR_STR && condition_holds(c, a->type == ATTR_BOOL ? a->b : a->i, slice_str(word));
 }
 
-static void set_failure(struct span *s, const char *type, const char *message)
+void set_failure(struct span *s, const char *type, const char *message)
 {
     span_set_error(s, slice_str(message));
     attr_str(&s->attrs, "error.type", slice_str(type));

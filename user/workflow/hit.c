@@ -10,6 +10,7 @@
  * A USDT pair has no sp of its own (begin and end may sit in different functions): it lies on the same stack, is ended by its
  * `until` alone, and is passed over when calls are unwound. */
 #include "workflow/internal.h"
+#include "workflow/bridge.h"
 #include "base/table.h"
 #include "self/ledger.h"
 
@@ -44,6 +45,7 @@ struct workflow {
     struct rule_plan *plans;
     struct tracer *tracer;
     struct table *threads;
+    struct bridge *bridge;
     struct frame *free;
     u32 frames;
     u64 lost, now;
@@ -132,7 +134,8 @@ static void activity_start_from(struct workflow *w, const struct event *e, const
                                                                .tid = e->tid,
                                                                .unit = e->unit,
                                                                .kind = r->kind ? r->kind : SPAN_INTERNAL,
-                                                               .scope = "rule",
+                                                               .scope = r->pack ? r->pack : "rule",
+                                                               .rule = r->id + 1,
                                                                .name = slice_str(r->name),
                                                                .push = push });
     if (!f->a)
@@ -348,6 +351,7 @@ void workflow_event(struct workflow *w, const struct event *e)
 {
     w->lost += e->lost;
     w->now = max_u64(w->now, e->time);
+    bridge_event(w->bridge, e);
     if (e->type == EVENT_HIT)
         on_hit(w, e);
     else if (e->type == EVENT_EXEC)
@@ -357,6 +361,9 @@ void workflow_event(struct workflow *w, const struct event *e)
 }
 
 void workflow_tick(struct workflow *w, u64 now_boot) { w->now = max_u64(w->now, now_boot); }
+
+bool workflow_watch(const struct workflow *w, size_t i, struct workflow_watch *ret) { return bridge_state(w->bridge, i, ret); }
+void workflow_notes(const struct workflow *w, struct workflow_notes *ret) { bridge_notes(w->bridge, ret); }
 
 struct workflow *workflow_new(const struct rules *rules, struct tracer *tracer)
 {
@@ -371,7 +378,8 @@ struct workflow *workflow_new(const struct rules *rules, struct tracer *tracer)
                                                  .max = THREADS_MAX,
                                                  .drop = thread_drop,
                                                  .arg = w });
-    if (!w->plans || !w->threads)
+    w->bridge = bridge_new(rules, tracer);
+    if (!w->plans || !w->threads || !w->bridge)
         return workflow_free(w);
     char err[160];
     for (size_t i = 0; i < rules->n; i++)
@@ -404,6 +412,7 @@ struct workflow *workflow_free(struct workflow *w)
         w->free = f->below;
         free(f);
     }
+    bridge_free(w->bridge);
     free(w->plans);
     free(w);
     return NULL;

@@ -14,6 +14,9 @@ void describe_outcome(const struct rule *r, const struct rule_plan *p, int momen
 void describe_name(const struct rule *r, struct span *s);
 /* A call was left by an exception of this type. */
 void describe_exception(const struct rule *r, struct span *s, u64 wall, struct slice type);
+/* Whether an attribute of the span, whatever made it, meets the condition; its text for the message. */
+bool attr_holds(const struct rule_condition *c, const struct span *s, char *word, size_t size);
+void set_failure(struct span *s, const char *type, const char *message);
 bool condition_holds(const struct rule_condition *c, s64 value, struct slice text);
 
 /* typename.c: the readable form of a C++ type_info name ("St13runtime_error") into out; the name itself if not understood. */

@@ -12,6 +12,21 @@ void workflow_event(struct workflow *w, const struct event *e);
 void workflow_tick(struct workflow *w, u64 now_boot);
 struct workflow *workflow_free(struct workflow *w); /* leaves what is open to the tracer; returns NULL */
 
+/* What came of the watches inside Python processes, for the closing words. */
+struct workflow_watch {
+    const char *module, *function;
+    u32 rule;           /* id of its first rule */
+    u32 bound;          /* functions that were found */
+    char why[160];      /* "" or why one could not be watched */
+    bool values_failed; /* one of its values could not be read at least once */
+};
+struct workflow_notes {
+    u32 loaded;       /* processes that took the helper in */
+    char version[24]; /* of the first one's Python */
+};
+bool workflow_watch(const struct workflow *w, size_t i, struct workflow_watch *ret); /* false past the end */
+void workflow_notes(const struct workflow *w, struct workflow_notes *ret);
+
 /* exec: rules, for the process spans that trace/ makes. `exe`: path of the image; `args`: NUL between arguments. The
  * first rule that matches the path or its last part, and whose `when` holds, or NULL. */
 const struct rule *workflow_exec_rule(const struct rules *r, struct slice exe, struct slice args);

@@ -1,0 +1,541 @@
+/* needs: base config workflow trace self stream protocol ingest */
+/* Events from inside Python processes → activities, with the real tracer: interleaved coroutines, suspended time, choice of rule by
+ * `when`, outcomes, engines' ids across processes, queue waits, ends with the process, packs and their overrides, hostile input. */
+#include "config/watch.h"
+#include "workflow/workflow.h"
+#include "self/ledger.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+static const char text[] =
+    "pack: demo\n"
+    "engine: Demo\n"
+    "match: { python: demo, exe: [demo, demod] }\n"
+    "activities:\n"
+    "  - { name: '{graph}.run', label: graph, type: workflow, at: 'python:demo.graph:Graph.run', when: arg.depth == 0,\n"
+    "      attributes: { graph: self.name or self.id, n: 'len(arg.inputs)', out: ret.status, try: arg.retries + 1 },\n"
+    "      error: [ exception, 'ret.status == \"bad\"' ], metrics: [ { histogram: demo.time, of: duration, attributes: graph } ] "
+    "}\n"
+    "  - { name: 'gate {taken}', label: gate, type: decision, at: 'python:demo.graph:Node.run', when: 'type(self) ~ "
+    "\"*.Gate\"',\n"
+    "      attributes: { taken: 'after self.children[0].name', kind: typename(self) } }\n"
+    "  - { name: 'node {node}', label: node, type: task, at: 'python:demo.graph:Node.run', attributes: { node: self.name },\n"
+    "      error: 'type(exception) !~ \"demo.Retry\"' }\n"
+    "  - { name: send, kind: producer, at: 'python:demo.queue:send', id: { message: arg.id } }\n"
+    "  - { name: work, kind: consumer, at: 'python:demo.queue:work', id: arg.id, link_id: { message: arg.id }, queued_at: "
+    "arg.at,\n"
+    "      parent_id: [ arg.parent, { message: arg.id } ] }\n"
+    "  - { name: job, at: 'python:demo.queue:job', trace: new }\n";
+
+enum { W_GRAPH = 1, W_NODE, W_SEND, W_WORK, W_JOB };
+
+struct bed {
+    struct rules rules;
+    struct watch_book book;
+    struct tracer *tracer;
+    struct workflow *w;
+    struct span_sink sink;
+    struct span *got[64];
+    int n;
+    u64 now, unit;
+    u32 tgid, tid;
+    u8 values[1024];
+    size_t used;
+};
+
+static void keep(struct span_sink *sink, struct span *s)
+{
+    struct bed *b = container_of(sink, struct bed, sink);
+    assert_true(b->n < 64);
+    b->got[b->n++] = s;
+}
+
+static int bed_open(void **state)
+{
+    struct bed *b = calloc(1, sizeof(*b));
+    char err[2048];
+    int code = rules_parse(&b->rules, "t", text, sizeof(text) - 1, err, sizeof(err));
+    if (code)
+        print_message("%s\n", err);
+    assert_int_equal(code, 0);
+    assert_int_equal(watch_book_make(&b->rules, &b->book, err, sizeof(err)), 0);
+    b->sink.ended = keep;
+    b->tracer = tracer_new(&(struct tracer_options){ .wall_minus_boot = 5000000000000, .seed = { 1, 2 } }, &b->sink);
+    b->w = workflow_new(&b->rules, b->tracer);
+    b->now = NSEC_PER_SEC;
+    b->tgid = b->tid = 7;
+    *state = b;
+    return 0;
+}
+
+static int bed_close(void **state)
+{
+    struct bed *b = *state;
+    workflow_free(b->w);
+    tracer_free(b->tracer);
+    for (int i = 0; i < b->n; i++)
+        span_unref(b->got[i]);
+    watch_book_done(&b->book);
+    rules_done(&b->rules);
+    free(b);
+    return 0;
+}
+
+/* --- events, with values by their expression --- */
+static void put(struct bed *b, u8 index, u8 type, const void *p, u16 n)
+{
+    u8 head[4] = { index, type, (u8)n, (u8)(n >> 8) };
+    memcpy(b->values + b->used, head, 4);
+    if (n)
+        memcpy(b->values + b->used + 4, p, n);
+    b->used += 4 + (((size_t)n + 3) & ~3ul);
+}
+static u8 index_of(struct bed *b, int watch, const char *expr, enum source_moment_python m)
+{
+    const struct watch *w = &b->book.v[watch - 1];
+    for (u8 i = 0; i < w->n_attrs; i++)
+        if (!strcmp(w->attrs[i].expr, expr) && w->attrs[i].moment == m)
+            return i;
+    fail_msg("watch %d does not read %s", watch, expr);
+    return 0;
+}
+static void str_at(struct bed *b, int w, const char *expr, enum source_moment_python m, const char *v)
+{
+    put(b, index_of(b, w, expr, m), 1, v, (u16)strlen(v));
+}
+static void int_at(struct bed *b, int w, const char *expr, s64 v) { put(b, index_of(b, w, expr, READ_AT_ENTRY), 2, &v, 8); }
+static void none_at(struct bed *b, int w, const char *expr) { put(b, index_of(b, w, expr, READ_AT_ENTRY), 5, NULL, 0); }
+
+static void send(struct bed *b, struct event *e)
+{
+    e->time = b->now += NSEC_PER_MSEC;
+    e->tgid = b->tgid;
+    e->tid = b->tid;
+    e->unit = b->unit;
+    tracer_event(b->tracer, e);
+    workflow_event(b->w, e);
+}
+static void call(struct bed *b, enum bridge_phase phase, u16 watch, u64 activity)
+{
+    struct event e = { .type = EVENT_BRIDGE,
+                       .bridge = {
+                           .phase = phase, .watch = watch, .activity = activity, .values = slice_of(b->values, b->used) } };
+    send(b, &e);
+    b->used = 0;
+}
+static void node_start(struct bed *b, u64 activity, const char *name)
+{
+    str_at(b, W_NODE, "type(self)", READ_AT_ENTRY, "demo.graph.Node");
+    str_at(b, W_NODE, "self.name", READ_AT_ENTRY, name);
+    call(b, BRIDGE_SAYS_START, W_NODE, activity);
+}
+static void graph_start(struct bed *b, u64 activity, s64 depth)
+{
+    int_at(b, W_GRAPH, "arg.depth", depth);
+    none_at(b, W_GRAPH, "self.name");
+    str_at(b, W_GRAPH, "self.id", READ_AT_ENTRY, "order");
+    int_at(b, W_GRAPH, "len(arg.inputs)", 3);
+    int_at(b, W_GRAPH, "arg.retries", 1);
+    call(b, BRIDGE_SAYS_START, W_GRAPH, activity);
+}
+static void fail_with(struct bed *b, u16 watch, u64 activity, const char *type, const char *message)
+{
+    if (watch == W_NODE)
+        str_at(b, W_NODE, "type(exception)", READ_AT_FAIL, type);
+    put(b, VALUE_ERROR_TYPE, 1, type, (u16)strlen(type));
+    put(b, VALUE_ERROR_MESSAGE, 1, message, (u16)strlen(message));
+    put(b, VALUE_ERROR_WHERE, 1, "a.py:3 f", 8);
+    call(b, BRIDGE_SAYS_FAIL, watch, activity);
+}
+static void exit_with(struct bed *b, u32 status)
+{
+    struct event e = { .type = EVENT_EXIT, .exit = { .status = status } };
+    send(b, &e);
+}
+
+static const struct span *named(struct bed *b, const char *name)
+{
+    const struct span *found = NULL;
+    for (int i = 0; i < b->n; i++)
+        if (!strcmp(b->got[i]->name, name)) {
+            assert_null(found);
+            found = b->got[i];
+        }
+    if (!found)
+        for (int i = 0; i < b->n; i++)
+            print_message("there is %s\n", b->got[i]->name);
+    assert_non_null(found);
+    return found;
+}
+static const char *str(const struct span *s, const char *key)
+{
+    const struct attr *a = attr_get(&s->attrs, key);
+    return a && a->type == ATTR_STR ? a->s : "-";
+}
+static void assert_child(const struct span *child, const struct span *parent)
+{
+    assert_memory_equal(child->parent_id, parent->id.span_id, SPAN_ID_LEN);
+    assert_memory_equal(child->id.trace_id, parent->id.trace_id, TRACE_ID_LEN);
+}
+
+/* --- tests --- */
+static void values_and_outcome(void **state)
+{
+    struct bed *b = *state;
+    graph_start(b, 1, 0);
+    node_start(b, 2, "a");
+    call(b, BRIDGE_SAYS_END, W_NODE, 2);
+    node_start(b, 3, "b");
+    fail_with(b, W_NODE, 3, "builtins.ValueError", "bad z");
+    node_start(b, 4, "c");
+    fail_with(b, W_NODE, 4, "demo.Retry", "again");
+    str_at(b, W_GRAPH, "ret.status", READ_AT_RETURN, "bad");
+    call(b, BRIDGE_SAYS_END, W_GRAPH, 1);
+    const struct span *g = named(b, "order.run"), *fail = named(b, "node b"), *again = named(b, "node c");
+    assert_child(named(b, "node a"), g);
+    assert_child(fail, g);
+    assert_string_equal(str(g, "error.type"), "bad");
+    assert_int_equal(attr_get(&g->attrs, "n")->i, 3);
+    assert_int_equal(attr_get(&g->attrs, "try")->i, 2);
+    assert_string_equal(str(g, "wftrace.activity.type"), "workflow");
+    assert_string_equal(str(g, "code.function.name"), "demo.graph.Graph.run");
+    assert_string_equal(g->scope, "demo");
+    assert_int_equal(g->rule, 1);
+    assert_string_equal(str(fail, "error.type"), "ValueError");
+    assert_string_equal(fail->status_message, "bad z");
+    assert_int_equal(fail->n_events, 1);
+    assert_int_equal(again->status, STATUS_UNSET);
+    assert_int_equal(again->n_events, 1);
+}
+
+/* `when` chooses among rules on one function; where none holds, the call's children are its caller's. */
+static void choice(void **state)
+{
+    struct bed *b = *state;
+    graph_start(b, 1, 0);
+    graph_start(b, 2, 1); /* depth 1: no activity */
+    str_at(b, W_NODE, "type(self)", READ_AT_ENTRY, "demo.graph.Gate");
+    call(b, BRIDGE_SAYS_START, W_NODE, 3);
+    str_at(b, W_NODE, "self.children[0].name", READ_AT_RETURN, "left");
+    call(b, BRIDGE_SAYS_END, W_NODE, 3);
+    call(b, BRIDGE_SAYS_END, W_GRAPH, 2);
+    call(b, BRIDGE_SAYS_END, W_GRAPH, 1);
+    const struct span *gate = named(b, "gate left");
+    assert_int_equal(b->n, 2);
+    assert_child(gate, named(b, "order.run"));
+    assert_string_equal(str(gate, "kind"), "Gate");
+    assert_string_equal(str(gate, "wftrace.activity.type"), "decision");
+}
+
+static void suspended(void **state)
+{
+    struct bed *b = *state;
+    graph_start(b, 1, 0);
+    node_start(b, 2, "waits");
+    call(b, BRIDGE_SAYS_SUSPEND, W_NODE, 2);
+    node_start(b, 3, "other");
+    b->now += 50 * NSEC_PER_MSEC;
+    call(b, BRIDGE_SAYS_RESUME, W_NODE, 2);
+    node_start(b, 4, "under");
+    call(b, BRIDGE_SAYS_END, W_NODE, 4);
+    call(b, BRIDGE_SAYS_END, W_NODE, 2);
+    call(b, BRIDGE_SAYS_END, W_NODE, 3);
+    call(b, BRIDGE_SAYS_END, W_GRAPH, 1);
+    const struct span *waits = named(b, "node waits"), *g = named(b, "order.run");
+    assert_child(named(b, "node other"), g);
+    assert_child(waits, g);
+    assert_child(named(b, "node under"), waits);
+    double active = attr_get(&waits->attrs, "wftrace.active_time")->d;
+    assert_true(active > 0.0015 && active < 0.01);
+    assert_null(attr_get(&g->attrs, "wftrace.active_time"));
+}
+
+/* An exception thrown into a chain of coroutines wakes the innermost first; what it then starts is still its own. */
+static void inner_wakes_first(void **state)
+{
+    struct bed *b = *state;
+    node_start(b, 1, "outer");
+    node_start(b, 2, "inner");
+    call(b, BRIDGE_SAYS_SUSPEND, W_NODE, 2);
+    call(b, BRIDGE_SAYS_SUSPEND, W_NODE, 1);
+    call(b, BRIDGE_SAYS_RESUME, W_NODE, 2);
+    call(b, BRIDGE_SAYS_RESUME, W_NODE, 1);
+    node_start(b, 3, "cleanup");
+    call(b, BRIDGE_SAYS_END, W_NODE, 3);
+    fail_with(b, W_NODE, 2, "asyncio.exceptions.CancelledError", "");
+    fail_with(b, W_NODE, 1, "asyncio.exceptions.CancelledError", "");
+    assert_child(named(b, "node cleanup"), named(b, "node inner"));
+    assert_child(named(b, "node inner"), named(b, "node outer"));
+}
+
+/* A generator made outside runs inside another call: what it starts is its own all the same. */
+static void generator_elsewhere(void **state)
+{
+    struct bed *b = *state;
+    node_start(b, 1, "generator");
+    call(b, BRIDGE_SAYS_SUSPEND, W_NODE, 1);
+    node_start(b, 2, "loop");
+    call(b, BRIDGE_SAYS_RESUME, W_NODE, 1);
+    node_start(b, 3, "in");
+    call(b, BRIDGE_SAYS_END, W_NODE, 3);
+    fail_with(b, W_NODE, 1, "GeneratorExit", "");
+    call(b, BRIDGE_SAYS_END, W_NODE, 2);
+    assert_child(named(b, "node in"), named(b, "node generator"));
+    assert_int_equal(named(b, "node generator")->status, STATUS_UNSET);
+    assert_int_equal(named(b, "node generator")->n_events, 0);
+}
+
+static void work(struct bed *b, u64 activity, const char *id, const char *parent)
+{
+    str_at(b, W_WORK, "arg.id", READ_AT_ENTRY, id);
+    if (parent)
+        str_at(b, W_WORK, "arg.parent", READ_AT_ENTRY, parent);
+    call(b, BRIDGE_SAYS_START, W_WORK, activity);
+}
+
+static void ids_across_processes(void **state)
+{
+    struct bed *b = *state;
+    work(b, 1, "task-1", NULL);
+    str_at(b, W_SEND, "arg.id", READ_AT_ENTRY, "task-2");
+    call(b, BRIDGE_SAYS_START, W_SEND, 2);
+    call(b, BRIDGE_SAYS_END, W_SEND, 2);
+    call(b, BRIDGE_SAYS_END, W_WORK, 1); /* has ended when its child comes */
+    b->now += 30 * NSEC_PER_MSEC;
+    b->tgid = b->tid = 8;
+    work(b, 1, "task-2", "task-1");
+    call(b, BRIDGE_SAYS_END, W_WORK, 1);
+    const struct span *first = b->got[1], *second = b->got[2];
+    assert_child(second, first);
+    assert_int_equal(second->join, JOIN_ENGINE);
+    assert_true(second->remote_parent);
+    assert_int_equal(second->n_links, 1);
+    assert_memory_equal(second->links[0].to.span_id, b->got[0]->id.span_id, SPAN_ID_LEN);
+    double wait = attr_get(&second->attrs, "wftrace.queue.wait")->d;
+    assert_true(wait > 0.03 && wait < 0.04);
+}
+
+/* No parent's id: the message's producer is the parent then. */
+static void second_choice(void **state)
+{
+    struct bed *b = *state;
+    str_at(b, W_SEND, "arg.id", READ_AT_ENTRY, "x");
+    call(b, BRIDGE_SAYS_START, W_SEND, 1);
+    b->tgid = b->tid = 8;
+    work(b, 1, "x", NULL);
+    call(b, BRIDGE_SAYS_END, W_WORK, 1);
+    b->tgid = b->tid = 7;
+    call(b, BRIDGE_SAYS_END, W_SEND, 1);
+    assert_child(b->got[0], b->got[1]);
+}
+
+/* The parent becomes known while the child is open. */
+static void parent_comes_later(void **state)
+{
+    struct bed *b = *state;
+    work(b, 1, "child", "late");
+    b->tgid = b->tid = 8;
+    work(b, 1, "late", NULL);
+    call(b, BRIDGE_SAYS_END, W_WORK, 1);
+    b->tgid = b->tid = 7;
+    call(b, BRIDGE_SAYS_END, W_WORK, 1);
+    assert_child(b->got[1], b->got[0]);
+    assert_int_equal(b->got[1]->join, JOIN_ENGINE);
+}
+
+static void own_trace(void **state)
+{
+    struct bed *b = *state;
+    node_start(b, 1, "caller");
+    call(b, BRIDGE_SAYS_START, W_JOB, 2);
+    node_start(b, 3, "in job");
+    call(b, BRIDGE_SAYS_END, W_NODE, 3);
+    call(b, BRIDGE_SAYS_END, W_JOB, 2);
+    call(b, BRIDGE_SAYS_END, W_NODE, 1);
+    const struct span *job = named(b, "job"), *caller = named(b, "node caller");
+    assert_memory_not_equal(job->id.trace_id, caller->id.trace_id, TRACE_ID_LEN);
+    assert_int_equal(job->join, JOIN_ROOT);
+    assert_memory_equal(job->links[0].to.span_id, caller->id.span_id, SPAN_ID_LEN);
+    assert_child(named(b, "node in job"), job);
+}
+
+static void lost_with_its_process(void **state)
+{
+    struct bed *b = *state;
+    graph_start(b, 1, 0);
+    node_start(b, 2, "killed");
+    exit_with(b, 9);
+    assert_int_equal(b->n, 2);
+    const struct span *killed = named(b, "node killed");
+    assert_string_equal(str(killed, "error.type"), "SIGKILL");
+    assert_int_equal(killed->end_ns, tracer_wall(b->tracer, b->now));
+    assert_int_equal(named(b, "order.run")->status, STATUS_ERROR);
+    graph_start(b, 1, 0); /* the same number in a later process */
+    exit_with(b, 3 << 8);
+    assert_string_equal(str(b->got[2], "error.type"), "lost");
+    node_start(b, 1, "left");
+    exit_with(b, 0);
+    assert_int_equal(named(b, "node left")->status, STATUS_UNSET);
+    assert_true(attr_get(&named(b, "node left")->attrs, "wftrace.unfinished")->b);
+}
+
+static void hostile(void **state)
+{
+    struct bed *b = *state;
+    u64 before = ledger_get(bridge_unmatched);
+    call(b, BRIDGE_SAYS_END, W_SEND, 99);
+    call(b, BRIDGE_SAYS_RESUME, 0, 99);
+    call(b, BRIDGE_SAYS_START, 500, 1);
+    call(b, BRIDGE_SAYS_START, W_NODE, 2); /* no values at all: the last rule has no `when` */
+    call(b, BRIDGE_SAYS_START, W_NODE, 2); /* twice */
+    call(b, BRIDGE_SAYS_RESUME, W_NODE, 2);
+    call(b, BRIDGE_SAYS_SUSPEND, W_NODE, 2);
+    call(b, BRIDGE_SAYS_SUSPEND, W_NODE, 2);
+    call(b, BRIDGE_SAYS_END, W_GRAPH, 2); /* under another watch's name */
+    put(b, 0, 1, "bound=77 x", 10);
+    call(b, BRIDGE_SAYS_NOTE, 0, 0);
+    put(b, 0, 1, "=", 1);
+    call(b, BRIDGE_SAYS_NOTE, 0, 0);
+    put(b, 0, 5, NULL, 0);
+    call(b, BRIDGE_SAYS_NOTE, 0, 0);
+    assert_int_equal(b->n, 2);
+    assert_true(ledger_get(bridge_unmatched) >= before + 2);
+}
+
+static void notes(void **state)
+{
+    struct bed *b = *state;
+    struct workflow_notes n;
+    struct workflow_watch w;
+    put(b, 0, 1, "loaded=3.12.4", 13);
+    call(b, BRIDGE_SAYS_NOTE, 0, 0);
+    put(b, 0, 1, "bound=2 demo.graph:Node.run", 27);
+    call(b, BRIDGE_SAYS_NOTE, 0, 0);
+    put(b, 0, 1, "failed=3 no code", 16);
+    call(b, BRIDGE_SAYS_NOTE, 0, 0);
+    workflow_notes(b->w, &n);
+    assert_int_equal(n.loaded, 1);
+    assert_string_equal(n.version, "3.12.4");
+    assert_true(workflow_watch(b->w, 1, &w));
+    assert_int_equal(w.bound, 1);
+    assert_true(workflow_watch(b->w, 2, &w));
+    assert_string_equal(w.why, "no code");
+    assert_false(workflow_watch(b->w, 99, &w));
+}
+
+static void watch_file(void **state)
+{
+    struct bed *b = *state;
+    char *out = NULL;
+    size_t n;
+    FILE *f = open_memstream(&out, &n);
+    assert_int_equal(watch_book_write(&b->book, f), 0);
+    fclose(f);
+    assert_non_null(strstr(out, "wftrace-bridge 1\nwatch\t1\tdemo.graph\tGraph.run\n"));
+    assert_non_null(strstr(out, "\treturn\tself.children[0].name\n"));
+    assert_non_null(strstr(out, "\tfail\tself.children[0].name\n"));
+    assert_non_null(strstr(out, "\tentry\ttype(self)\n"));
+    free(out);
+}
+
+static int parse(struct rules *r, const char *yaml, char *err, size_t size)
+{
+    return rules_parse(r, "u", yaml, strlen(yaml), err, size);
+}
+static bool no_demo(void *arg, const struct pack *p)
+{
+    UNUSED(arg);
+    return strcmp(p->name, "demo") != 0;
+}
+
+static void overrides(void **state)
+{
+    struct bed *b = *state;
+    char err[1024];
+    assert_int_equal(b->rules.n_packs, 1);
+    assert_string_equal(b->rules.packs[0].python[0], "demo");
+    assert_int_equal(b->rules.packs[0].n_exe, 2);
+    assert_int_equal(parse(&b->rules,
+                           "packs: { demo: { node: { name: 'N {node} {x}', attributes: { x: self.x, node: self.id } } } }", err,
+                           sizeof(err)),
+                     0);
+    assert_string_equal(b->rules.v[2].name, "N {node} {x}");
+    assert_int_equal(b->rules.v[2].n_attrs, 2);
+    assert_string_equal(b->rules.v[2].attrs[0].from.expr[0], "self.id");
+    assert_int_equal(b->rules.v[2].n_errors, 1);
+    assert_int_equal(parse(&b->rules, "packs: { dem: { enabled: false } }", err, sizeof(err)), -EINVAL);
+    assert_non_null(strstr(err, "did you mean «demo»"));
+    assert_int_equal(parse(&b->rules, "packs: { demo: { nod: { name: x } } }", err, sizeof(err)), -EINVAL);
+    assert_non_null(strstr(err, "u:1:18: pack demo has no activity «nod» (did you mean «node»?)"));
+    assert_int_equal(parse(&b->rules, "packs: { demo: { enabled: false } }", err, sizeof(err)), 0);
+    assert_false(b->rules.packs[0].enabled);
+    u8 n;
+    assert_string_equal(rule_metrics(&b->rules, 0, &n)->name, "demo.time");
+    assert_int_equal(n, 1);
+    assert_string_equal(b->rules.v[0].metrics[0].attrs[0], "graph");
+    assert_int_equal(parse(&b->rules, "activities: [ { name: mine, at: 'python:m:f' } ]", err, sizeof(err)), 0);
+    rules_keep_packs(&b->rules, no_demo, NULL);
+    assert_int_equal(b->rules.n, 1);
+    assert_int_equal(b->rules.v[0].id, 0);
+    assert_true(rules_want_bridge(&b->rules));
+}
+
+static void mistakes(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        const char *yaml, *says;
+    } t[] = {
+        { "attributes: { a: slf.x }", "value «slf» is not known (did you mean «self»?)" },
+        { "attributes: { a: arg }", "a name is missing: arg.NAME" },
+        { "attributes: { a: self. }", "an attribute's name is missing" },
+        { "attributes: { a: 'self[x]' }", "an index is a number or a \"key\"" },
+        { "attributes: { a: 'len(self' }", "«)» is missing" },
+        { "attributes: { a: self.x() }", "is not understood here" },
+        { "attributes: { a: self.x or ret }", "read at one moment" },
+        { "attributes: { a: after ret.x }", "«after» is for arguments" },
+        { "when: ret == 1", "only arguments are known" },
+        { "when: self.x", "a comparison is missing" },
+        { "error: errno", "is for functions (native:)" },
+        { "error: self.x ~ 3", "a pattern is a" },
+        { "until: p:x", "«until» belongs to usdt" },
+        { "parent_id: ret.id", "only arguments are known" },
+        { "trace: old", "trace «old» is not known" },
+        { "metrics: [ { counter: a, attributes: [ zz ] } ]", "there is no attribute «zz»" },
+        { "metrics: [ { histogram: a } ]", "needs «of»" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        struct rules r = { 0 };
+        char yaml[400], err[1024];
+        snprintf(yaml, sizeof(yaml), "activities: [ { name: x, at: 'python:m:f', %s } ]", t[i].yaml);
+        int code = parse(&r, yaml, err, sizeof(err));
+        if (code != -EINVAL || !strstr(err, t[i].says))
+            fail_msg("%s: %d %s", t[i].yaml, code, err);
+        rules_done(&r);
+    }
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, bed_open, bed_close)
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(values_and_outcome),
+        T(choice),
+        T(suspended),
+        T(inner_wakes_first),
+        T(generator_elsewhere),
+        T(ids_across_processes),
+        T(second_choice),
+        T(own_trace),
+        T(notes),
+        T(lost_with_its_process),
+        T(parent_comes_later),
+        T(hostile),
+        T(watch_file),
+        T(overrides),
+        T(mistakes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,128 @@
+/* Rules → watches and back: see watch.h. */
+#include "config/watch.h"
+
+static int slot_take(struct watch *w, const char *expr, enum source_moment_python moment)
+{
+    for (u8 i = 0; i < w->n_attrs; i++)
+        if (w->attrs[i].expr == expr && w->attrs[i].moment == moment)
+            return i;
+    if (w->n_attrs == WATCH_ATTRS)
+        return -E2BIG;
+    w->attrs[w->n_attrs] = (struct watch_attr){ expr, moment };
+    return w->n_attrs++;
+}
+
+static int source_add(struct watch *w, const struct source *s, struct source_slots *ret)
+{
+    memset(ret, -1, sizeof(*ret));
+    for (u8 i = 0; s->root == SOURCE_PYTHON && i < s->n_expr; i++) {
+        bool after = s->moment == READ_AFTER;
+        int slot = slot_take(w, s->expr[i], after ? READ_AT_RETURN : s->moment);
+        int also = after && slot >= 0 ? slot_take(w, s->expr[i], READ_AT_FAIL) : -1;
+        if (slot < 0 || also == -E2BIG)
+            return -E2BIG;
+        ret->slot[i][0] = (s8)slot;
+        ret->slot[i][1] = (s8)also;
+    }
+    return 0;
+}
+
+static int ids_add(struct watch *w, const struct rule_id *ids, u8 n, struct source_slots *ret)
+{
+    int err = 0;
+    for (u8 i = 0; i < n && !err; i++)
+        err = source_add(w, &ids[i].from, &ret[i]);
+    return err;
+}
+
+static int conditions_add(struct watch *w, const struct rule_condition *c, u8 n, struct source_slots *ret)
+{
+    int err = 0;
+    for (u8 i = 0; i < n && !err; i++)
+        err = source_add(w, &c[i].left, &ret[i]);
+    return err;
+}
+
+static int rule_add(struct watch *w, const struct rule *r, struct rule_slots *s)
+{
+    int err = w->n_rules == WATCH_RULES ? -E2BIG : 0;
+    memset(s, -1, sizeof(*s));
+    for (u8 i = 0; i < r->n_attrs && !err; i++)
+        err = source_add(w, &r->attrs[i].from, &s->attr[i]);
+    if (!err)
+        err = conditions_add(w, r->when, r->n_when, s->when);
+    if (!err)
+        err = conditions_add(w, r->errors, r->n_errors, s->error);
+    if (!err)
+        err = ids_add(w, r->ids, r->n_ids, s->ids);
+    if (!err)
+        err = ids_add(w, r->parents, r->n_parents, s->parents);
+    if (!err)
+        err = ids_add(w, r->links, r->n_links, s->links);
+    if (!err && r->queued_at.n_expr)
+        err = source_add(w, &r->queued_at, &s->queued_at);
+    if (err)
+        return err;
+    w->rules[w->n_rules++] = r->id;
+    w->always |= !r->n_when;
+    return 0;
+}
+
+static struct watch *watch_of(struct watch_book *b, const struct rule *r)
+{
+    for (size_t i = 0; i < b->n; i++)
+        if (!strcmp(b->v[i].module, r->object) && !strcmp(b->v[i].function, r->symbol))
+            return &b->v[i];
+    struct watch *w = &b->v[b->n++];
+    w->module = r->object;
+    w->function = r->symbol;
+    return w;
+}
+
+static int fill(struct watch_book *b, const struct rules *r, char *err, size_t err_size)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        const struct rule *rule = &r->v[i];
+        if (rule->at != AT_PYTHON || !rule_add(watch_of(b, rule), rule, &b->slots[i]))
+            continue;
+        snprintf(err, err_size, "%s:%d: the rules on %s:%s want more than %d values or are more than %d", rule->file, rule->line,
+                 rule->object, rule->symbol, WATCH_ATTRS, WATCH_RULES);
+        return -E2BIG;
+    }
+    return 0;
+}
+
+int watch_book_make(const struct rules *r, struct watch_book *ret, char *err, size_t err_size)
+{
+    struct watch_book b = { .v = calloc(r->n + 1, sizeof(*b.v)), .slots = calloc(r->n + 1, sizeof(*b.slots)) };
+    int code = b.v && b.slots ? fill(&b, r, err, err_size) : -ENOMEM;
+    if (code == -ENOMEM)
+        snprintf(err, err_size, "out of memory");
+    if (code) {
+        watch_book_done(&b);
+        return code;
+    }
+    *ret = b;
+    return 0;
+}
+
+void watch_book_done(struct watch_book *b)
+{
+    free(b->v);
+    free(b->slots);
+    *b = (struct watch_book){ 0 };
+}
+
+int watch_book_write(const struct watch_book *b, FILE *out)
+{
+    static const char *const moments[] = { "entry", "return", "fail" };
+    fprintf(out, "wftrace-bridge 1\n");
+    for (size_t i = 0; i < b->n; i++) {
+        const struct watch *w = &b->v[i];
+        fprintf(out, "watch\t%zu\t%s\t%s\n", i + 1, w->module, w->function);
+        for (u8 k = 0; k < w->n_attrs; k++)
+            fprintf(out, "attr\t%u\t%s\t%s\n", k, moments[w->attrs[k].moment], w->attrs[k].expr);
+    }
+    errno = 0;
+    return fflush(out) ? (errno ? -errno : -EIO) : 0;
+}

@@ -1,0 +1,121 @@
+/* Values that came from inside a Python process → attributes, texts, conditions. Their types are the values' own. */
+#include "workflow/bridge.h"
+#include "workflow/internal.h"
+
+void values_read(const struct event *e, struct values *v)
+{
+    struct slice left = e->bridge.values;
+    struct event_value one;
+    memset(v->there, 0, sizeof(v->there));
+    v->error_type = v->error_message = v->error_where = v->function = slice_of("", 0);
+    while (event_value_next(&left, &one)) {
+        if (one.index < WATCH_ATTRS) {
+            v->by_index[one.index] = one;
+            v->there[one.index] = true;
+        } else if (one.type == VALUE_TEXT) {
+            if (one.index == VALUE_ERROR_TYPE)
+                v->error_type = one.text;
+            else if (one.index == VALUE_ERROR_MESSAGE)
+                v->error_message = one.text;
+            else if (one.index == VALUE_ERROR_WHERE)
+                v->error_where = one.text;
+            else if (one.index == VALUE_FUNCTION)
+                v->function = one.text;
+        }
+    }
+}
+
+static struct slice after_dot(struct slice s)
+{
+    for (size_t i = s.n; i > 0; i--)
+        if (s.p[i - 1] == '.')
+            return slice_from(s, i);
+    return s;
+}
+
+static bool says_something(const struct event_value *v)
+{
+    return v->type != VALUE_NONE && !(v->type == VALUE_TEXT && !v->text.n);
+}
+
+bool values_get(const struct values *v, const struct source *s, const struct source_slots *slots, struct event_value *ret)
+{
+    bool found = false;
+    for (u8 i = 0; i < s->n_expr; i++) {
+        for (int k = 0; k < 2; k++) {
+            s8 slot = slots->slot[i][k];
+            if (slot < 0 || !v->there[slot] || (found && !says_something(&v->by_index[slot])))
+                continue;
+            *ret = v->by_index[slot];
+            found = true;
+            if (s->shorten >> i & 1 && ret->type == VALUE_TEXT)
+                ret->text = after_dot(ret->text);
+            if (ret->type == VALUE_INT && __builtin_add_overflow(ret->i, s->number, &ret->i))
+                return false;
+            if (says_something(ret))
+                return true;
+        }
+    }
+    return found;
+}
+
+void values_set(struct span *s, const char *key, const struct event_value *v)
+{
+    switch (v->type) {
+    case VALUE_TEXT:
+        attr_str(&s->attrs, key, v->text);
+        return;
+    case VALUE_INT:
+        attr_int(&s->attrs, key, v->i);
+        return;
+    case VALUE_DOUBLE:
+        attr_double(&s->attrs, key, v->d);
+        return;
+    case VALUE_BOOL:
+        attr_bool(&s->attrs, key, v->i != 0);
+        return;
+    case VALUE_NONE:
+        return;
+    }
+}
+
+struct slice values_text(const struct event_value *v, char *room, size_t size)
+{
+    int n = 0;
+    switch (v->type) {
+    case VALUE_TEXT:
+        return v->text;
+    case VALUE_INT:
+        n = snprintf(room, size, "%lld", (long long)v->i);
+        break;
+    case VALUE_DOUBLE:
+        n = snprintf(room, size, "%g", v->d);
+        break;
+    case VALUE_BOOL:
+        n = snprintf(room, size, "%s", v->i ? "true" : "false");
+        break;
+    case VALUE_NONE:
+        break;
+    }
+    return slice_of(room, (size_t)n);
+}
+
+/* Where one side is a text, texts are compared; else numbers. A value that could not be read meets no condition. */
+bool values_condition(const struct values *v, const struct rule_condition *c, const struct source_slots *slots)
+{
+    struct event_value value;
+    char room[32];
+    if (!values_get(v, &c->left, slots, &value))
+        return false;
+    if (c->null)
+        return (value.type == VALUE_NONE) == (c->test == TEST_EQ);
+    if (value.type == VALUE_NONE)
+        return c->test == TEST_NE || c->test == TEST_UNLIKE;
+    if (c->text)
+        return condition_holds(c, 0, values_text(&value, room, sizeof(room)));
+    if (value.type == VALUE_TEXT)
+        return c->test == TEST_NE;
+    s64 whole = value.type == VALUE_DOUBLE ? (value.d > (double)c->value) - (value.d < (double)c->value) : value.i;
+    struct rule_condition plain = { .test = c->test, .value = value.type == VALUE_DOUBLE ? 0 : c->value };
+    return condition_holds(&plain, whole, slice_of("", 0));
+}
