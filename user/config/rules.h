@@ -81,10 +81,10 @@ struct rule_id {
     const char *space; /* "" when none was given; interned */
     struct source from;
 };
-enum metric_kind { METRIC_COUNTER, METRIC_HISTOGRAM, METRIC_ACTIVE /* how many are open now */ };
+enum rule_metric_kind { RULE_COUNTER, RULE_HISTOGRAM, RULE_ACTIVE /* how many are open now */ };
 /* A metric of one's own, made of the activities of one rule. All text is interned. */
 struct rule_metric {
-    enum metric_kind kind;
+    enum rule_metric_kind kind;
     const char *name;
     const char
         *of; /* HISTOGRAM: "duration" (seconds) or an attribute's key; COUNTER: an attribute's key to add, or NULL: one each */

@@ -35,7 +35,7 @@ static void metric_key(struct reader *r, struct rule_metric *m, size_t key, yaml
     default:
         if (m->name)
             mistake(r, v, 0, "a metric is one of counter, histogram and active");
-        m->kind = (enum metric_kind)key;
+        m->kind = (enum rule_metric_kind)key;
         read_of(r, v, &m->name);
         return;
     }
@@ -63,7 +63,7 @@ static void read_metric(struct reader *r, struct rule *rule, yaml_node_t *map)
     }
     if (!m.name)
         mistake(r, map, 0, "a metric needs «counter», «histogram» or «active» with its name");
-    else if (m.kind == METRIC_HISTOGRAM && !m.of)
+    else if (m.kind == RULE_HISTOGRAM && !m.of)
         mistake(r, map, 0, "a histogram needs «of»: duration or an attribute");
     else if (rule->n_metrics == RULE_METRICS)
         mistake(r, map, 0, "an activity has at most %d metrics", RULE_METRICS);
