@@ -6,7 +6,7 @@ CC       ?= gcc
 CLANG    ?= $(firstword $(shell command -v clang-14 clang-19 clang 2>/dev/null) clang)
 BPFTOOL  ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
 ARCH     ?= x86
-PKGS     := libbpf libprotobuf-c libcurl yaml-0.1 zlib libelf
+PKGS     := libbpf libprotobuf-c libcurl yaml-0.1 zlib libelf libbrotlidec libzstd
 VERSION  := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter -Werror
 OPT      ?= -O2 -g
@@ -48,6 +48,8 @@ $(B)/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h) $(wildcard vmlinux/*.h)
 $(B)/gen/%.skel.h: $(B)/bpf/%.bpf.o
 	@mkdir -p $(@D)
 	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf > $@.tmp && mv $@.tmp $@
+
+$(B)/obj/protocol/llm_price.o: user/protocol/prices.yaml
 
 # A unit test names the folders it links in its first lines: «/* needs: base trace */» (also: gen, for the protobuf code).
 unit_needs = $(shell sed -n 's/.*needs:\([a-z ]*\).*/\1/p' tests/unit/$(1).c | head -1)

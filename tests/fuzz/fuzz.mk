@@ -19,7 +19,7 @@ FUZZ_rules   := ingest/decode $(call fuzz_of,config trace protocol stream)
 FUZZ_elf     := $(addprefix probe/,elf elf_symbol insn place symbols usdt demangle maps tls_sites py_sites cxx_sites)
 FUZZ_alloc   := $(FUZZ_rules)
 fuzz_objs     = $(patsubst %,$(B)/fuzz/$(1)/%.o,$(call fuzz_of,base self) $(FUZZ_$(2)))
-FUZZ_LIBS    := -lyaml -lz -liberty -lpthread
+FUZZ_LIBS    := -lyaml -lz -lbrotlidec -lzstd -liberty -lpthread
 FUZZ_WRAP    := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=strndup
 
 $(B)/fuzz/libfuzzer/%.o: user/%.c

@@ -137,9 +137,18 @@ static void print_attrs(FILE *out, const struct attr_set *set)
 {
     for (u16 i = 0; i < set->n; i++) {
         const struct attr *a = &set->v[i];
-        if (a->type == ATTR_INT)
+        if (a->type == ATTR_INT) {
             fprintf(out, "  %s = %lld\n", a->key, (long long)a->i);
-        else
+        } else if (a->type == ATTR_DOUBLE) {
+            fprintf(out, "  %s = %.9g\n", a->key, a->d);
+        } else if (a->type == ATTR_BOOL) {
+            fprintf(out, "  %s = %s\n", a->key, a->b ? "true" : "false");
+        } else if (a->type == ATTR_STRV) {
+            fprintf(out, "  %s = [", a->key);
+            for (u16 at = 0; at < a->len; at = (u16)(at + strlen(a->s + at) + 1))
+                fprintf(out, "%s\"%s\"", at ? ", " : "", a->s + at);
+            fprintf(out, "]\n");
+        } else
             fprintf(out, "  %s = \"%.*s\"\n", a->key, (int)a->len, a->s);
     }
 }
@@ -176,8 +185,14 @@ static void heard_end(struct exchange_sink *s, void *handle, const struct exchan
     if (a->err)
         fprintf(h->out, " %s", errno_name((int)a->err));
     fprintf(h->out, "\n");
+    if (m && m->name[0])
+        fprintf(h->out, "  now %s\n", m->name);
+    else if (a->asked && a->asked->name[0])
+        fprintf(h->out, "  now %s\n", a->asked->name);
     if (m)
         print_attrs(h->out, &m->attrs);
+    if (a->asked && !(m && m->name[0])) /* otherwise the answer has said it again */
+        print_attrs(h->out, &a->asked->attrs);
     if (m && m->error_type)
         fprintf(h->out, "  error %s%s%s\n", m->error_type, m->error_message ? ": " : "",
                 m->error_message ? m->error_message : "");

@@ -10,10 +10,12 @@
  * require. keep_values adds url.query (and the query in url.full).
  *
  * A response's framing depends on its request (HEAD, CONNECT), so a bounded ring keeps two bits per request that
- * waits. Bodies are never looked at: a known length is skipped, chunks are walked by their size lines. A chunked body that
+ * waits. Bodies are not looked at, but those of language model calls, which are shown to llm.c as they pass, one call a
+ * connection at a time: a known length is skipped, chunks are walked by their size lines. A chunked body that
  * lost bytes is over when the last chunk's text is seen at the end of what comes, or a new head begins. */
 #include "protocol/protocol.h"
 #include "protocol/http1_head.h"
+#include "protocol/llm.h"
 
 #define HEAD_MAX       32768 /* a head longer than this is told from its first HEAD_MAX bytes */
 #define WAITING_MAX    1024  /* pipelined requests */
@@ -22,20 +24,23 @@
 
 enum phase {
     START,
-    BODY,  /* its length was skipped: the message is done */
-    CHUNK, /* at a chunk's size line */
+    BODY,      /* its length was skipped: the message is done */
+    CHUNK,     /* at a chunk's size line */
+    CHUNK_END, /* at the line's end after a chunk that was shown */
     TRAILERS,
     CLOSE, /* ends with the connection */
     REST,  /* of a head that was cut or too long: up to the empty line */
     LOST,  /* in a chunked body, of which bytes are missing */
     SWITCHED,
 };
-enum asked { ASKED_PLAIN, ASKED_HEAD, ASKED_CONNECT };
+enum asked { ASKED_PLAIN, ASKED_HEAD, ASKED_CONNECT, ASKED_LLM };
 
 struct half {
     u8 phase;
     u8 tail;      /* REST: what ended the bytes seen: 1 LF, 2 LF CR */
     bool counted; /* `body` is known whole */
+    bool shown;   /* to llm */
+    bool tells;   /* llm's facts at its end */
     u64 body;
 };
 
@@ -43,6 +48,7 @@ struct http1 {
     struct half half[2];
     bool server, tls, keep_values;
     char switch_to[12];
+    struct llm *llm; /* the call that waits for its answer, or NULL */
     u32 asked_in, asked_out;
     u8 asked[WAITING_MAX / 4];
 };
@@ -215,6 +221,12 @@ static struct parse_result head_result(struct half *f, enum phase phase, size_t 
     return result(phase == START ? PARSE_MESSAGE : PARSE_HEAD, used, skip);
 }
 
+static struct parse_result shown(const struct half *f, struct parse_result r)
+{
+    r.show = f->shown;
+    return r;
+}
+
 static struct parse_result framed(struct half *f, enum side side, const struct http1_head *head, size_t used, struct message *m)
 {
     f->body = 0;
@@ -222,20 +234,34 @@ static struct parse_result framed(struct half *f, enum side side, const struct h
         return head_result(f, CHUNK, used, 0);
     if (head->has_length) {
         tell_body(m, side, head->length);
-        return head_result(f, head->length ? BODY : START, used, head->length);
+        return shown(f, head_result(f, head->length || f->shown ? BODY : START, used, head->length));
     }
     if (side == SIDE_REQUEST)
-        return head_result(f, START, used, 0);
+        return head_result(f, f->shown ? BODY : START, used, 0);
     return head_result(f, CLOSE, used, 0);
 }
 
-static struct parse_result request_begin(struct http1 *h, const struct http1_head *head, size_t used, struct message *m)
+static void llm_drop(struct http1 *h)
+{
+    h->llm = llm_free(h->llm);
+    h->half[0].shown = h->half[1].shown = false;
+}
+
+static struct parse_result request_begin(struct http1 *h, const struct http1_head *head, struct slice bytes, struct message *m)
 {
     enum asked a = slice_eq(head->method, "HEAD") ? ASKED_HEAD : slice_eq(head->method, "CONNECT") ? ASKED_CONNECT : ASKED_PLAIN;
-    if (!asked_push(h, a))
+    if (!h->server && !h->llm) {
+        struct privacy privacy = { .keep_values = h->keep_values };
+        h->llm = llm_begin(head, bytes, target_split(head->target).path, privacy, m->time);
+        a = h->llm ? ASKED_LLM : a;
+    }
+    h->half[SIDE_REQUEST].shown = a == ASKED_LLM;
+    if (!asked_push(h, a)) {
+        llm_drop(h);
         return result(PARSE_BAD, 0, 0);
+    }
     tell_request(h, head, m);
-    return framed(&h->half[SIDE_REQUEST], SIDE_REQUEST, head, used, m);
+    return framed(&h->half[SIDE_REQUEST], SIDE_REQUEST, head, bytes.n, m);
 }
 
 static void switch_note(struct http1 *h, struct slice to)
@@ -247,21 +273,24 @@ static void switch_note(struct http1 *h, struct slice to)
     h->half[0].phase = h->half[1].phase = SWITCHED;
 }
 
-static struct parse_result response_begin(struct http1 *h, const struct http1_head *head, size_t used, struct message *m)
+static struct parse_result response_begin(struct http1 *h, const struct http1_head *head, struct slice bytes, struct message *m)
 {
     struct half *f = &h->half[SIDE_RESPONSE];
+    size_t used = bytes.n;
     if (head->status < 200 && head->status != 101) {
         m->interim = true;
         return head_result(f, START, used, 0);
     }
     enum asked a = asked_pop(h);
+    f->shown = a == ASKED_LLM && h->llm && llm_answer(h->llm, head, bytes);
+    f->tells = a == ASKED_LLM && h->llm;
     tell_response(h, head, m);
     if (head->status == 101 || (a == ASKED_CONNECT && head->status < 300)) {
         switch_note(h, head->upgrade_to);
         return result(PARSE_MESSAGE, used, 0);
     }
     if (a == ASKED_HEAD || head->status == 204 || head->status == 304)
-        return head_result(f, START, used, 0);
+        return head_result(f, f->tells ? BODY : START, used, 0);
     return framed(f, SIDE_RESPONSE, head, used, m);
 }
 
@@ -285,17 +314,24 @@ static int begins(enum side side, struct slice in, bool strict)
     return !http1_token(method) || (sp < 0 && in.n > 32) ? -1 : sp > 0;
 }
 
+static void body_lost(struct http1 *h, enum side side)
+{
+    if (h->llm && h->half[side].shown)
+        llm_body_lost(h->llm, side);
+}
+
 /* A head whose rest wasn't captured, or that is too long: its facts as far as they go; the rest runs on to its empty line. */
 static struct parse_result head_cut(struct http1 *h, enum side side, struct slice in, struct message *m)
 {
     struct http1_head head;
     if (begins(side, in, false) <= 0 || http1_head_read(in, side == SIDE_REQUEST, &head))
         return result(PARSE_BAD, 0, 0);
-    struct parse_result r = side == SIDE_REQUEST ? request_begin(h, &head, in.n, m) : response_begin(h, &head, in.n, m);
+    struct parse_result r = side == SIDE_REQUEST ? request_begin(h, &head, in, m) : response_begin(h, &head, in, m);
     if (r.status == PARSE_BAD || m->interim || h->half[side].phase == SWITCHED)
         return r;
     h->half[side].phase = REST;
     h->half[side].tail = 0;
+    body_lost(h, side);
     return result(PARSE_HEAD, in.n, 0);
 }
 
@@ -312,9 +348,10 @@ static struct parse_result parse_start(struct http1 *h, enum side side, struct s
     if (!n)
         return in.n < HEAD_MAX ? result(PARSE_MORE, 0, 0) : head_cut(h, side, in, m);
     struct http1_head head;
-    if (http1_head_read(slice_head(in, n), side == SIDE_REQUEST, &head) || head.bad_framing)
+    in = slice_head(in, n);
+    if (http1_head_read(in, side == SIDE_REQUEST, &head) || head.bad_framing)
         return result(PARSE_BAD, 0, 0);
-    return side == SIDE_REQUEST ? request_begin(h, &head, n, m) : response_begin(h, &head, n, m);
+    return side == SIDE_REQUEST ? request_begin(h, &head, in, m) : response_begin(h, &head, in, m);
 }
 
 static int chunk_size(struct slice line, u64 *ret)
@@ -350,24 +387,49 @@ static struct parse_result parse_chunk(struct half *f, struct slice in)
         return result(PARSE_SKIP, (size_t)lf + 1, 0);
     }
     f->body += size;
-    return result(PARSE_SKIP, (size_t)lf + 1, size + 2);
+    if (!f->shown)
+        return result(PARSE_SKIP, (size_t)lf + 1, size + 2);
+    f->phase = CHUNK_END;
+    return shown(f, result(PARSE_SKIP, (size_t)lf + 1, size));
 }
 
-static struct parse_result done(struct half *f, size_t used)
+static struct parse_result chunk_end(struct half *f)
 {
-    f->phase = START;
+    f->phase = CHUNK;
+    return result(PARSE_SKIP, 0, 2);
+}
+
+/* What the body of a message said, if it was shown, with its end. */
+static void tell_llm(struct http1 *h, enum side side, struct message *m)
+{
+    struct half *f = &h->half[side];
+    if (h->llm && side == SIDE_REQUEST && f->shown)
+        llm_tell_request(h->llm, m);
+    if (h->llm && side == SIDE_RESPONSE && f->tells) {
+        llm_tell_answer(h->llm, m);
+        f->tells = false;
+        llm_drop(h);
+    }
+    f->shown = false;
+}
+
+static struct parse_result done(struct http1 *h, enum side side, size_t used, struct message *m)
+{
+    h->half[side].phase = START;
+    tell_llm(h, side, m);
     return result(PARSE_DONE, used, 0);
 }
 
-static struct parse_result parse_trailers(struct half *f, enum side side, struct slice in, struct message *m)
+static struct parse_result parse_trailers(struct http1 *h, enum side side, struct slice in, struct message *m)
 {
+    struct half *f = &h->half[side];
     ptrdiff_t lf = slice_find(in, '\n');
     if (lf < 0)
         return result(in.n < HEAD_MAX ? PARSE_MORE : PARSE_BAD, 0, 0);
     if (lf > 1 || (lf == 1 && in.p[0] != '\r'))
         return result(PARSE_SKIP, (size_t)lf + 1, 0);
     tell_body(m, side, f->body);
-    return done(f, (size_t)lf + 1);
+    return done(h, side, (size_t)lf + 1, m);
 }
 
 /* After a cut head: the body, whose framing may have been in the part not seen, is left to the next head. */
@@ -393,17 +455,17 @@ static bool ends_chunked(struct slice in)
     return (in.n >= 5 && slice_eq(slice_from(in, in.n - 5), "0\r\n\r\n")) && (in.n == 5 || in.p[in.n - 6] == '\n');
 }
 
-static struct parse_result parse_lost(struct half *f, enum side side, struct slice in)
+static struct parse_result parse_lost(struct http1 *h, enum side side, struct slice in, struct message *m)
 {
     if (!in.n)
         return result(PARSE_MORE, 0, 0);
     if (begins(side, in, true) > 0)
-        return done(f, 0);
+        return done(h, side, 0, m);
     if (ends_chunked(in))
-        return done(f, in.n);
+        return done(h, side, in.n, m);
     for (size_t i = 1; i < in.n; i++)
         if (in.p[i - 1] == '\n' && begins(side, slice_from(in, i), true) > 0)
-            return done(f, i);
+            return done(h, side, i, m);
     return in.n > 64 ? result(PARSE_SKIP, in.n - 64, 0) : result(PARSE_MORE, 0, 0);
 }
 
@@ -415,17 +477,19 @@ static struct parse_result http1_parse(void *st, enum side side, struct slice in
     case START:
         return parse_start(h, side, in, m);
     case BODY:
-        return done(f, 0);
+        return done(h, side, 0, m);
     case CHUNK:
         return parse_chunk(f, in);
+    case CHUNK_END:
+        return chunk_end(f);
     case TRAILERS:
-        return parse_trailers(f, side, in, m);
+        return parse_trailers(h, side, in, m);
     case CLOSE:
-        return in.n ? result(PARSE_SKIP, in.n, FOREVER) : result(PARSE_MORE, 0, 0);
+        return in.n ? shown(f, result(PARSE_SKIP, 0, FOREVER)) : result(PARSE_MORE, 0, 0);
     case REST:
         return parse_rest(h, side, in);
     case LOST:
-        return parse_lost(f, side, in);
+        return parse_lost(h, side, in, m);
     case SWITCHED:
         return (struct parse_result){ .status = PARSE_SWITCH, .switch_to = h->switch_to[0] ? h->switch_to : NULL };
     }
@@ -443,7 +507,9 @@ static ptrdiff_t http1_resync(void *st, enum side side, struct slice in, u64 los
 {
     struct http1 *h = st;
     struct half *f = &h->half[side];
-    if (lost && (f->phase == CHUNK || f->phase == TRAILERS || f->phase == REST || f->phase == LOST)) {
+    if (lost)
+        body_lost(h, side);
+    if (lost && (f->phase == CHUNK || f->phase == CHUNK_END || f->phase == TRAILERS || f->phase == REST || f->phase == LOST)) {
         f->phase = LOST;
         return 0;
     }
@@ -463,14 +529,17 @@ static void http1_settle(void *st)
 {
     struct http1 *h = st;
     h->asked_out = h->asked_in;
+    llm_drop(h);
 }
 
 static enum parse_status http1_eof(void *st, enum side side, struct message *m)
 {
     struct http1 *h = st;
     enum phase was = h->half[side].phase;
+    bool whole = h->llm && h->half[side].tells && llm_whole(h->llm); /* a client needn't read a stream's last line */
     h->half[side].phase = START;
-    return was == CLOSE || was == LOST ? PARSE_DONE : PARSE_MORE;
+    tell_llm(h, side, m);
+    return was == CLOSE || was == LOST || whole ? PARSE_DONE : PARSE_MORE;
 }
 
 static enum sniff http1_sniff(struct slice head)
@@ -490,12 +559,23 @@ static void http1_init(void *st, const struct session *s)
     h->keep_values = s->privacy.keep_values;
 }
 
+static void http1_done(void *st) { llm_drop(st); }
+
+static void http1_body(void *st, enum side side, struct slice bytes, u64 missing, u64 time)
+{
+    struct http1 *h = st;
+    if (h->llm)
+        llm_body(h->llm, side, bytes, missing, time);
+}
+
 const struct protocol protocol_http1 = {
     .name = "http1",
     .state_size = sizeof(struct http1),
     .want = 4096,
     .sniff = http1_sniff,
     .init = http1_init,
+    .done = http1_done,
+    .body = http1_body,
     .parse = http1_parse,
     .cut = http1_cut,
     .resync = http1_resync,

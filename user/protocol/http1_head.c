@@ -155,6 +155,20 @@ static void field_read(struct slice name, struct slice v, struct http1_head *h)
     }
 }
 
+bool http1_field_next(struct slice *fields, struct slice *ret_name, struct slice *ret_value)
+{
+    struct slice line;
+    while (line_take(fields, &line)) {
+        ptrdiff_t colon = slice_find(line, ':');
+        if (colon <= 0 || !http1_token(slice_head(line, (size_t)colon)))
+            continue;
+        *ret_name = slice_head(line, (size_t)colon);
+        *ret_value = slice_trim(slice_from(line, (size_t)colon + 1));
+        return true;
+    }
+    return false;
+}
+
 int http1_head_read(struct slice head, bool request, struct http1_head *ret)
 {
     struct http1_head h = { 0 };

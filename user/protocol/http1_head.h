@@ -18,6 +18,9 @@ size_t http1_head_len(struct slice in);
 /* Reads a start line and fields from a head, whole or cut short (then the last line, if unended, is left out, but for the
  * start line). -EBADMSG when the start line is none. */
 int http1_head_read(struct slice head, bool request, struct http1_head *ret);
+/* Takes the next field off *fields (bytes of a head; its start line has no colon before its first space, so it is passed
+ * over). false: there are no more. */
+bool http1_field_next(struct slice *fields, struct slice *ret_name, struct slice *ret_value);
 /* Can `in` be the beginning of a message? 1 yes, 0 not known yet, -1 no. Strict: the method must be a known one, or the
  * line must end in an HTTP/1.x version. */
 int http1_request_begins(struct slice in);

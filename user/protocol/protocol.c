@@ -29,3 +29,14 @@ void message_clear(struct message *m)
     m->interim = m->no_span = m->silent = false;
     m->attrs = (struct attr_set){ .v = m->attr_v, .text = m->text_v, .max = ARRAY_LEN(m->attr_v), .text_max = sizeof(m->text_v) };
 }
+
+void message_add(struct message *to, const struct message *end)
+{
+    attr_set_copy(&to->attrs, &end->attrs);
+    if (end->name[0])
+        memcpy(to->name, end->name, sizeof(to->name));
+    if (end->error_type)
+        to->error_type = attr_text(&to->attrs, slice_str(end->error_type));
+    if (end->error_message)
+        to->error_message = attr_text(&to->attrs, slice_str(end->error_message));
+}

@@ -1,7 +1,7 @@
 /* The protocol contract: bytes of one connection → messages. A family member is one file that ends in its
  * `const struct protocol` and one line in protocol.def; its cases lie in tests/wire/<name>/.
  *
- * A parser is pure: no clock, no log, no allocation. It sees the bytes of one direction at a time (REQUEST or RESPONSE;
+ * A parser is pure: no clock, no log, no allocation (but for what done() gives back). It sees the bytes of one direction at a time (REQUEST or RESPONSE;
  * stream/ turns send/receive into that by the connection's role), borrows them, and writes what a message says straight
  * into `struct message` with the semantic conventions' names. Both directions share one state. */
 #ifndef WF_PROTOCOL_PROTOCOL_H
@@ -36,11 +36,14 @@ struct message {
     bool interim; /* responses: a 1xx or notification: does not answer */
     bool no_span; /* housekeeping (start-up, authentication …): paired, shown only if it fails */
     bool silent;  /* with no_span: not even then, clients don't mind */
+    u64 time;     /* told to the parser: boot ns of the first byte that it is given */
     struct attr_set attrs;
-    struct attr attr_v[24];
+    struct attr attr_v[40];
     char text_v[3072];
 };
 void message_clear(struct message *m);
+/* Adds to a message what its end says: attributes, a better name, its error. */
+void message_add(struct message *to, const struct message *end);
 
 /* What a parser is told when a connection begins to speak its protocol. */
 struct session {
@@ -64,6 +67,7 @@ struct parse_result {
     enum parse_status status;
     size_t used;
     u64 skip;              /* with SKIP, HEAD, DONE, MESSAGE: bytes after `used` that don't matter; they count as the message's */
+    bool show;             /* those skipped bytes are for body(); the connection is captured whole from here on */
     const char *switch_to; /* protocol name, "tls", or NULL: opaque */
 };
 
@@ -73,6 +77,7 @@ struct protocol {
     u32 want;          /* bytes per run that the kernel should capture; 0: all */
     enum sniff (*sniff)(struct slice head);
     void (*init)(void *st, const struct session *session);
+    void (*done)(void *st); /* gives back what the state owns; NULL: nothing */
     /* `msg` is clear on entry. Called again until it says MORE, also with no bytes at all, so that it can emit messages
      * that need none (used = 0). */
     struct parse_result (*parse)(void *st, enum side side, struct slice in, struct message *msg);
@@ -80,6 +85,8 @@ struct protocol {
      * they begin: HEAD or MESSAGE, all of `in` used, `skip` = what is known to be missing of it. MORE: nothing to tell.
      * NULL: never anything. */
     struct parse_result (*cut)(void *st, enum side side, struct slice in, struct message *msg);
+    /* Skipped bytes that were to be shown, in order; or how many of them are `missing`. `time`: boot ns. NULL: shows none. */
+    void (*body)(void *st, enum side side, struct slice bytes, u64 missing, u64 time);
     /* After a gap or PARSE_BAD: offset in `in` at which a message (or the rest of the running one that still can be told)
      * surely begins, or -1: asked again with more. The side is reset when it answers >= 0. `lost`: bytes missing (0 after
      * BAD). `run`: `in` begins a run, the first bytes after a change of direction. */

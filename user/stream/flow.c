@@ -26,6 +26,18 @@ void flow_ignore(struct flow *f)
     verdict(f, true, 0);
 }
 
+/* A parser has asked to see bodies: from now on the kernel leaves nothing out. */
+void flow_want_all(struct flow *f)
+{
+    struct verdict_sink *v = f->stream->verdicts;
+    if (f->whole)
+        return;
+    f->whole = true;
+    verdict(f, false, 0);
+    if (v && v->set_tls && f->plaintext && f->ssl)
+        v->set_tls(v, f->conn->tgid, f->ssl);
+}
+
 /* From here on, ciphertext: only its lengths and first bytes are of use, to find the session it belongs to. */
 void flow_turn_tls(struct flow *f)
 {
@@ -36,6 +48,8 @@ void flow_turn_tls(struct flow *f)
 
 static void state_free(struct flow *f)
 {
+    if (f->state && f->protocol && f->protocol->done)
+        f->protocol->done(f->state);
     free(f->state);
     f->state = NULL;
     f->protocol = NULL;
@@ -64,6 +78,7 @@ void flow_speak(struct flow *f, const struct protocol *p, bool client)
     f->state = state;
     f->client = client;
     f->mode = FLOW_KNOWN;
+    f->whole = false;
     if (f->conn->role == CONN_UNKNOWN)
         f->conn->role = client ? CONN_CLIENT : CONN_SERVER;
     p->init(state,
@@ -268,6 +283,8 @@ static void half_eof(struct flow *f, enum dir d)
         return;
     message_clear(f->stream->scratch);
     enum parse_status end = f->protocol->eof(f->state, SIDE_RESPONSE, f->stream->scratch);
+    if (h->msg)
+        message_add(h->msg, f->stream->scratch);
     if (end == PARSE_DONE && h->told)
         pair_answer_partly(f, h);
     else if (end == PARSE_MESSAGE && !h->told)

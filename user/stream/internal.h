@@ -89,6 +89,7 @@ struct half {
     bool sync_run;    /* the first byte it is to be found in begins a run */
     bool new_run;     /* bytes at hand are the first of a run */
     bool waived;      /* answers: parse without waiting for a request */
+    bool show;        /* the parser wants to see what it skips */
 };
 
 enum flow_mode { FLOW_SNIFF, FLOW_KNOWN, FLOW_IGNORED, FLOW_TLS };
@@ -97,6 +98,7 @@ struct flow {
     struct stream *stream;
     struct conn_info *conn; /* never NULL */
     u64 verdict_id;         /* connection to give verdicts on; 0: none */
+    u64 ssl;                /* of a TLS session's flow: its object */
     const struct protocol *protocol;
     void *state;
     struct half half[2]; /* by enum dir */
@@ -111,6 +113,7 @@ struct flow {
     bool unsure;     /* an answer may be that of a request never seen */
     bool run_dead;   /* this run's bytes are of no known protocol */
     bool plaintext;  /* of a TLS session */
+    bool whole;      /* is captured without a limit */
 };
 
 struct conn {
@@ -152,6 +155,7 @@ void flow_tick(struct flow *f, u64 now);
 void flow_end(struct flow *f, enum exchange_end how, u64 time,
               u32 err); /* closes: gives everything back; the flow may be used anew after flow_init */
 void flow_ignore(struct flow *f);
+void flow_want_all(struct flow *f);
 void flow_turn_tls(struct flow *f);
 enum side flow_side(const struct flow *f, enum dir d);
 

@@ -126,8 +126,8 @@ static void asked_end(struct flow *f, struct asked *a, struct message *answer, s
         a->kept->no_span = false;
         begin_shown(f, a, a->kept);
         a->hidden = false;
-    } else if (!a->hidden && answer && a->kept) {
-        attr_set_copy(&answer->attrs, &a->kept->attrs);
+    } else if (!a->hidden) {
+        how->asked = a->kept;
     }
     if (!a->hidden) {
         if (how->how != EXCHANGE_ANSWERED)

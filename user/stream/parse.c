@@ -65,9 +65,7 @@ static void tell_done(struct flow *f, enum side side, struct half *h, u64 end)
     }
     h->msg = NULL;
     if (begun) {
-        attr_set_copy(&begun->attrs, &m->attrs);
-        if (m->error_type && !begun->error_type)
-            begun->error_type = attr_text(&begun->attrs, slice_str(m->error_type));
+        message_add(begun, m);
     }
     if (told)
         pair_answer(f, h, end, begun ? begun : m);
@@ -89,12 +87,25 @@ static void tell_message(struct flow *f, enum side side, struct half *h, u64 end
     mark_over(h);
 }
 
-/* Takes the bytes that a result used and skips. */
-static void source_take(struct half *h, struct source *src, const struct parse_result *r)
+/* Skipped bytes, or how many of them are missing, for a parser that wants to see them. */
+static void show(struct flow *f, enum dir d, struct slice bytes, u64 missing, u64 time)
 {
+    if (f->half[d].show && (bytes.n || missing) && f->protocol && f->protocol->body)
+        f->protocol->body(f->state, flow_side(f, d), bytes, missing, time);
+}
+
+/* Takes the bytes that a result used and skips. */
+static void source_take(struct flow *f, enum dir d, struct source *src, const struct parse_result *r)
+{
+    struct half *h = &f->half[d];
     size_t n = r->used < src->in.n - src->off ? r->used : src->in.n - src->off;
     src->off += n;
     size_t skipped = (size_t)min_u64(r->skip, src->in.n - src->off);
+    h->show = r->show;
+    if (r->show) {
+        flow_want_all(f);
+        show(f, d, slice_head(slice_from(src->in, src->off), skipped), 0, skipped ? source_stamp(src, src->off).time : 0);
+    }
     src->off += skipped;
     h->skip = r->skip - skipped;
     if (n + skipped)
@@ -140,22 +151,22 @@ static bool apply(struct flow *f, enum dir d, struct source *src, const struct p
     case PARSE_MORE:
         if (r->used)
             mark_begun(f, h, src, r->used);
-        source_take(h, src, r);
+        source_take(f, d, src, r);
         return false;
     case PARSE_NEXT:
         mark_begun(f, h, src, r->used);
-        source_take(h, src, r);
+        source_take(f, d, src, r);
         return true;
     case PARSE_SKIP:
         if (!h->told)
             mark_over(h);
-        source_take(h, src, r);
+        source_take(f, d, src, r);
         return true;
     case PARSE_HEAD:
     case PARSE_MESSAGE:
         end_unended(f, side, h);
         mark_begun(f, h, src, r->used);
-        source_take(h, src, r);
+        source_take(f, d, src, r);
         if (r->status == PARSE_MESSAGE && !h->skip) {
             tell_message(f, side, h, src->base + src->off);
             return true;
@@ -165,7 +176,7 @@ static bool apply(struct flow *f, enum dir d, struct source *src, const struct p
         h->ends = r->status == PARSE_MESSAGE;
         return true;
     case PARSE_DONE:
-        source_take(h, src, r);
+        source_take(f, d, src, r);
         if (!(h->ends = h->skip > 0))
             tell_done(f, side, h, src->base + src->off);
         return true;
@@ -173,7 +184,7 @@ static bool apply(struct flow *f, enum dir d, struct source *src, const struct p
         bad(f, side, h, src);
         return true;
     case PARSE_SWITCH:
-        source_take(h, src, r);
+        source_take(f, d, src, r);
         switch_over(f, h, r->switch_to);
         return true;
     }
@@ -223,6 +234,7 @@ static void run_parser(struct flow *f, enum dir d, struct source *src)
     while (f->mode == FLOW_KNOWN && !h->skip && find_feet(f, d, src)) {
         size_t before = src->off;
         message_clear(f->stream->scratch);
+        f->stream->scratch->time = src->off < src->in.n ? source_stamp(src, src->off).time : h->last.time;
         struct parse_result r = f->protocol->parse(f->state, flow_side(f, d), slice_from(src->in, src->off), f->stream->scratch);
         bool nothing = !r.used && !r.skip && (r.status == PARSE_NEXT || r.status == PARSE_SKIP);
         if (nothing || !apply(f, d, src, &r))
@@ -264,10 +276,12 @@ static void skip_over(struct flow *f, enum dir d, const struct stamp *stamp)
     half_run(f, d, (struct slice){ (const u8 *)"", 0 }, stamp);
 }
 
-/* Counts n bytes as seen that the parser doesn't want. */
-static u64 skip_take(struct half *h, u64 n, const struct stamp *stamp)
+/* Counts n bytes as seen that the parser skips. bytes.n 0: they are missing. */
+static u64 skip_take(struct flow *f, enum dir d, struct slice bytes, u64 n, const struct stamp *stamp)
 {
+    struct half *h = &f->half[d];
     u64 k = min_u64(h->skip, n);
+    show(f, d, slice_head(bytes, k), bytes.n ? 0 : k, stamp->time);
     h->skip -= k;
     h->end += k;
     if (k)
@@ -278,7 +292,7 @@ static u64 skip_take(struct half *h, u64 n, const struct stamp *stamp)
 static struct slice skip_bytes(struct flow *f, enum dir d, struct slice bytes, const struct stamp *stamp)
 {
     struct half *h = &f->half[d];
-    for (u64 k; bytes.n && f->mode == FLOW_KNOWN && (k = skip_take(h, bytes.n, stamp));) {
+    for (u64 k; bytes.n && f->mode == FLOW_KNOWN && (k = skip_take(f, d, bytes, bytes.n, stamp));) {
         bytes = slice_from(bytes, k);
         if (!h->skip)
             skip_over(f, d, stamp);
@@ -321,6 +335,7 @@ void half_cut(struct flow *f, enum dir d)
         return;
     struct source src = { .in = slice_of(h->hold->bytes, h->hold->n), .base = h->end - h->hold->n, .hold = h->hold };
     message_clear(f->stream->scratch);
+    f->stream->scratch->time = source_stamp(&src, 0).time;
     struct parse_result r = f->protocol->cut(f->state, flow_side(f, d), src.in, f->stream->scratch);
     if (r.status == PARSE_MORE || r.status == PARSE_BAD)
         return;
@@ -344,7 +359,7 @@ static u64 gap_skip(struct flow *f, enum dir d, u64 n, const struct stamp *stamp
 {
     struct half *h = &f->half[d];
     u64 all = 0;
-    for (u64 k; all < n && (k = skip_take(h, n - all, stamp));) {
+    for (u64 k; all < n && (k = skip_take(f, d, (struct slice){ 0 }, n - all, stamp));) {
         all += k;
         if (!h->skip)
             skip_over(f, d, stamp);

@@ -40,7 +40,8 @@ struct exchange_answer {
     u64 request_bytes, response_bytes; /* on the wire, headers and body; plaintext under TLS */
     u32 tid;                           /* thread and unit of the answer's last byte */
     u64 unit;
-    u32 err; /* socket error with EXCHANGE_CLOSED */
+    u32 err;                     /* socket error with EXCHANGE_CLOSED */
+    const struct message *asked; /* what the request's end added: attributes, a better name; NULL: nothing */
 };
 
 struct exchange_sink {
@@ -57,6 +58,7 @@ struct exchange_sink {
 /* What the kernel should do with a connection's bytes; NULL in replay. */
 struct verdict_sink {
     void (*set)(struct verdict_sink *v, u64 conn, bool ignore, u32 budget /* 0: all */);
+    void (*set_tls)(struct verdict_sink *v, u32 tgid, u64 ssl); /* all of this session's plaintext */
 };
 
 struct stream_options {

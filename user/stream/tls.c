@@ -274,6 +274,7 @@ static void session_begin(struct stream *s, struct tls_session *t, const struct 
     t->link = &t->first;
     flow_init(&t->flow, s, &t->info, 0);
     t->flow.plaintext = true;
+    t->flow.ssl = e->tls.ssl;
 }
 
 /* The library made a new object where an old one was: offsets begin anew. */

@@ -95,14 +95,24 @@ static void *on_begin(struct exchange_sink *sink, const struct exchange *x, cons
     return a;
 }
 
+/* What a message's end added to the span. */
+static void take_message(struct span *s, const struct message *m)
+{
+    if (!m)
+        return;
+    attr_set_copy(&s->attrs, &m->attrs);
+    if (m->name[0])
+        span_set_name(s, slice_str(m->name));
+}
+
 static void set_outcome(struct tracer *t, struct span *s, const struct message *r, const struct exchange_answer *a)
 {
+    take_message(s, a->asked);
     if (a->how == EXCHANGE_LOST) {
         attr_str(&s->attrs, "wftrace.answer", slice_str("not seen"));
         return;
     }
-    if (r)
-        attr_set_copy(&s->attrs, &r->attrs);
+    take_message(s, r);
     if (a->how == EXCHANGE_CLOSED) {
         const char *type = a->err ? errno_name((int)a->err) : "connection_closed";
         attr_str(&s->attrs, "error.type", slice_str(type));

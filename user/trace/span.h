@@ -90,11 +90,11 @@ enum join {
 };
 extern const char *const join_name[JOIN_MAX];
 
-#define SPAN_ATTRS       40
+#define SPAN_ATTRS       64
 #define SPAN_EVENTS      4
 #define SPAN_EVENT_ATTRS 6
 #define SPAN_LINKS       4
-#define SPAN_TEXT        3072
+#define SPAN_TEXT        4096
 
 struct span_event {
     const char *name; /* static or in the span's arena */

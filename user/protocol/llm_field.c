@@ -1,0 +1,230 @@
+/* From fields of JSON to facts. A stream's event is a document like a whole answer is one, so both are read by one table;
+ * some providers wrap the answer in an event's member, which is taken off the path first. */
+#include "protocol/llm_internal.h"
+
+#define CHAT      LLM_DIALECT_CHAT
+#define RESPONSES LLM_DIALECT_RESPONSES
+#define ANTHROPIC LLM_DIALECT_ANTHROPIC
+#define GEMINI    LLM_DIALECT_GEMINI
+#define CONVERSE  LLM_DIALECT_CONVERSE
+#define INVOKE    LLM_DIALECT_INVOKE
+#define OLLAMA    LLM_DIALECT_OLLAMA
+#define MCP       LLM_DIALECT_MCP
+
+static const struct field {
+    u8 side, dialects, len, what;
+    const char *path;
+} fields[] = {
+#define LLM_FIELD(s, d, p, w) { SIDE_##s, d, sizeof(p) - 1, w, p },
+#include "protocol/llm_field.def"
+};
+
+static struct slice path_core(enum llm_dialect d, struct slice path)
+{
+    if (slice_starts(path, "[]."))
+        path = slice_from(path, 3);
+    if (d == RESPONSES && slice_starts(path, "response."))
+        return slice_from(path, 9);
+    if ((d == ANTHROPIC || d == INVOKE) && slice_starts(path, "message."))
+        return slice_from(path, 8);
+    return path;
+}
+
+static int field_want(const struct llm *l, enum side side, struct slice path, bool object)
+{
+    if (object && slice_eq(path, "[]"))
+        return LLM_ELEMENT;
+    path = path_core(l->dialect, path);
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+        const struct field *f = &fields[i];
+        if (f->len == path.n && f->side == side && f->dialects & l->dialect && !memcmp(f->path, path.p, path.n))
+            return (f->what == LLM_TOOL_END) == object ? f->what : -1;
+    }
+    return -1;
+}
+
+/* ---- facts ---- */
+
+static void text_put(char *out, size_t size, struct slice s)
+{
+    size_t n = min_u64(s.n, size - 1);
+    if (n)
+        memcpy(out, s.p, n);
+    out[n] = 0;
+}
+
+void llm_text_set(struct llm *l, enum llm_what w, struct slice s)
+{
+    if (!s.n)
+        return;
+    text_put(l->text[w], LLM_TEXT_MAX, s);
+    l->has |= 1ull << w;
+}
+
+void llm_number_set(struct llm *l, enum llm_what w, double v)
+{
+    l->number[w - LLM_TEXTS] = v;
+    l->has |= 1ull << w;
+}
+
+static void finish_add(struct llm *l, struct slice s)
+{
+    if (l->n_finish == LLM_FINISH_MAX)
+        return;
+    text_put(l->finish[l->n_finish++], sizeof(l->finish[0]), s);
+}
+
+/* A call may be told again by a later event, with the same id. */
+static void tool_add(struct llm *l)
+{
+    bool told = !l->tool.name[0];
+    for (u16 i = 0; i < l->n_tools && i < LLM_TOOLS_MAX; i++)
+        told |= l->tool.id[0] && !strcmp(l->tools[i].id, l->tool.id);
+    if (!told && l->n_tools < LLM_TOOLS_MAX)
+        l->tools[l->n_tools] = l->tool;
+    if (!told && l->n_tools < UINT16_MAX)
+        l->n_tools++;
+    l->tool = (struct llm_tool){ 0 };
+}
+
+static void event_take(struct llm *l, struct slice type)
+{
+    static const char *const last[] = { "message_stop", "response.completed", "response.failed", "response.incomplete" };
+    for (size_t i = 0; i < ARRAY_LEN(last); i++)
+        l->whole |= slice_eq(type, last[i]);
+}
+
+static void number_take(struct llm *l, enum llm_what w, struct slice text)
+{
+    char digits[40], *end;
+    text_put(digits, sizeof(digits), text);
+    double v = strtod(digits, &end);
+    if (end != digits && !*end && v > -1e15 && v < 1e15)
+        llm_number_set(l, w, v);
+}
+
+/* ---- documents in documents ---- */
+
+static void nested_feed(struct llm *l, struct slice text)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    u8 out[JSON_TEXT];
+    size_t n = 0;
+    for (size_t i = 0; i < text.n && n + 3 <= sizeof(out); i++) {
+        const char *at = text.p[i] ? strchr(digits, text.p[i]) : NULL;
+        if (!at)
+            continue;
+        l->base64 = l->base64 << 6 | (u32)(at - digits);
+        if (++l->base64_n % 4 == 1)
+            continue;
+        out[n++] = (u8)(l->base64 >> (l->base64_n % 4 == 2 ? 4 : l->base64_n % 4 == 3 ? 2 : 0));
+        l->base64_n %= 4;
+    }
+    json_feed(&l->inner, &l->inner_sink, slice_of(out, n));
+}
+
+static void nested_take(struct llm *l, struct slice text, bool more)
+{
+    nested_feed(l, text);
+    if (more)
+        return;
+    json_begin(&l->inner);
+    l->base64 = l->base64_n = 0;
+}
+
+/* ---- the sinks ---- */
+
+static void text_take(struct llm *l, enum llm_what w, enum json_type type, struct slice text)
+{
+    if (type == JSON_NULL || type == JSON_OBJECT)
+        return;
+    if (w < LLM_TEXTS)
+        llm_text_set(l, w, text);
+    else if (w == LLM_FINISH)
+        finish_add(l, text);
+    else if (w == LLM_STATUS)
+        text_put(l->answer_status, sizeof(l->answer_status), text);
+    else if (w == LLM_EVENT)
+        event_take(l, text);
+    else if (w == LLM_TOOL_ID)
+        text_put(l->tool.id, LLM_TOOL_MAX, text);
+    else if (w == LLM_TOOL_NAME)
+        text_put(l->tool.name, LLM_TOOL_MAX, text);
+    else if (w == LLM_CONTENT)
+        l->content_here |= text.n > 0;
+}
+
+static void value_take(struct llm *l, int what, enum json_type type, struct slice text, bool more)
+{
+    enum llm_what w = (enum llm_what)what;
+    bool first = !l->more_text;
+    l->more_text = more;
+    if (w == LLM_NESTED)
+        nested_take(l, text, more);
+    else if (w == LLM_ELEMENT)
+        llm_document_over(l);
+    else if (w == LLM_TOOL_END)
+        tool_add(l);
+    else if (w == LLM_STREAM)
+        l->stream |= type == JSON_TRUE;
+    else if (w == LLM_OVER)
+        l->whole |= type == JSON_TRUE;
+    else if (w == LLM_TOOL_ERROR)
+        l->tool_error |= type == JSON_TRUE;
+    else if (w >= LLM_TEXTS && w < LLM_FACTS && type == JSON_NUMBER)
+        number_take(l, w, text);
+    else if (first && (w < LLM_TEXTS || w > LLM_FACTS))
+        text_take(l, w, type, text);
+}
+
+static int want_of(void *arg, struct slice path, bool object)
+{
+    struct llm_body *b = arg;
+    return field_want(b->llm, b->side, path, object);
+}
+
+static void value_of(void *arg, int what, enum json_type type, struct slice text, bool more)
+{
+    value_take(((struct llm_body *)arg)->llm, what, type, text, more);
+}
+
+static int want_inner(void *arg, struct slice path, bool object)
+{
+    int what = field_want(arg, SIDE_RESPONSE, path, object);
+    return what == LLM_NESTED ? -1 : what;
+}
+
+static void value_inner(void *arg, int what, enum json_type type, struct slice text, bool more)
+{
+    struct llm *l = arg;
+    bool outer = l->more_text;
+    l->more_text = false;
+    value_take(l, what, type, text, more);
+    l->more_text = outer;
+}
+
+void llm_sinks_set(struct llm *l)
+{
+    for (int i = 0; i < 2; i++) {
+        struct llm_body *b = &l->body[i];
+        b->llm = l;
+        b->side = (enum side)i;
+        b->sink = (struct json_sink){ want_of, value_of, b };
+        json_begin(&b->scan);
+    }
+    l->inner_sink = (struct json_sink){ want_inner, value_inner, l };
+    json_begin(&l->inner);
+}
+
+void llm_document_over(struct llm *l)
+{
+    if (!l->content_here)
+        return;
+    l->content_here = false;
+    l->chunks++;
+    l->last_chunk = l->now;
+    if (l->chunks == 1) {
+        l->first_chunk = l->now;
+        l->late = l->body[SIDE_RESPONSE].holed;
+    }
+}
