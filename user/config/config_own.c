@@ -1,0 +1,87 @@
+/* The keys under `wftrace`: what OpenTelemetry's form has no word for. */
+#include "config/config_table.h"
+
+/* --- wftrace --- */
+static void target_check(struct config_state *s, void *group, const struct config_node *at)
+{
+    UNUSED(group);
+    if (!at->n)
+        config_mistake(s, &at->at, "an empty target would mean every process: name, exe, port, cgroup, container or unit");
+}
+static const struct config_key target_keys[] = {
+    TEXT(target, name, "name", NULL, "program or script, with `*` and `?`", OURS),
+    TEXT(target, exe, "exe", NULL, "path of the executable, with `*` and `?`", OURS),
+    INT(target, port, "port", 1, 65535, NULL, "TCP port it listens on", OURS),
+    TEXT(target, cgroup, "cgroup", NULL, "control group, with all below it", OURS),
+    TEXT(target, container, "container", NULL, "beginning of a container's id", OURS),
+    TEXT(target, unit, "unit", NULL, "systemd unit", OURS),
+};
+DEFINE(target, target, "a target", "Processes for which all that is given holds.", .check = target_check);
+#define AGENT_ONLY "the node agent is not in this version: run and attach name their targets on the command line"
+static const struct config_key targets_keys[] = {
+    GROUPS(targets, include, "include", target, "what is traced", OURS),
+    GROUPS(targets, exclude, "exclude", target, "what is not, whatever `include` says", OURS),
+};
+DEFINE(targets, targets, "targets", "What the agent traces.");
+static const struct config_key rules_keys[] = {
+    TEXTS(rules, files, "files", "rule files ([rules.md](rules.md)); relative to the directory wftrace is started in", OURS),
+    { .name = "activities",
+      .type = CONFIG_PART,
+      AT(rules, activities),
+      OURS,
+      .help = "rules written here, as in a rule file; `${…}` is not replaced in them" },
+};
+DEFINE(rules, rules, "rules", "Functions, probes and commands to watch.");
+#define LATER "not in this version"
+static const struct config_key store_keys[] = {
+    TEXT(store, file, "file", NULL, "SQLite file", OURS,
+         .unset = "`~/.local/share/wftrace/store.db`, of root `/var/lib/wftrace/store.db`"),
+    SIZE(store, max_size, "max_size", 1 << 20, "1GiB", "size at which the oldest traces go", OURS),
+    TIME(store, max_age, "max_age", 1, "7d", "age at which they go", OURS),
+};
+DEFINE(store, store, "store", "The embedded store.");
+static const char *const fsyncs[] = { "never", "segment", "always", NULL };
+static const struct config_key spool_keys[] = {
+    TEXT(spool, dir, "dir", NULL, "directory; one below it for each exporter", .flags = KEY_OURS | KEY_REQUIRED),
+    SIZE(spool, max_size, "max_size", 1 << 20, "1GiB", "bytes of each exporter's spool", OURS),
+    TIME(spool, max_age, "max_age", 1, "24h", "what is older is dropped and counted", OURS),
+    WORD(spool, fsync, "fsync", fsyncs, "segment", "when the disk is waited for", OURS),
+};
+DEFINE(spool, spool, "spool", "What an exporter could not deliver yet, on disk.");
+static const struct config_key logs_keys[] = {
+    BOOL(logs, stdio, "stdio", "false", "what traced processes write to standard output and error", OURS),
+    TEXTS(logs, files, "files", "log files, with `*` and `?`", OURS),
+    WORD(logs, level, "level", config_severities, "trace", "what is below it is left out", OURS),
+    INT(logs, rate, "rate", 1, 1e9, "1000", "lines a second and process; what is above is dropped and counted", OURS),
+};
+DEFINE(logs, logs, "logs", "Log lines of traced processes as log records.");
+static void self_check(struct config_state *s, void *group, const struct config_node *at)
+{
+    const struct config_self *self = group;
+    const struct config_node *n = self->listen ? config_node_get(at, "listen") : NULL;
+    const char *colon = n ? strrchr(self->listen, ':') : NULL;
+    u64 port;
+    if (n && (!colon || slice_u64(slice_str(colon + 1), &port) || !port || port > 65535))
+        config_mistake(s, &n->at, "«listen» is HOST:PORT, as 127.0.0.1:9465");
+}
+static const struct config_key self_keys[] = {
+    TEXT(self, listen, "listen", NULL, "HOST:PORT of `/metrics`, `/healthz`, `/readyz`", OURS, .unset = "no port"),
+};
+DEFINE(self, self, "self", "wftrace's own telemetry.", .check = self_check);
+static const char *const privacies[] = { "strict", "off", NULL };
+static const char *const propagations[] = { "off", "http", "all", NULL };
+static const struct config_key wftrace_keys[] = {
+    BOOL(wftrace, enabled, "enabled", "true", "false: nothing is attached, as with `disabled: true`", OURS),
+    GROUP(wftrace, rules, "rules", rules, "what to watch", OURS),
+    GROUP(wftrace, targets, "targets", targets, "what the agent traces", OURS, .ignored = AGENT_ONLY),
+    WORD(wftrace, privacy, "privacy", privacies, "strict", "`off`: statements and values are kept as they are", OURS),
+    WORD(wftrace, propagation, "propagation", propagations, "off", "where context is written", OURS, .ignored = LATER),
+    GROUP(wftrace, store, "store", store, "the embedded store", OURS, .ignored = LATER),
+    GROUP(wftrace, spool, "spool", spool, "what could not be delivered yet, on disk", OURS, .ignored = LATER),
+    SIZE(wftrace, memory_limit, "memory_limit", 16 << 20, NULL, "memory of the whole of wftrace", OURS, .ignored = LATER,
+         .unset = "no limit beyond those of each table and queue"),
+    TIME(wftrace, shutdown_timeout, "shutdown_timeout", 1, "5s", "how long exporters may take at the end", OURS),
+    GROUP(wftrace, logs, "logs", logs, "log lines of traced processes", OURS, .ignored = LATER),
+    GROUP(wftrace, self, "self", self, "wftrace's own telemetry", OURS, .ignored = LATER),
+};
+SHARED(wftrace, wftrace, "wftrace", "What is wftrace's own.");
