@@ -95,7 +95,7 @@ def schema(case):
                     f"redis-cli -p {case.redis().port} get a; redis-cli -p {case.redis().port} nonsense; false")
     assert p.returncode == 1, p
     files = []
-    for i, body in enumerate(s.bodies):
+    for i, (_, body) in enumerate(s.bodies):
         files.append(case.dir / f"body{i}")
         files[-1].write_bytes(body)
     p = subprocess.run([venv("otlp") / "bin" / "python", paths.SUPPORT / "otlp_check.py", "decode", *files], capture_output=True, text=True)
@@ -186,12 +186,12 @@ def requirements(case):
 @test("export/retry-after", limit=60)
 def retry(case):
     """503 with Retry-After is waited for and sent again; nothing is lost or doubled"""
-    s = case.start(sink.Sink([(503, {"Retry-After": "1"}, 0), (429, {}, 0), (200, {}, 0)]))
+    s = case.start(sink.Sink(["after:503:1", "http:429"]))
     p = tracer.once("run", "--export", f"otlp={s.url}", "--", "sh", "-c", "sleep 0.05; exit 2", timeout=40)
     assert p.returncode == 2, p
-    assert [status for _, status in s.asked[:3]] == [503, 429, 200], (s.asked, p.stderr)
-    assert s.asked[1][0] - s.asked[0][0] >= 0.9, "did not wait as asked"
-    case.note(f"{len(s.asked)} requests")
+    assert s.statuses[:3] == [503, 429, 200], (s.requests, p.stderr)
+    assert s.requests[1]["at"] - s.requests[0]["at"] >= 0.9, "did not wait as asked"
+    case.note(f"{len(s.requests)} requests")
 
 
 @test("export/comes-back", limit=60)
@@ -206,7 +206,7 @@ def comes_back(case):
     assert t.proc.wait(30) == 0, t.said()
     assert t.said().count("cannot reach") == 1 and t.said().count("again after") == 1, t.said()
     files = []
-    for i, body in enumerate(s.bodies):
+    for i, (_, body) in enumerate(s.bodies):
         files.append(case.dir / f"body{i}")
         files[-1].write_bytes(body)
     p = subprocess.run([venv("otlp") / "bin" / "python", paths.SUPPORT / "otlp_check.py", "decode", *files], capture_output=True, text=True)

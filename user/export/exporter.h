@@ -62,9 +62,14 @@ struct export_spec {
     enum signal signal;  /* what this one carries */
     const char *service; /* unused by most */
     /* OTEL_EXPORTER_OTLP_* as they apply, or NULL / 0 for the specified defaults */
-    const char *headers, *certificate, *client_certificate, *client_key, *compression;
+    const char *headers; /* key=value,…; percent-encoded; ${env:}, ${file:}, ${base64:} as in export/secret.h */
+    const char *certificate, *client_certificate, *client_key, *compression;
     u64 timeout_ms;
     bool insecure_skip_verify;
+    bool json;                /* OTLP/HTTP with JSON bodies */
+    u8 gzip_level;            /* 1 to 9; 0: 1 */
+    const char *proxy;        /* URL; NULL: http_proxy, https_proxy and no_proxy */
+    char unix_socket[108];    /* path; "": TCP */
     bool color;               /* the console may use colour and redraw */
     struct lane_options lane; /* 0: those of export_queue_options */
 };
@@ -78,7 +83,12 @@ struct exporter {
     u32 signals;      /* SIGNAL_BITs that send() understands; 0: traces only. One instance carries one of them: spec->signal */
     bool live;        /* wants started() too and every span at once (console on a terminal) */
     int (*open)(const struct export_spec *spec, void **ret, char *err, size_t err_size); /* -errno, sentence in err */
+    /* One of two. Local ones: the batch is written where it belongs. */
     enum export_result (*send)(void *self, const struct batch *b, struct export_reply *ret);
+    /* Those that ask a receiver: a request body, which lives until the next encode() (-errno), and its way there. A body can be
+     * kept on disk and sent by a later process. The two may run on two threads. */
+    int (*encode)(void *self, const struct batch *b, struct slice *ret);
+    enum export_result (*deliver)(void *self, struct slice body, const u64 *stop_at, struct export_reply *ret);
     void (*started)(void *self, struct span *s); /* live exporters only; else NULL. Called on the thread that started
                                                          the span and may be filling it: copy at once what is needed */
     void (*tick)(void *self, u64 now_wall_ns);   /* live exporters only: redraw; else NULL */
@@ -89,6 +99,8 @@ static inline bool exporter_takes(const struct exporter *x, enum signal s)
 {
     return (x->signals ? x->signals : SIGNAL_BIT(SIGNAL_TRACES)) & SIGNAL_BIT(s);
 }
+/* encode() and deliver(), or send(). */
+enum export_result exporter_send(const struct exporter *x, void *self, const struct batch *b, struct export_reply *ret);
 const struct exporter *exporter_by_name(const char *kind); /* NULL: none */
 
 /* Parses one --export SPEC (console · console:json · otlp=URL · otlp-json:FILE) as it applies to one signal. Reads the

@@ -207,27 +207,55 @@ static struct batch hand_batch(struct lane *l, size_t n)
     return b;
 }
 
+enum export_result exporter_send(const struct exporter *x, void *self, const struct batch *b, struct export_reply *ret)
+{
+    struct slice body;
+    if (x->send)
+        return x->send(self, b, ret);
+    int e = x->encode(self, b, &body);
+    if (!e)
+        return x->deliver(self, body, b->stop_at, ret);
+    snprintf(ret->why, sizeof(ret->why), "cannot encode the batch: %s", errno_name(e));
+    return EXPORT_RETRY;
+}
+
+/* One attempt. A body that was made is kept for the next. */
+static enum export_result attempt(struct lane *l, const struct batch *b, struct slice *body, struct export_reply *ret)
+{
+    int e = 0;
+    if (l->x->send)
+        return l->x->send(l->self, b, ret);
+    if (!body->n && (e = l->x->encode(l->self, b, body))) {
+        *body = slice_of(NULL, 0);
+        snprintf(ret->why, sizeof(ret->why), "cannot encode the batch: %s", errno_name(e));
+        return EXPORT_RETRY;
+    }
+    return l->x->deliver(l->self, *body, b->stop_at, ret);
+}
+
+/* What an answer other than «come again» means for `weight` items. */
+static void lane_settle(struct lane *l, enum export_result result, u64 weight, const struct export_reply *r)
+{
+    u64 refused = result == EXPORT_OK ? min_u64(r->refused, weight) : weight;
+    ledger_add_at(LEDGER_spans_exported + l->signal, weight - refused);
+    lane_is_back(l);
+    lane_refused(l, refused, result == EXPORT_OK ? CAUSE_PARTIAL : r->cause, r->why);
+}
+
 static void lane_deliver(struct lane *l, size_t n)
 {
     struct batch b = hand_batch(l, n);
+    struct slice body = { 0 };
     u64 first = clock_boot_ns(), weight = hand_weight(l, n);
-    for (u32 attempt = 0;; attempt++) {
+    for (u32 tries = 0;; tries++) {
         struct export_reply r = { 0 };
-        enum export_result result = l->x->send(l->self, &b, &r);
-        if (result == EXPORT_OK) {
-            u64 refused = min_u64(r.refused, weight);
-            ledger_add_at(LEDGER_spans_exported + l->signal, weight - refused);
-            lane_is_back(l);
-            lane_refused(l, refused, CAUSE_PARTIAL, r.why);
-            return;
-        }
-        if (result == EXPORT_DROP) {
-            lane_is_back(l);
-            lane_refused(l, weight, r.cause, r.why);
+        enum export_result result = attempt(l, &b, &body, &r);
+        if (result != EXPORT_RETRY) {
+            lane_settle(l, result, weight, &r);
             return;
         }
         lane_is_down(l, n, &r);
-        u64 at = retry_at(l, first, attempt, r.after_ms), not_before = clock_boot_ns() + r.after_ms * NSEC_PER_MSEC;
+        u64 at = retry_at(l, first, tries, r.after_ms), not_before = clock_boot_ns() + r.after_ms * NSEC_PER_MSEC;
         if (!at) {
             lane_unreachable(l, weight, r.why);
             return;
@@ -312,7 +340,8 @@ struct lane *lane_new(const struct exporter *x, const struct export_spec *spec, 
         free(l);
         return NULL;
     }
-    snprintf(l->label, sizeof(l->label), "%.180s", *spec->target ? spec->target : x->name);
+    snprintf(l->label, sizeof(l->label), "%s%.180s", *spec->unix_socket ? "unix:" : "",
+             *spec->unix_socket ? spec->unix_socket : *spec->target ? spec->target : x->name);
     l->label[strcspn(l->label, "?#")] = 0; /* a query may hold a key */
     pthread_mutex_init(&l->lock, NULL);
     pthread_condattr_init(&attr);

@@ -47,7 +47,8 @@ static void http2_options(struct transport *t, bool tls)
 {
     curl_easy_setopt(t->curl, CURLOPT_HTTP_VERSION, (long)(tls ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE));
     curl_easy_setopt(t->curl, CURLOPT_HTTPPROXYTUNNEL, 1L); /* a plain proxy can't forward HTTP/2 */
-    if (!tls && curl_version_info(CURLVERSION_NOW)->version_num < 0x080000) {
+    t->always_fresh = !tls && curl_version_info(CURLVERSION_NOW)->version_num < 0x080000;
+    if (t->always_fresh) {
         curl_easy_setopt(t->curl, CURLOPT_FRESH_CONNECT, 1L);
         curl_easy_setopt(t->curl, CURLOPT_FORBID_REUSE, 1L);
     }
@@ -55,24 +56,18 @@ static void http2_options(struct transport *t, bool tls)
 
 static int otlp_grpc_open(const struct export_spec *spec, void **ret, char *err, size_t err_size)
 {
-    const char *head[5] = { "Content-Type: application/grpc", "TE: trailers", NULL, NULL, NULL };
     char url[sizeof(spec->target) + METHOD_MAX], timeout[64];
     bool tls;
-    struct transport *t = malloc(sizeof(*t));
-    if (!t)
-        return -ENOMEM;
+    struct transport *t;
     method_url(spec->target, spec->signal, url, sizeof(url), &tls);
     snprintf(timeout, sizeof(timeout), "grpc-timeout: %llum",
              (unsigned long long)min_u64(spec->timeout_ms ? spec->timeout_ms : 10000, 99999999));
-    head[2] = timeout;
-    if (spec->compression && !strcmp(spec->compression, "gzip"))
-        head[3] = "grpc-encoding: gzip";
-    int e = transport_open(t, spec, url, head, err, err_size);
-    if (e) {
-        transport_close(t);
-        free(t);
+    struct transport_options o = { .url = url,
+                                   .head = { "Content-Type: application/grpc", "TE: trailers", intern(timeout) },
+                                   .head_gzip = "grpc-encoding: gzip" };
+    int e = transport_new(spec, &o, &t, err, err_size);
+    if (e)
         return e;
-    }
     http2_options(t, tls);
     *ret = t;
     return 0;
@@ -186,19 +181,24 @@ static enum export_result not_grpc(const struct answer *a, struct export_reply *
     return http_status_retryable(a->http_status) ? EXPORT_RETRY : EXPORT_DROP;
 }
 
-static enum export_result otlp_grpc_send(void *self, const struct batch *b, struct export_reply *ret)
+static int otlp_grpc_encode(void *self, const struct batch *b, struct slice *ret)
 {
     struct transport *t = self;
     struct slice frame;
     int err = encoder_pack(t->encoder, b, FRAME_HEAD, &frame);
     if (!err)
         err = transport_gzip(t, frame, FRAME_HEAD, &frame);
-    if (err) {
-        snprintf(ret->why, sizeof(ret->why), "cannot encode the batch: %s", errno_name(err));
-        return EXPORT_RETRY;
-    }
+    if (err)
+        return err;
     frame_head_write(frame, t->gzip);
-    if (transport_post(t, frame, b, ret) != EXPORT_OK)
+    *ret = frame;
+    return 0;
+}
+
+static enum export_result otlp_grpc_deliver(void *self, struct slice frame, const u64 *stop_at, struct export_reply *ret)
+{
+    struct transport *t = self;
+    if (transport_post(t, frame, frame.n && frame.p[0], stop_at, ret) != EXPORT_OK)
         return EXPORT_RETRY;
     const struct answer *a = &t->answer;
     if (a->grpc_status < 0)
@@ -206,22 +206,18 @@ static enum export_result otlp_grpc_send(void *self, const struct batch *b, stru
     if (a->grpc_status != GRPC_OK)
         return grpc_failed(a, ret);
     if (a->body_len >= FRAME_HEAD && !a->body[0])
-        reply_partial_success(slice_head(slice_of(a->body + FRAME_HEAD, a->body_len - FRAME_HEAD), load_be32(a->body + 1)), b->n,
-                              ret);
+        reply_partial_success(slice_head(slice_of(a->body + FRAME_HEAD, a->body_len - FRAME_HEAD), load_be32(a->body + 1)), ret);
     return EXPORT_OK;
 }
 
-static void otlp_grpc_close(void *self)
-{
-    transport_close(self);
-    free(self);
-}
+static void otlp_grpc_close(void *self) { transport_free(self); }
 
 const struct exporter exporter_otlp_grpc = {
     .name = "otlp-grpc",
-    .help = "otlp=grpc://HOST:4317     OTLP over gRPC; grpcs:// for TLS",
+    .help = "otlp=grpc://HOST:4317     OTLP over gRPC; grpcs:// for TLS, grpc+unix:PATH for a socket",
     .signals = SIGNAL_ALL,
     .open = otlp_grpc_open,
-    .send = otlp_grpc_send,
+    .encode = otlp_grpc_encode,
+    .deliver = otlp_grpc_deliver,
     .close = otlp_grpc_close,
 };

@@ -1,23 +1,18 @@
-/* OTLP/HTTP with protobuf bodies (OTLP 1.5, section «OTLP/HTTP»). */
+/* OTLP/HTTP with protobuf or JSON bodies (OTLP 1.5, section «OTLP/HTTP»). */
 #include "export/transport.h"
 #include "rpc_status.pb-c.h"
 
 static int otlp_http_open(const struct export_spec *spec, void **ret, char *err, size_t err_size)
 {
-    const char *head[3] = { "Content-Type: application/x-protobuf", NULL, NULL };
-    struct transport *t = malloc(sizeof(*t));
-    if (!t)
-        return -ENOMEM;
-    if (spec->compression && !strcmp(spec->compression, "gzip"))
-        head[1] = "Content-Encoding: gzip";
-    int e = transport_open(t, spec, spec->target, head, err, err_size);
-    if (e) {
-        transport_close(t);
-        free(t);
-        return e;
-    }
-    *ret = t;
-    return 0;
+    struct transport *t;
+    struct transport_options o = { .url = spec->target,
+                                   .head = { spec->json ? "Content-Type: application/json"
+                                                        : "Content-Type: application/x-protobuf" },
+                                   .head_gzip = "Content-Encoding: gzip" };
+    int e = transport_new(spec, &o, &t, err, err_size);
+    if (!e)
+        *ret = t;
+    return e;
 }
 
 /* The body of an error is a google.rpc.Status, whose message is for developers; often it is plain text instead. */
@@ -38,22 +33,34 @@ static void explain(const struct answer *a, struct export_reply *ret)
         google__rpc__status__free_unpacked(s, NULL);
 }
 
-static enum export_result otlp_http_send(void *self, const struct batch *b, struct export_reply *ret)
+static int otlp_http_encode(void *self, const struct batch *b, struct slice *ret)
 {
     struct transport *t = self;
     struct slice body;
-    int err = encoder_pack(t->encoder, b, 0, &body);
-    if (!err)
-        err = transport_gzip(t, body, 0, &body);
-    if (err) {
-        snprintf(ret->why, sizeof(ret->why), "cannot encode the batch: %s", errno_name(err));
-        return EXPORT_RETRY;
+    int err;
+    if (t->spec->json) {
+        t->json.n = 0;
+        t->json.failed = false;
+        err = json_otlp(&t->json, &t->group, b);
+        body = slice_of(t->json.p, t->json.n);
+    } else {
+        err = encoder_pack(t->encoder, b, 0, &body);
     }
-    if (transport_post(t, body, b, ret) != EXPORT_OK)
+    return err ? err : transport_gzip(t, body, 0, ret);
+}
+
+static enum export_result otlp_http_deliver(void *self, struct slice body, const u64 *stop_at, struct export_reply *ret)
+{
+    struct transport *t = self;
+    if (transport_post(t, body, is_gzip(body), stop_at, ret) != EXPORT_OK)
         return EXPORT_RETRY;
     long status = t->answer.http_status;
+    struct slice answer = slice_of(t->answer.body, t->answer.body_len);
     if (status >= 200 && status < 300) {
-        reply_partial_success(slice_of(t->answer.body, t->answer.body_len), b->n, ret);
+        if (t->spec->json)
+            reply_partial_success_json(answer, ret);
+        else
+            reply_partial_success(answer, ret);
         return EXPORT_OK;
     }
     explain(&t->answer, ret);
@@ -62,17 +69,16 @@ static enum export_result otlp_http_send(void *self, const struct batch *b, stru
     return http_status_retryable(status) ? EXPORT_RETRY : EXPORT_DROP;
 }
 
-static void otlp_http_close(void *self)
-{
-    transport_close(self);
-    free(self);
-}
+static void otlp_http_close(void *self) { transport_free(self); }
 
 const struct exporter exporter_otlp_http = {
     .name = "otlp-http",
-    .help = "otlp=http://HOST:4318     OTLP over HTTP (protobuf); https:// for TLS; /v1/traces is added when no path is given",
+    .help = "otlp=http://HOST:4318     OTLP over HTTP (protobuf, or JSON by OTEL_EXPORTER_OTLP_PROTOCOL=http/json); https:// for "
+            "TLS, "
+            "unix:PATH for a socket; /v1/traces and so on are added when no path is given",
     .signals = SIGNAL_ALL,
     .open = otlp_http_open,
-    .send = otlp_http_send,
+    .encode = otlp_http_encode,
+    .deliver = otlp_http_deliver,
     .close = otlp_http_close,
 };

@@ -67,6 +67,16 @@ static bool url_split(const char *text, struct url *u)
 
 static const char *const schemes[] = { "http", "https", "grpc", "grpcs" };
 
+/* unix:PATH is OTLP/HTTP, grpc+unix:PATH OTLP/gRPC, over a Unix socket. */
+static const char *unix_path(const char *text, bool *ret_grpc)
+{
+    *ret_grpc = !strncmp(text, "grpc+unix:", 10);
+    const char *path = *ret_grpc ? text + 10 : !strncmp(text, "unix:", 5) ? text + 5 : NULL;
+    if (path && !strncmp(path, "//", 2))
+        path += 2;
+    return path;
+}
+
 static int scheme_check(const char *where, const char *text, const struct url *u, struct err_text *err)
 {
     char word[32];
@@ -120,41 +130,68 @@ static void target_write(const struct url *u, bool append_always, struct export_
              (int)query.n, query.p);
 }
 
-static int protocol_is_grpc(enum signal signal, bool *ret, struct err_text *err)
+enum otlp_protocol { PROTOCOL_HTTP, PROTOCOL_GRPC, PROTOCOL_JSON };
+
+static int protocol_from_env(enum signal signal, enum otlp_protocol *ret, struct err_text *err)
 {
-    static const char *const known[] = { "grpc", "http/protobuf" };
+    static const char *const known[] = { "http/protobuf", "grpc", "http/json" };
     char var[64] = "";
     const char *p = otel_env(signal, "PROTOCOL", var, sizeof(var));
-    if (p && strcmp(p, known[0]) && strcmp(p, known[1])) {
-        const char *near = nearest_word(p, known, ARRAY_LEN(known));
-        return BAD(err, "%s=%s is not supported%s%s%s; use grpc or http/protobuf", var, p, near ? ": did you mean " : "",
-                   near ? near : "", near ? "?" : "");
-    }
-    *ret = p && !strcmp(p, known[0]);
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (!p || !strcmp(p, known[i])) {
+            *ret = (enum otlp_protocol)i;
+            return 0;
+        }
+    const char *near = nearest_word(p, known, ARRAY_LEN(known));
+    return BAD(err, "%s=%s is not supported%s%s%s; use grpc, http/protobuf or http/json", var, p, near ? ": did you mean " : "",
+               near ? near : "", near ? "?" : "");
+}
+
+/* unix:PATH or grpc+unix:PATH. The URL is what the request says; the socket is where it goes. */
+static int unix_target(const char *where, const char *path, bool grpc, struct export_spec *ret, struct err_text *err)
+{
+    if (*path != '/' || strlen(path) >= sizeof(ret->unix_socket))
+        return BAD(err, "%s: a Unix socket needs an absolute path of at most %zu bytes", where, sizeof(ret->unix_socket) - 1);
+    strcpy(ret->unix_socket, path);
+    snprintf(ret->kind, sizeof(ret->kind), "%s", grpc ? "otlp-grpc" : "otlp-http");
+    snprintf(ret->target, sizeof(ret->target), "%s://localhost%s", grpc ? "grpc" : "http", grpc ? "" : signal_path[ret->signal]);
     return 0;
 }
 
 /* `otlp` with no URL: the endpoint variables, else the specified default on this host. */
-static int otlp_from_env(struct export_spec *ret, struct err_text *err)
+static int otlp_from_env(enum otlp_protocol protocol, struct export_spec *ret, struct err_text *err)
 {
     char var[64] = "the default endpoint", as_grpc[1024];
     const char *text = otel_env(ret->signal, "ENDPOINT", var, sizeof(var));
-    bool grpc, general = !text || !strcmp(var, "OTEL_EXPORTER_OTLP_ENDPOINT");
+    bool grpc = protocol == PROTOCOL_GRPC, general = !text || !strcmp(var, "OTEL_EXPORTER_OTLP_ENDPOINT"), by_scheme;
     struct url u;
-    int e = protocol_is_grpc(ret->signal, &grpc, err);
-    if (e)
-        return e;
     if (!text)
         text = grpc ? "http://localhost:4317" : "http://localhost:4318";
+    const char *path = unix_path(text, &by_scheme);
+    if (path)
+        return unix_target(var, path, grpc || by_scheme, ret, err);
     if (grpc && !strncmp(text, "http", 4) && strlen(text) < sizeof(as_grpc) - 2) { /* http → grpc, https → grpcs */
         snprintf(as_grpc, sizeof(as_grpc), "grpc%s", text + 4);
         text = as_grpc;
     }
-    e = url_check(var, text, &u, err);
+    int e = url_check(var, text, &u, err);
     if (!e)
         target_write(&u, general, ret);
     if (!e && !general && slice_starts(u.scheme, "http")) /* the signal's own variable is used as it is */
         snprintf(ret->target, sizeof(ret->target), "%s", text);
+    return e;
+}
+
+static int otlp_from_url(const char *text, struct export_spec *ret, struct err_text *err)
+{
+    struct url u;
+    bool grpc;
+    const char *path = unix_path(text, &grpc);
+    if (path)
+        return unix_target("--export otlp", path, grpc, ret, err);
+    int e = url_check("--export otlp", text, &u, err);
+    if (!e)
+        target_write(&u, false, ret);
     return e;
 }
 
@@ -199,17 +236,13 @@ static int options_from_env(struct export_spec *ret, struct err_text *err)
 
 static int parse_otlp(const char *rest, struct export_spec *ret, struct err_text *err)
 {
-    struct url u;
-    int e;
+    enum otlp_protocol protocol = PROTOCOL_HTTP;
     if (*rest == ':')
         return BAD(err, "--export otlp%s: write otlp=%s", rest, rest + 1);
-    if (!*rest) {
-        e = otlp_from_env(ret, err);
-    } else {
-        e = url_check("--export otlp", rest + 1, &u, err);
-        if (!e)
-            target_write(&u, false, ret);
-    }
+    int e = protocol_from_env(ret->signal, &protocol, err);
+    if (!e)
+        e = *rest ? otlp_from_url(rest + 1, ret, err) : otlp_from_env(protocol, ret, err);
+    ret->json = protocol == PROTOCOL_JSON && !strcmp(ret->kind, "otlp-http");
     return e ? e : options_from_env(ret, err);
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define DEFAULT_TIMEOUT_MS 10000
+#define BODY_MAX           (64u << 20)
 
 static void curl_start(void) { curl_global_init(CURL_GLOBAL_DEFAULT); }
 
@@ -84,37 +85,93 @@ static void percent_decode(char *s)
     *o = 0;
 }
 
-static int header_add(struct transport *t, const char *line)
+static int header_add(struct curl_slist **list, const char *line)
 {
-    struct curl_slist *more = curl_slist_append(t->headers, line);
+    struct curl_slist *more = curl_slist_append(*list, line);
     if (!more)
         return -ENOMEM;
-    t->headers = more;
+    *list = more;
     return 0;
 }
 
-/* key=value,key2=value2 (checked by export_spec_parse already). A line break inside would forge a header: refused. */
-static int headers_add_list(struct transport *t, const char *list)
+/* One key=value of the list; `line` has room for both. */
+static int header_add_item(struct curl_slist **list, struct watch *w, char *item, char *line, char *err, size_t err_size)
 {
-    cleanup(freep) char *copy = strdup(list ? list : "");
-    char *save = NULL;
-    if (!copy)
+    char *eq = strchr(item, '=');
+    if (!eq)
+        return 0;
+    *eq = 0;
+    percent_decode(eq + 1);
+    struct slice key = slice_trim(slice_str(item)), value = slice_trim(slice_str(eq + 1));
+    cleanup(freep) char *plain = strndup((const char *)value.p, value.n);
+    if (!plain)
         return -ENOMEM;
-    for (char *item = strtok_r(copy, ",", &save); item; item = strtok_r(NULL, ",", &save)) {
-        char line[4096], *eq = strchr(item, '=');
-        if (!eq)
-            continue;
-        *eq = 0;
-        percent_decode(eq + 1);
-        struct slice key = slice_trim(slice_str(item)), value = slice_trim(slice_str(eq + 1));
-        int n = snprintf(line, sizeof(line), "%.*s: %.*s", (int)key.n, key.p, (int)value.n, value.p);
-        if (n >= (int)sizeof(line) || strpbrk(line, "\r\n"))
-            return -EINVAL;
-        int err = header_add(t, line);
-        if (err)
-            return err;
+    int n = sprintf(line, "%.*s: ", (int)min_u64(key.n, 256), key.p);
+    int e = secret_expand(plain, w, line + n, err, err_size);
+    if (!e && strpbrk(line, "\r\n")) /* a line break inside would forge a header */
+        e = (snprintf(err, err_size, "the value of header %.*s has a line break in it", (int)min_u64(key.n, 64), key.p), -EINVAL);
+    return e ? e : header_add(list, line);
+}
+
+/* key=value,key2=value2 (checked by export_spec_parse already). */
+static int headers_add_list(struct curl_slist **list, struct watch *w, const char *text, char *err, size_t err_size)
+{
+    cleanup(freep) char *copy = strdup(text ? text : ""), *line = malloc(SECRET_MAX + 300);
+    char *save = NULL;
+    int e = copy && line ? 0 : -ENOMEM;
+    for (char *item = e ? NULL : strtok_r(copy, ",", &save); item && !e; item = strtok_r(NULL, ",", &save))
+        e = header_add_item(list, w, item, line, err, err_size);
+    return e;
+}
+
+static int headers_build(const struct transport *t, bool zipped, struct watch *w, struct curl_slist **ret, char *err,
+                         size_t err_size)
+{
+    struct curl_slist *list = NULL;
+    int e = header_add(&list, "Expect:"); /* no 100-continue pause on large batches */
+    for (size_t i = 0; !e && t->head[i]; i++)
+        e = header_add(&list, t->head[i]);
+    if (!e && zipped && t->head_gzip)
+        e = header_add(&list, t->head_gzip);
+    if (!e)
+        e = headers_add_list(&list, w, t->spec->headers, err, err_size);
+    if (e)
+        curl_slist_free_all(list);
+    else
+        *ret = list;
+    return e;
+}
+
+/* Reads every secret and certificate's date anew. On failure all stays as it was. */
+static int headers_read(struct transport *t, char *err, size_t err_size)
+{
+    struct watch w = { 0 };
+    struct curl_slist *plain = NULL, *zipped = NULL;
+    int e = headers_build(t, false, &w, &plain, err, err_size);
+    if (!e)
+        e = headers_build(t, true, &w, &zipped, err, err_size);
+    if (e) {
+        curl_slist_free_all(plain);
+        return e;
     }
+    const char *files[] = { t->spec->certificate, t->spec->client_certificate, t->spec->client_key };
+    for (size_t i = 0; i < ARRAY_LEN(files); i++)
+        if (files[i])
+            watch_add(&w, files[i]);
+    curl_slist_free_all(t->headers);
+    curl_slist_free_all(t->headers_gzip);
+    t->headers = plain;
+    t->headers_gzip = zipped;
+    t->watch = w;
     return 0;
+}
+
+static bool headers_differ(const struct curl_slist *a, const struct curl_slist *b)
+{
+    for (; a && b; a = a->next, b = b->next)
+        if (strcmp(a->data, b->data))
+            return true;
+    return a || b;
 }
 
 static int file_check(const char *path, const char *what, char *err, size_t err_size)
@@ -146,16 +203,24 @@ static int transport_tls(struct transport *t, const struct export_spec *spec, ch
     return 0;
 }
 
-static void transport_options(struct transport *t, const struct export_spec *spec, const char *url)
+static void transport_place(struct transport *t, const char *url)
 {
     CURL *c = t->curl;
     curl_easy_setopt(c, CURLOPT_URL, url);
     curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
+    if (*t->spec->unix_socket)
+        curl_easy_setopt(c, CURLOPT_UNIX_SOCKET_PATH, t->spec->unix_socket);
+    if (t->spec->proxy)
+        curl_easy_setopt(c, CURLOPT_PROXY, t->spec->proxy); /* else http_proxy, https_proxy, no_proxy, which libcurl knows */
+}
+
+static void transport_setup(struct transport *t)
+{
+    CURL *c = t->curl;
     curl_easy_setopt(c, CURLOPT_POST, 1L);
-    curl_easy_setopt(c, CURLOPT_HTTPHEADER, t->headers);
     curl_easy_setopt(c, CURLOPT_USERAGENT, "OTel-OTLP-Exporter-wftrace/" WF_VERSION);
     curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)(spec->timeout_ms ? spec->timeout_ms : DEFAULT_TIMEOUT_MS));
+    curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)(t->spec->timeout_ms ? t->spec->timeout_ms : DEFAULT_TIMEOUT_MS));
     curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(c, CURLOPT_WRITEDATA, &t->answer);
     curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
@@ -166,48 +231,68 @@ static void transport_options(struct transport *t, const struct export_spec *spe
     curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
 }
 
-static int transport_headers(struct transport *t, const struct export_spec *spec, const char *const *head)
+static int transport_open(struct transport *t, const struct transport_options *o, char *err, size_t err_size)
 {
-    int err = header_add(t, "Expect:"); /* no 100-continue pause on large batches */
-    for (; !err && *head; head++)
-        err = header_add(t, *head);
-    return err ? err : headers_add_list(t, spec->headers);
-}
-
-int transport_open(struct transport *t, const struct export_spec *spec, const char *url, const char *const *head, char *err,
-                   size_t err_size)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, curl_start);
-    memset(t, 0, offsetof(struct transport, answer));
-    snprintf(err, err_size, "out of memory");
+    memcpy(t->head, o->head, sizeof(t->head));
+    t->head_gzip = o->head_gzip;
+    t->json.max = BODY_MAX;
     t->curl = curl_easy_init();
     t->encoder = encoder_new();
     if (!t->curl || !t->encoder)
         return -ENOMEM;
-    t->gzip = spec->compression && !strcmp(spec->compression, "gzip");
-    if (t->gzip && deflateInit2(&t->zip, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+    int level = t->spec->gzip_level ? t->spec->gzip_level : 1;
+    bool gzip = t->spec->compression && !strcmp(t->spec->compression, "gzip");
+    if (gzip && deflateInit2(&t->zip, level, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
         return -ENOMEM;
-    int e = transport_headers(t, spec, head);
-    if (e == -EINVAL)
-        snprintf(err, err_size, "OTEL_EXPORTER_OTLP_HEADERS has a header that is too long or has a line break in it");
+    t->gzip = gzip;
+    int e = headers_read(t, err, err_size);
+    if (!e)
+        e = transport_tls(t, t->spec, err, err_size);
     if (e)
         return e;
-    e = transport_tls(t, spec, err, err_size);
-    if (!e)
-        transport_options(t, spec, url);
+    transport_place(t, o->url);
+    transport_setup(t);
+    return 0;
+}
+
+int transport_new(const struct export_spec *spec, const struct transport_options *o, struct transport **ret, char *err,
+                  size_t err_size)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, curl_start);
+    struct transport *t = calloc(1, sizeof(*t));
+    struct export_spec *own = malloc(sizeof(*own));
+    snprintf(err, err_size, "out of memory");
+    if (!t || !own) {
+        free(t);
+        free(own);
+        return -ENOMEM;
+    }
+    *own = *spec;
+    t->spec = own;
+    int e = transport_open(t, o, err, err_size);
+    if (e)
+        transport_free(t);
+    else
+        *ret = t;
     return e;
 }
 
-void transport_close(struct transport *t)
+struct transport *transport_free(struct transport *t)
 {
     if (t->gzip)
         deflateEnd(&t->zip);
     if (t->curl)
         curl_easy_cleanup(t->curl);
     curl_slist_free_all(t->headers);
+    curl_slist_free_all(t->headers_gzip);
     encoder_free(t->encoder);
+    json_done(&t->json);
+    grouping_done(&t->group);
     free(t->zipped);
+    free((void *)(uintptr_t)t->spec);
+    free(t);
+    return NULL;
 }
 
 int transport_gzip(struct transport *t, struct slice in, size_t head, struct slice *ret)
@@ -235,23 +320,67 @@ int transport_gzip(struct transport *t, struct slice in, size_t head, struct sli
     return 0;
 }
 
-enum export_result transport_post(struct transport *t, struct slice body, const struct batch *b, struct export_reply *ret)
+bool is_gzip(struct slice body) { return body.n > 2 && body.p[0] == 0x1f && body.p[1] == 0x8b; }
+
+static CURLcode post_once(struct transport *t, struct slice body, bool zipped)
 {
-    curl_off_t after = 0;
     memset(&t->answer, 0, offsetof(struct answer, body));
     t->answer.body_len = 0;
     t->answer.grpc_status = -1;
     t->error[0] = 0;
-    t->stop_at = b->stop_at;
+    curl_easy_setopt(t->curl, CURLOPT_HTTPHEADER, zipped ? t->headers_gzip : t->headers);
     curl_easy_setopt(t->curl, CURLOPT_POSTFIELDS, body.p);
     curl_easy_setopt(t->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.n);
     CURLcode rc = curl_easy_perform(t->curl);
+    curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &t->answer.http_status);
+    return rc;
+}
+
+static bool says_unauthorised(const struct answer *a)
+{
+    return a->http_status == 401 || a->http_status == 403 || a->grpc_status == 16 || a->grpc_status == 7;
+}
+
+/* What was rotated since: the old connection may hold the old certificate, so the next one is new. */
+static bool rotated(struct transport *t, bool whatever)
+{
+    char err[160];
+    struct curl_slist *before = t->headers;
+    if (!whatever && !watch_changed(&t->watch))
+        return false;
+    t->headers = NULL;
+    int e = headers_read(t, err, sizeof(err));
+    bool differ = !e && headers_differ(before, t->headers);
+    if (e)
+        t->headers = before;
+    else
+        curl_slist_free_all(before);
+    return differ;
+}
+
+static void fresh_connection(struct transport *t)
+{
+    if (watch_changed(&t->watch) && (t->spec->client_certificate || t->spec->certificate))
+        curl_easy_setopt(t->curl, CURLOPT_FRESH_CONNECT, 1L);
+}
+
+enum export_result transport_post(struct transport *t, struct slice body, bool zipped, const u64 *stop_at,
+                                  struct export_reply *ret)
+{
+    curl_off_t after = 0;
+    t->stop_at = stop_at;
+    fresh_connection(t);
+    rotated(t, false);
+    CURLcode rc = post_once(t, body, zipped);
+    if (rc == CURLE_OK && says_unauthorised(&t->answer) && rotated(t, true))
+        rc = post_once(t, body, zipped);
+    if (!t->always_fresh)
+        curl_easy_setopt(t->curl, CURLOPT_FRESH_CONNECT, 0L);
     if (rc != CURLE_OK) {
         const char *why = t->error[0] ? t->error : curl_easy_strerror(rc);
         reply_why(ret, "", why, strlen(why));
         return EXPORT_RETRY;
     }
-    curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &t->answer.http_status);
     if (curl_easy_getinfo(t->curl, CURLINFO_RETRY_AFTER, &after) == CURLE_OK && after > 0)
         t->answer.retry_after_ms = (u64)after * 1000;
     return EXPORT_OK;
@@ -265,7 +394,7 @@ void reply_why(struct export_reply *ret, const char *prefix, const char *foreign
     ret->why[len] = 0;
 }
 
-void reply_partial_success(struct slice message, size_t n_sent, struct export_reply *ret)
+void reply_partial_success(struct slice message, struct export_reply *ret)
 {
     Opentelemetry__Proto__Collector__Trace__V1__ExportTraceServiceResponse *r =
         opentelemetry__proto__collector__trace__v1__export_trace_service_response__unpack(NULL, message.n, message.p);
@@ -273,10 +402,35 @@ void reply_partial_success(struct slice message, size_t n_sent, struct export_re
         return;
     if (r->partial_success && r->partial_success->rejected_spans > 0) {
         const char *why = r->partial_success->error_message;
-        ret->refused = min_u64((u64)r->partial_success->rejected_spans, n_sent);
+        ret->refused = (u64)r->partial_success->rejected_spans;
         reply_why(ret, "", why, strlen(why));
     }
     opentelemetry__proto__collector__trace__v1__export_trace_service_response__free_unpacked(r, NULL);
+}
+
+/* Two fields of a small answer: found by their names, not parsed. A name inside a message text could be mistaken for the field;
+ * then a count is wrong, and nothing else. */
+static struct slice json_field(struct slice in, const char *name)
+{
+    const u8 *at = memmem(in.p, in.n, name, strlen(name));
+    struct slice rest = at ? slice_from(in, (size_t)(at - in.p)) : slice_of("", 0);
+    ptrdiff_t colon = slice_find(rest, ':');
+    rest = colon < 0 ? slice_of("", 0) : slice_trim(slice_from(rest, (size_t)colon + 1));
+    return rest.n && rest.p[0] == '"' ? slice_from(rest, 1) : rest;
+}
+
+void reply_partial_success_json(struct slice answer, struct export_reply *ret)
+{
+    struct slice n = json_field(answer, "\"rejected"), why = json_field(answer, "\"errorMessage\"");
+    size_t digits = 0;
+    while (digits < n.n && n.p[digits] >= '0' && n.p[digits] <= '9')
+        digits++;
+    u64 refused = 0;
+    if (!digits || slice_u64(slice_head(n, digits), &refused) || !refused)
+        return;
+    ptrdiff_t end = slice_find(why, '"');
+    ret->refused = refused;
+    reply_why(ret, "", (const char *)why.p, end < 0 ? 0 : (size_t)end);
 }
 
 bool http_status_retryable(long status) { return status == 429 || (status >= 502 && status <= 504); }
