@@ -121,3 +121,7 @@ struct metric_batch *metric_batch_unref(struct metric_batch *b)
         b->free(b);
     return NULL;
 }
+
+static u64 asked;
+void metric_ask(void) { __atomic_add_fetch(&asked, 1, __ATOMIC_RELEASE); }
+u64 metric_asked(void) { return __atomic_load_n(&asked, __ATOMIC_ACQUIRE); }

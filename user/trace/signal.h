@@ -95,11 +95,16 @@ struct metric_batch {
     struct metric *metrics; /* ordered by resource, then scope */
     size_t n;
     u64 n_points;
+    bool pull;   /* made because a scraper asked, cumulative: for exporters that are asked, and for no other */
     void *arena; /* private to who made it */
     void (*free)(struct metric_batch *b);
 };
 struct metric_batch *metric_batch_ref(struct metric_batch *b);
 struct metric_batch *metric_batch_unref(struct metric_batch *b); /* returns NULL; NULL is fine; calls free at 0 */
+
+/* A scraper wants fresh numbers: the next tick of the metrics stage makes a batch with `pull`. From any thread. */
+void metric_ask(void);
+u64 metric_asked(void); /* how often so far */
 
 /* Where finished records and collections go; both take the caller's reference. */
 struct log_sink {

@@ -1,0 +1,130 @@
+/* What /proc knows of the traced processes, read in slices of the shard's time: a collection waits for as many ticks as it
+ * takes. A process that ends meanwhile is left out. */
+#include "pipeline/metrics_internal.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#define PROCESSES_MAX 512 /* of each collection; beyond, counted */
+
+struct processes {
+    struct process_numbers v[PROCESSES_MAX];
+    u32 n, next;
+};
+
+bool processes_open(struct metrics *m)
+{
+    m->processes = calloc(1, sizeof(*m->processes));
+    return m->processes;
+}
+
+static void list_clear(struct processes *p)
+{
+    for (u32 i = 0; i < p->n; i++)
+        resource_unref(p->v[i].resource);
+    p->n = p->next = 0;
+}
+
+void processes_close(struct metrics *m)
+{
+    if (m->processes)
+        list_clear(m->processes);
+    free(m->processes);
+    m->processes = NULL;
+}
+
+static void see_process(void *to, const struct metric_process *p)
+{
+    struct processes *list = to;
+    if (list->n == PROCESSES_MAX) {
+        ledger_add(metric_processes_skipped, 1);
+        return;
+    }
+    list->v[list->n++] = (struct process_numbers){ .tgid = p->tgid, .resource = resource_ref(p->resource) };
+}
+
+void processes_begin(struct metrics *m)
+{
+    list_clear(m->processes);
+    if (m->o.each_process && !m->o.no_processes)
+        m->o.each_process(m->o.arg, see_process, m->processes);
+}
+
+/* At most size - 1 bytes of /proc/<tgid>/<name>; -errno. */
+static int proc_text(u32 tgid, const char *name, char *out, size_t size)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%u/%s", tgid, name);
+    cleanup(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, out, size - 1);
+    if (n < 0)
+        return -errno;
+    out[n] = 0;
+    return 0;
+}
+
+/* The fields of /proc/<pid>/stat after the name, which may hold anything: from its last parenthesis on. */
+static bool read_stat(struct process_numbers *p, u64 now_wall, u64 now_boot)
+{
+    char text[1024];
+    unsigned long minor, major, user, system, vm;
+    unsigned long long start;
+    long threads, pages;
+    if (proc_text(p->tgid, "stat", text, sizeof(text)))
+        return false;
+    const char *s = strrchr(text, ')');
+    if (!s || sscanf(s + 1, " %*c %*d %*d %*d %*d %*d %*u %lu %*u %lu %*u %lu %lu %*d %*d %*d %*d %ld %*d %llu %lu %ld", &minor,
+                     &major, &user, &system, &threads, &start, &vm, &pages) != 8)
+        return false;
+    u64 age = start * (NSEC_PER_SEC / (u64)sysconf(_SC_CLK_TCK));
+    p->minor_faults = minor;
+    p->major_faults = major;
+    p->user_ticks = user;
+    p->system_ticks = system;
+    p->threads = (u64)threads;
+    p->vm = vm;
+    p->rss = (u64)pages * (u64)sysconf(_SC_PAGESIZE);
+    p->start_ns = now_boot > age ? now_wall - (now_boot - age) : 0;
+    return true;
+}
+
+static void read_io(struct process_numbers *p)
+{
+    char text[512];
+    unsigned long long in, out;
+    if (proc_text(p->tgid, "io", text, sizeof(text)))
+        return;
+    const char *r = strstr(text, "\nread_bytes:"), *w = strstr(text, "\nwrite_bytes:");
+    p->io = r && w && sscanf(r, " read_bytes: %llu", &in) == 1 && sscanf(w, " write_bytes: %llu", &out) == 1;
+    if (p->io)
+        p->read_bytes = in, p->write_bytes = out;
+}
+
+static void read_fds(struct process_numbers *p)
+{
+    char path[32];
+    snprintf(path, sizeof(path), "/proc/%u/fd", p->tgid);
+    DIR *d = opendir(path);
+    for (struct dirent *e; d && (e = readdir(d));)
+        p->fds += e->d_name[0] != '.';
+    if (d)
+        closedir(d);
+}
+
+bool processes_read(struct metrics *m, u64 budget_ns)
+{
+    struct processes *list = m->processes;
+    u64 from = clock_boot_ns();
+    for (u64 now = from; list->next < list->n && now - from < budget_ns; now = clock_boot_ns()) {
+        struct process_numbers *p = &list->v[list->next++];
+        p->fresh = read_stat(p, m->now, now);
+        if (p->fresh) {
+            read_io(p);
+            read_fds(p);
+        }
+    }
+    return list->next == list->n;
+}
+
+const struct process_numbers *processes_get(struct metrics *m, u32 i) { return i < m->processes->n ? &m->processes->v[i] : NULL; }
