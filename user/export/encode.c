@@ -210,7 +210,7 @@ int encoder_pack(struct encoder *e, const struct batch *b, size_t head, struct s
     case SIGNAL_LOGS:
         return encoder_pack_logs(e, b, head, ret);
     case SIGNAL_METRICS:
-        return encoder_pack_metrics ? encoder_pack_metrics(e, b, head, ret) : -EOPNOTSUPP;
+        return encoder_pack_metrics(e, b, head, ret);
     default:
         return encoder_pack_spans(e, b, head, ret);
     }

@@ -46,7 +46,7 @@ int encoder_pack(struct encoder *e, const struct batch *b, size_t head, struct s
 /* Its parts by signal (encode_spans.c, encode_logs.c, encode_metrics.c). */
 int encoder_pack_spans(struct encoder *e, const struct batch *b, size_t head, struct slice *ret);
 int encoder_pack_logs(struct encoder *e, const struct batch *b, size_t head, struct slice *ret);
-int encoder_pack_metrics(struct encoder *e, const struct batch *b, size_t head, struct slice *ret) __attribute__((weak));
+int encoder_pack_metrics(struct encoder *e, const struct batch *b, size_t head, struct slice *ret);
 
 /* A growing text with a ceiling; once it would pass that, or memory ends, it turns `failed` and stays so. */
 struct json {
@@ -67,7 +67,7 @@ void json_text(struct json *j, const char *s); /* json_str of a C string; NULL i
 int json_otlp(struct json *j, struct grouping *g, const struct batch *b);
 int json_otlp_spans(struct json *j, struct grouping *g, const struct batch *b);
 int json_otlp_logs(struct json *j, struct grouping *g, const struct batch *b);
-int json_otlp_metrics(struct json *j, const struct batch *b) __attribute__((weak));
+int json_otlp_metrics(struct json *j, struct grouping *g, const struct batch *b);
 /* The pieces that they share. */
 void json_otlp_value(struct json *j, const struct attr *a);
 void json_otlp_attrs(struct json *j, const struct attr *v, size_t n,

@@ -81,6 +81,7 @@ struct exporter {
     const char *name;
     const char *help; /* one line for `wftrace help` and errors: "otlp=URL  …" */
     u32 signals;      /* SIGNAL_BITs that send() understands; 0: traces only. One instance carries one of them: spec->signal */
+    bool pulled;      /* metrics: takes the collections made when a scraper asks (metric_ask), else those made by time */
     bool live;        /* wants started() too and every span at once (console on a terminal) */
     int (*open)(const struct export_spec *spec, void **ret, char *err, size_t err_size); /* -errno, sentence in err */
     /* One of two. Local ones: the batch is written where it belongs. */
@@ -121,6 +122,7 @@ int export_queues_add(struct export_queues *q, const struct export_spec *spec, c
 int export_queues_add_exporter(struct export_queues *q, const struct exporter *x, const struct export_spec *spec, char *err,
                                size_t err_size);
 bool export_queues_wants(const struct export_queues *q, enum signal signal); /* some lane carries it */
+bool export_queues_metrics(const struct export_queues *q, bool pulled); /* some metrics exporter is (not) of the pulled kind */
 struct span_sink *export_queues_sink(struct export_queues *q);
 struct log_sink *export_queues_log_sink(struct export_queues *q);
 struct metric_sink *export_queues_metric_sink(struct export_queues *q);

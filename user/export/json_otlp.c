@@ -129,7 +129,7 @@ int json_otlp(struct json *j, struct grouping *g, const struct batch *b)
     case SIGNAL_LOGS:
         return json_otlp_logs(j, g, b);
     case SIGNAL_METRICS:
-        return json_otlp_metrics ? json_otlp_metrics(j, b) : -EOPNOTSUPP;
+        return json_otlp_metrics(j, g, b);
     default:
         return json_otlp_spans(j, g, b);
     }

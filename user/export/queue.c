@@ -39,9 +39,13 @@ static void on_log(struct log_sink *sink, struct log_record *l)
     log_unref(l);
 }
 
+/* A collection goes to the exporters that are asked or to those that send by themselves (metric_batch.pull). */
 static void on_metrics(struct metric_sink *sink, struct metric_batch *b)
 {
-    push_all(container_of(sink, struct export_queues, metrics), SIGNAL_METRICS, b);
+    struct export_queues *q = container_of(sink, struct export_queues, metrics);
+    for (u32 i = 0; i < q->n; i++)
+        if (q->lanes[i]->signal == SIGNAL_METRICS && q->lanes[i]->x->pulled == b->pull)
+            lane_push(q->lanes[i], b);
     metric_batch_unref(b);
 }
 
@@ -66,6 +70,14 @@ bool export_queues_wants(const struct export_queues *q, enum signal signal)
 {
     for (u32 i = 0; i < q->n; i++)
         if (q->lanes[i]->signal == signal)
+            return true;
+    return false;
+}
+
+bool export_queues_metrics(const struct export_queues *q, bool pulled)
+{
+    for (u32 i = 0; i < q->n; i++)
+        if (q->lanes[i]->signal == SIGNAL_METRICS && q->lanes[i]->x->pulled == pulled)
             return true;
     return false;
 }
