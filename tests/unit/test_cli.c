@@ -1,4 +1,4 @@
-/* needs: base config probe ingest stream protocol workflow trace export self cli gen */
+/* needs: base config probe ingest stream protocol workflow trace pipeline export self cli gen */
 #include "cli/cli.h"
 #include "cli/proc.h"
 #include "cli/target.h"
@@ -72,7 +72,7 @@ static void what_is_wrong_is_named(void **state)
         { "run", "--privacy=on", "strict or off" },
         { "run", "--export=consle", "console" },
         { "run", "--config=x", "not in this version" },
-        { "run", "--sample=0.5", "not in this version" },
+        { "run", "--sample=1.5", "ratio from 0 to 1" },
         { "run", "--bridge=on", "not in this version" },
         { "run", "--propagate=http", "not in this version" },
         { "attach", "--pid=banana", "banana" },

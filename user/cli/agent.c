@@ -14,9 +14,13 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#define TICK_NS        (100 * NSEC_PER_MSEC)
-#define REPLAY_WAITING 8000 /* spans waiting in the exporters' queues: below their default ceiling */
-#define REPLAY_IDLE_MS 3000
+/* Redaction works on what is made of a capture, not on the capture: it must be kept like the data it was taken from. */
+#define CAPTURE_CONTAINS                                                                                                         \
+    "payload bytes as they passed, before any redaction: message heads and bodies, statements with their values, arguments, "    \
+    "environment, log lines; may hold personal data and secrets"
+#define TICK_NS       (100 * NSEC_PER_MSEC)
+#define QUEUE_WAITING 8000 /* spans waiting in the exporters' queues: below their default ceiling */
+#define QUEUE_IDLE_MS 3000
 
 struct agent {
     struct agent_options o;
@@ -25,10 +29,11 @@ struct agent {
     struct wfcap_reader *replay;
     struct rules rules;
     struct export_queues *queues;
+    struct pipeline *pipeline;
     struct tracer *tracer;
     struct stream *stream;
     struct workflow *workflow;
-    struct span_sink counted; /* counts on the way to the queues */
+    struct span_sink counted; /* between pipeline and queues: counts what goes out */
     struct verdict_sink verdicts;
     u32 lost_seen;
     u32 sites_written; /* of the rules' book, in the capture */
@@ -104,12 +109,35 @@ static void record_take(void *arg, const void *record, size_t len)
     record_dispatch(a, record, len);
 }
 
+static u32 queues_room(const struct agent *a)
+{
+    u32 waiting = export_queues_waiting(a->queues, SIGNAL_TRACES);
+    return waiting < QUEUE_WAITING ? QUEUE_WAITING - waiting : 0;
+}
+
+/* What comes live can only be dropped when an exporter cannot take it; a replay, and what waited for a tail decision, can wait
+ * for them. Gives up waiting when nothing moves for a while: the receiver is away, and then the queues count what they drop. */
+static void queues_wait(struct agent *a)
+{
+    u32 before = 0;
+    for (int idle_ms = 0; idle_ms < QUEUE_IDLE_MS;) {
+        u32 room = queues_room(a);
+        if (room)
+            return;
+        u32 waiting = export_queues_waiting(a->queues, SIGNAL_TRACES);
+        idle_ms = waiting == before ? idle_ms + 1 : 0;
+        before = waiting;
+        usleep(1000);
+    }
+}
+
 static void line_tick(struct agent *a, u64 now_boot, s64 wall_minus_boot)
 {
     a->wall_minus_boot = wall_minus_boot;
     tracer_tick(a->tracer, now_boot, wall_minus_boot);
     stream_tick(a->stream, now_boot);
     workflow_tick(a->workflow, now_boot);
+    pipeline_tick(a->pipeline, now_boot + (u64)wall_minus_boot, queues_room(a));
 }
 
 /* Wall minus boot time. Boot time is read on both sides of the wall clock; the narrowest of a few tries wins, so that a
@@ -160,9 +188,19 @@ static int rules_open(struct agent *a, char *err, size_t err_size)
     return 0;
 }
 
-static int line_open(struct agent *a, char *err, size_t err_size)
+static int pipeline_open(struct agent *a, char *err, size_t err_size)
 {
     a->counted = (struct span_sink){ .started = counted_started, .ended = counted_ended };
+    a->o.pipeline.keep_values = a->o.keep_values;
+    return pipeline_new(&a->o.pipeline, &a->counted, export_queues_log_sink(a->queues), export_queues_metric_sink(a->queues),
+                        &a->pipeline, err, err_size);
+}
+
+static int line_open(struct agent *a, char *err, size_t err_size)
+{
+    int code = pipeline_open(a, err, err_size);
+    if (code)
+        return code;
     a->verdicts = (struct verdict_sink){ .set = verdict_set };
     struct tracer_options t = { .service = a->o.service,
                                 .root = a->o.root,
@@ -171,7 +209,7 @@ static int line_open(struct agent *a, char *err, size_t err_size)
                                 .wall_minus_boot = a->wall_minus_boot,
                                 .seed = { a->seed[0], a->seed[1] },
                                 .exec = workflow_exec_hooks(&a->rules) };
-    a->tracer = tracer_new(&t, &a->counted);
+    a->tracer = tracer_new(&t, pipeline_spans(a->pipeline));
     struct stream_options s = { .privacy = { .keep_values = a->o.keep_values } };
     if (a->tracer)
         a->stream = stream_new(&s, tracer_exchanges(a->tracer), a->probes ? &a->verdicts : NULL);
@@ -231,6 +269,7 @@ static int header_fill(struct agent *a, struct wfcap_header *h)
     header_number(h, "seed0", "%llu", a->seed[0]);
     header_number(h, "seed1", "%llu", a->seed[1]);
     header_number(h, "wall_minus_boot", "%llu", (u64)a->wall_minus_boot);
+    (void)wfcap_header_add(h, "contains", slice_str(CAPTURE_CONTAINS));
     (void)wfcap_header_add(h, "privacy", slice_str(a->o.keep_values ? "off" : "strict"));
     if (a->o.service)
         (void)wfcap_header_add(h, "service", slice_str(a->o.service));
@@ -388,21 +427,6 @@ static int replay_header(struct agent *a, char *err, size_t err_size)
     return replay_rules(a, text, err, err_size);
 }
 
-/* A live trace can only drop what its exporters cannot take; a replay can wait for them. Gives up waiting when nothing
- * moves for a while: the receiver is away, and then the queues count what they drop. */
-static void replay_wait(struct agent *a)
-{
-    u32 before = 0;
-    for (int idle_ms = 0; idle_ms < REPLAY_IDLE_MS;) {
-        u32 waiting = export_queues_waiting(a->queues, SIGNAL_TRACES);
-        if (waiting < REPLAY_WAITING)
-            return;
-        idle_ms = waiting == before ? idle_ms + 1 : 0;
-        before = waiting;
-        usleep(1000);
-    }
-}
-
 /* The book is filled in the order of its numbers, as it was live. */
 static void replay_site(struct agent *a, const struct wfcap_site *s)
 {
@@ -428,7 +452,7 @@ static void replay_frames(struct agent *a)
             replay_site(a, &frame.site);
         else
             record_dispatch(a, frame.record.p, frame.record.n);
-        replay_wait(a);
+        queues_wait(a);
     }
     a->sum.truncated = status == WFCAP_TRUNCATED;
     a->sum.corrupt = status == WFCAP_CORRUPT;
@@ -494,6 +518,9 @@ void agent_close(struct agent *a, struct agent_summary *ret)
         workflow_free(a->workflow);
     if (a->tracer)
         a->tracer = tracer_free(a->tracer);
+    while (a->pipeline && pipeline_finish(a->pipeline, max_u64(queues_room(a), 1)))
+        queues_wait(a);
+    a->pipeline = pipeline_free(a->pipeline);
     if (a->queues)
         a->sum.undelivered = export_queues_close(a->queues, a->o.flush_ms);
     a->replay = wfcap_close(a->replay);

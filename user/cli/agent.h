@@ -7,6 +7,7 @@
 
 #include "config/rules.h"
 #include "export/exporter.h"
+#include "pipeline/pipeline.h"
 #include "probe/probe.h"
 #include "trace/span.h"
 
@@ -19,6 +20,7 @@ struct agent_options {
     size_t n_rule_files;
     struct export_spec exports[AGENT_EXPORTS];
     size_t n_exports;
+    struct pipeline_options pipeline; /* what it points to must outlive the agent */
     const char *service;
     struct span_context root; /* of TRACEPARENT in wftrace's own environment */
     const char *root_state;

@@ -70,7 +70,10 @@ static int only_value(const char *name, const char *value, const char *only, cha
 
 static int set_sample(struct options *o, const char *value, char *err, size_t err_size)
 {
-    return !strcmp(value, "1.0") ? 0 : only_value("sample", value, "1", err, err_size);
+    char why[256] = "";
+    if (sampler_parse_ratio(value, &o->agent.pipeline.sampler.sampler, why, sizeof(why)))
+        return SENTENCE("--sample: %s", why);
+    return 0;
 }
 
 static int set_bridge(struct options *o, const char *value, char *err, size_t err_size)
@@ -186,13 +189,13 @@ const struct option option_table[] = {
     { "for", 0, "DURATION", TAKES_LIVE, "stop tracing after 10s, 2m, 1h, 500ms", set_for },
     { "capture", 0, "FILE", TAKES_LIVE, "keep what was seen, for wftrace replay (holds payload bytes)", set_capture },
     { "privacy", 0, "strict|off", TAKES_EXPORT, "off: statements and values as they are (default: strict)", set_privacy },
+    { "sample", 0, "RATIO", TAKES_EXPORT, "keep this part of the traces (0.1, 10%); metrics count all", set_sample },
     { "json", 'j', NULL, TAKES_JSON, "JSON instead of text", set_json },
     { "no-color", 0, NULL, TAKES_COMMON, "no colours", set_no_color },
     { "quiet", 'q', NULL, TAKES_COMMON, "no warnings, no closing line", set_quiet },
     { "verbose", 'v', NULL, TAKES_COMMON, "more about what happens; twice: everything", set_verbose },
     { "help", 'h', NULL, TAKES_COMMON, "this text", set_help },
     { "config", 'c', "FILE", TAKES_EXPORT, NULL, set_config },
-    { "sample", 0, "RATIO", TAKES_EXPORT, NULL, set_sample },
     { "bridge", 0, "auto|on|off", TAKES_LIVE, NULL, set_bridge },
     { "propagate", 0, "off|http|all", TAKES_LIVE, NULL, set_propagate },
     { NULL },

@@ -57,9 +57,25 @@ static void take_environment(struct agent_options *a)
         a->root_state = state;
 }
 
+/* --sample and the configuration come first. */
+static int take_sampler(struct agent_options *a, char *err, size_t err_size)
+{
+    const char *name = getenv("OTEL_TRACES_SAMPLER");
+    char why[512];
+    if (!name || !*name || a->pipeline.sampler.sampler.kind != SAMPLER_NONE)
+        return 0;
+    int code = sampler_parse(name, getenv("OTEL_TRACES_SAMPLER_ARG"), &a->pipeline.sampler.sampler, why, sizeof(why));
+    if (code)
+        snprintf(err, err_size, "OTEL_TRACES_SAMPLER: %s", why);
+    return code;
+}
+
 int session_prepare(struct options *o, char *err, size_t err_size)
 {
     struct agent_options *a = &o->agent;
+    int code = take_sampler(a, err, err_size);
+    if (code)
+        return code;
     if (!a->n_exports &&
         export_spec_parse(o->json ? "console:json" : "console", SIGNAL_TRACES, &a->exports[a->n_exports++], err, err_size))
         return -EINVAL;

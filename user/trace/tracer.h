@@ -59,6 +59,7 @@ struct activity_start {
     enum join join;                    /* with parent or owner */
     bool new_trace;                    /* a trace of its own; what would be the parent is linked */
     u32 rule;                          /* see span.rule */
+    const char *tracestate;            /* with parent: what came with it, or NULL */
 };
 struct activity *activity_begin(struct tracer *t, const struct activity_start *a); /* NULL: ceiling reached (counted) */
 void activity_end(struct tracer *t, struct activity *a, u64 time);                 /* hands the span on; `a` is gone */
