@@ -35,6 +35,11 @@ $(B)/obj/%.o: user/%.c | $(PROTO_C) $(SKEL)
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CFLAGS) -c -o $@ $<
+# The packs, as they are, in the binary: packs.def has a line for each, user/workflow/packs.c takes the files in.
+$(B)/gen/packs.def: $(PACKS) $(wildcard user/workflow/packs)
+	@mkdir -p $(@D)
+	$(Q)printf 'PACK(%s)\n' $(basename $(notdir $(PACKS))) > $@.tmp && { cmp -s $@.tmp $@ && touch $@ || mv $@.tmp $@; }
+$(B)/obj/workflow/packs.o: $(B)/gen/packs.def $(PACKS)
 $(B)/obj/gen/%.o: $(B)/gen/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -Wno-error -c -o $@ $<

@@ -8,7 +8,9 @@
 #include "self/ledger.h"
 #include "stream/stream.h"
 #include "trace/tracer.h"
+#include "workflow/packs.h"
 #include "workflow/workflow.h"
+#include "config/watch.h"
 
 #include <sys/random.h>
 #include <sys/utsname.h>
@@ -178,14 +180,19 @@ static int exporters_open(struct agent *a, char *err, size_t err_size)
     return code;
 }
 
+/* The user's files come behind the packs, for they may change them. */
 static int rules_open(struct agent *a, char *err, size_t err_size)
 {
-    for (size_t i = 0; i < a->o.n_rule_files; i++) {
-        int code = rules_load(&a->rules, a->o.rule_files[i], err, err_size);
-        if (code)
-            return code;
-    }
-    return 0;
+    struct watch_book book = { 0 };
+    int code = a->o.keep_pack ? packs_load(&a->rules, err, err_size) : 0;
+    for (size_t i = 0; !code && i < a->o.n_rule_files; i++)
+        code = rules_load(&a->rules, a->o.rule_files[i], err, err_size);
+    if (!code && a->o.keep_pack)
+        rules_keep_packs(&a->rules, a->o.keep_pack, a->o.keep_arg);
+    if (!code)
+        code = watch_book_make(&a->rules, &book, err, err_size);
+    watch_book_done(&book);
+    return code;
 }
 
 static int pipeline_open(struct agent *a, char *err, size_t err_size)
@@ -239,8 +246,24 @@ static void header_root(struct agent *a, struct wfcap_header *h)
         (void)wfcap_header_add(h, "root_state", slice_str(a->o.root_state));
 }
 
+static bool pack_in_force(const struct agent *a, const char *name)
+{
+    for (size_t i = 0; i < a->rules.n_packs; i++)
+        if (!strcmp(a->rules.packs[i].name, name))
+            return true;
+    return false;
+}
+
 static int header_rules(struct agent *a, struct wfcap_header *h)
 {
+    struct pack_text p;
+    for (size_t i = 0; a->o.keep_pack && pack_builtin(i, &p); i++) {
+        char key[80];
+        snprintf(key, sizeof(key), "rules:pack:%s", p.name);
+        int err = pack_in_force(a, p.name) ? wfcap_header_add(h, key, p.text) : 0;
+        if (err)
+            return err;
+    }
     for (size_t i = 0; i < a->o.n_rule_files; i++) {
         cleanup(freep) char *text = NULL;
         size_t len = 0;
@@ -344,6 +367,22 @@ int agent_open(const struct agent_options *o, struct agent **ret, enum agent_fai
 
 int agent_target(struct agent *a, pid_t tgid) { return probes_target(a->probes, tgid, true); }
 void agent_previsit(struct agent *a, const char *word) { probes_previsit(a->probes, word); }
+int agent_file(struct agent *a, const char *path) { return probes_file(a->probes, path); }
+const struct rules *agent_rules(const struct agent *a) { return &a->rules; }
+bool agent_watch(const struct agent *a, size_t i, struct workflow_watch *ret) { return workflow_watch(a->workflow, i, ret); }
+void agent_notes(const struct agent *a, struct workflow_notes *ret) { workflow_notes(a->workflow, ret); }
+
+int agent_watches(const struct agent *a, FILE *out, char *err, size_t err_size)
+{
+    struct watch_book book;
+    int code = watch_book_make(&a->rules, &book, err, err_size);
+    if (code)
+        return code;
+    code = watch_book_write(&book, out);
+    watch_book_done(&book);
+    return code;
+}
+
 int agent_untarget(struct agent *a, pid_t tgid) { return probes_untarget(a->probes, tgid); }
 
 int agent_turn(struct agent *a, int timeout_ms)

@@ -18,6 +18,8 @@ struct agent_options {
     struct probe_options probe;
     const char *rule_files[AGENT_RULE_FILES];
     size_t n_rule_files;
+    bool (*keep_pack)(void *arg, const struct pack *p); /* whether a pack is in force; NULL: none is */
+    void *keep_arg;
     struct export_spec exports[AGENT_EXPORTS];
     size_t n_exports;
     struct pipeline_options pipeline; /* what it points to must outlive the agent */
@@ -42,6 +44,8 @@ struct agent_summary {
 };
 
 struct agent;
+struct workflow_watch;
+struct workflow_notes;
 
 /* Live. -EINVAL: rules or exporters (AGENT_CONFIG); -EPERM, -EOPNOTSUPP (AGENT_PRIVILEGE); others. `err` says what and what
  * to do. */
@@ -50,6 +54,13 @@ int agent_open(const struct agent_options *o, struct agent **ret, enum agent_fai
 int agent_target(struct agent *a, pid_t tgid);
 /* Before the command `word` is started: probes sit in what it will map. */
 void agent_previsit(struct agent *a, const char *word);
+/* A file that targets will map: its probes sit before they do. -errno. */
+int agent_file(struct agent *a, const char *path);
+const struct rules *agent_rules(const struct agent *a); /* in force: packs, then the user's files */
+/* What the helper inside Python processes is to watch, in its own form (config/watch.h). -errno. */
+int agent_watches(const struct agent *a, FILE *out, char *err, size_t err_size);
+bool agent_watch(const struct agent *a, size_t i, struct workflow_watch *ret); /* what came of it so far; false past the end */
+void agent_notes(const struct agent *a, struct workflow_notes *ret);
 int agent_untarget(struct agent *a, pid_t tgid);
 /* One turn: everything that waits, a tick when one is due. Sleeps at most timeout_ms, signals wake it. Records handled, or
  * -errno of the reader (-EINTR is 0). */

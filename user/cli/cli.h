@@ -19,12 +19,16 @@ struct selector {
 
 #define CLI_SELECTORS 64
 
+enum bridge_choice { BRIDGE_AUTO, BRIDGE_ALWAYS, BRIDGE_NEVER };
+
 /* Everything the options of all commands can say. Text borrows from argv. */
 struct options {
     struct agent_options agent;
     struct selector select[CLI_SELECTORS];
     size_t n_select;
-    u64 for_ns; /* 0: no end */
+    u64 for_ns;                /* 0: no end */
+    enum bridge_choice bridge; /* --bridge */
+    const char *packs;         /* --packs: "off", or names with commas; NULL: those that are recognised */
     bool json, no_color, quiet, help;
     char **rest; /* what is no option */
     int n_rest;

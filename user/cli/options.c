@@ -1,5 +1,6 @@
 /* Options: `--name value`, `--name=value`, `-x value`, `-xvalue`, flags together (`-qv`), `--` ends them. */
 #include "cli/cli.h"
+#include "cli/enlist.h"
 #include "base/log.h"
 
 #define SENTENCE(...) (snprintf(err, err_size, __VA_ARGS__), -1)
@@ -78,7 +79,19 @@ static int set_sample(struct options *o, const char *value, char *err, size_t er
 
 static int set_bridge(struct options *o, const char *value, char *err, size_t err_size)
 {
-    return !strcmp(value, "auto") ? 0 : only_value("bridge", value, "off", err, err_size);
+    static const char *const words[] = { "auto", "on", "off" };
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (!strcmp(value, words[i])) {
+            o->bridge = (enum bridge_choice)i;
+            return 0;
+        }
+    return SENTENCE("--bridge %s: auto, on or off", value);
+}
+
+static int set_packs(struct options *o, const char *value, char *err, size_t err_size)
+{
+    o->packs = value;
+    return packs_check(value, err, err_size);
 }
 
 static int set_propagate(struct options *o, const char *value, char *err, size_t err_size)
@@ -184,6 +197,9 @@ const struct option option_table[] = {
     { "unit", 'u', "NAME", TAKES_TARGET, "all processes of this systemd unit", add_unit },
     { "container", 0, "ID", TAKES_TARGET, "all processes of this container (beginning of its id)", add_container },
     { "rules", 'r', "FILE", TAKES_RULES, "activities to watch, in YAML (repeatable)", set_rules },
+    { "packs", 0, "off|NAME,…", TAKES_LIVE, "engines to know (default: those that are installed)", set_packs },
+    { "bridge", 0, "auto|on|off", TAKES_LIVE, "the helper inside Python processes (auto: when a rule or a pack needs it)",
+      set_bridge },
     { "export", 'e', "SPEC", TAKES_EXPORT, "where spans go (repeatable); see below", set_export },
     { "service", 0, "NAME", TAKES_EXPORT, "service.name of everything that is traced", set_service },
     { "for", 0, "DURATION", TAKES_LIVE, "stop tracing after 10s, 2m, 1h, 500ms", set_for },
@@ -196,7 +212,6 @@ const struct option option_table[] = {
     { "verbose", 'v', NULL, TAKES_COMMON, "more about what happens; twice: everything", set_verbose },
     { "help", 'h', NULL, TAKES_COMMON, "this text", set_help },
     { "config", 'c', "FILE", TAKES_EXPORT, NULL, set_config },
-    { "bridge", 0, "auto|on|off", TAKES_LIVE, NULL, set_bridge },
     { "propagate", 0, "off|http|all", TAKES_LIVE, NULL, set_propagate },
     { NULL },
 };

@@ -32,6 +32,9 @@ int probes_untarget(struct probes *p, pid_t tgid);
  * modules. At most 50 ms; what can't be known is attached when it is mapped. After probes_rules(). */
 void probes_previsit(struct probes *p, const char *word);
 
+/* Attaches to what a file offers before any process maps it. -errno when it cannot be read. */
+int probes_file(struct probes *p, const char *path);
+
 /* Attaches the sites of the user's rules in every place they match; called once, before targets. err as above. */
 int probes_rules(struct probes *p, const struct rules *rules, char *err, size_t err_size);
 

@@ -65,6 +65,8 @@ int probes_verdict(struct probes *p, u64 conn, enum probe_verdict v, u32 budget)
     return err;
 }
 
+int probes_file(struct probes *p, const char *path) { return image_visit_path(p, path); }
+
 void probes_forget(struct probes *p, u64 conn) { bpf_map_delete_elem(p->verdicts_fd, &conn); }
 
 /* Introduces the process of a record. An EXEC introduces it anew: it is another program now. */
