@@ -7,6 +7,7 @@ CLANG    ?= $(firstword $(shell command -v clang-14 clang-19 clang 2>/dev/null) 
 BPFTOOL  ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
 ARCH     ?= x86
 PKGS     := libbpf libprotobuf-c libcurl yaml-0.1 zlib libelf libbrotlidec libzstd libpcre2-8
+PKGS     += jansson
 VERSION  := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter -Werror
 OPT      ?= -O2 -g

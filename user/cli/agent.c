@@ -36,6 +36,7 @@ struct agent {
     struct stream *stream;
     struct workflow *workflow;
     struct span_sink counted; /* between pipeline and queues: counts what goes out */
+    struct logs *logs;        /* NULL: not wanted */
     struct verdict_sink verdicts;
     u32 lost_seen;
     u32 sites_written; /* of the rules' book, in the capture */
@@ -80,6 +81,8 @@ static void record_dispatch(struct agent *a, const void *record, size_t len)
     tracer_event(a->tracer, &e);
     stream_event(a->stream, &e);
     workflow_event(a->workflow, &e);
+    if (a->logs)
+        logs_event(a->logs, &e);
     if (e.type == EVENT_CLOSE && a->probes)
         probes_forget(a->probes, e.close.conn);
 }
@@ -139,6 +142,8 @@ static void line_tick(struct agent *a, u64 now_boot, s64 wall_minus_boot)
     tracer_tick(a->tracer, now_boot, wall_minus_boot);
     stream_tick(a->stream, now_boot);
     workflow_tick(a->workflow, now_boot);
+    if (a->logs)
+        logs_tick(a->logs, now_boot);
     pipeline_tick(a->pipeline, now_boot + (u64)wall_minus_boot, queues_room(a));
 }
 
@@ -222,7 +227,10 @@ static int line_open(struct agent *a, char *err, size_t err_size)
         a->stream = stream_new(&s, tracer_exchanges(a->tracer), a->probes ? &a->verdicts : NULL);
     if (a->stream)
         a->workflow = workflow_new(&a->rules, a->tracer);
-    if (a->workflow)
+    bool logs = a->o.logs && export_queues_wants(a->queues, SIGNAL_LOGS);
+    if (a->workflow && logs)
+        a->logs = logs_new(&a->o.log_options, a->tracer, pipeline_logs(a->pipeline));
+    if (a->workflow && (a->logs || !logs))
         return 0;
     snprintf(err, err_size, "not enough memory for the tables");
     return -ENOMEM;
@@ -350,6 +358,7 @@ int agent_open(const struct agent_options *o, struct agent **ret, enum agent_fai
         return -ENOMEM;
     }
     a->o = *o;
+    a->o.probe.output = o->logs;
     if (getrandom(a->seed, sizeof(a->seed), 0) != sizeof(a->seed))
         a->seed[0] = clock_wall_ns(), a->seed[1] = (u64)getpid();
     a->wall_minus_boot = clock_offset();
@@ -553,6 +562,8 @@ void agent_close(struct agent *a, struct agent_summary *ret)
     }
     if (a->stream)
         a->stream = stream_free(a->stream);
+    if (a->logs)
+        a->logs = logs_free(a->logs);
     if (a->workflow)
         workflow_free(a->workflow);
     if (a->tracer)

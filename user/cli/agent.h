@@ -7,6 +7,7 @@
 
 #include "config/rules.h"
 #include "export/exporter.h"
+#include "pipeline/logs.h"
 #include "pipeline/pipeline.h"
 #include "probe/probe.h"
 #include "trace/span.h"
@@ -26,7 +27,9 @@ struct agent_options {
     const char *service;
     struct span_context root; /* of TRACEPARENT in wftrace's own environment */
     const char *root_state;
-    bool keep_values;    /* --privacy off */
+    bool keep_values; /* --privacy off */
+    bool logs;        /* standard output and error as log records */
+    struct logs_options log_options;
     bool privacy_set;    /* --privacy was given: a replay takes it, else the capture's own */
     const char *capture; /* file to write, or NULL */
     u64 flush_ms;        /* how long the exporters may take at the end */

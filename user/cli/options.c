@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 #include "cli/enlist.h"
 #include "base/log.h"
+#include "pipeline/logs_line.h"
 
 #define SENTENCE(...) (snprintf(err, err_size, __VA_ARGS__), -1)
 
@@ -59,6 +60,17 @@ static int set_privacy(struct options *o, const char *value, char *err, size_t e
         return SENTENCE("--privacy %s: strict or off", value);
     o->agent.keep_values = off;
     o->agent.privacy_set = true;
+    return 0;
+}
+
+/* all, or the least severity that is wanted */
+static int set_logs(struct options *o, const char *value, char *err, size_t err_size)
+{
+    u8 least = log_severity(slice_str(value));
+    if (!least && strcmp(value, "all") && strcmp(value, "off"))
+        return SENTENCE("--logs %s: off, all, or the least severity: debug, info, warn, error, fatal", value);
+    o->agent.logs = strcmp(value, "off") != 0;
+    o->agent.log_options.min_severity = least;
     return 0;
 }
 
@@ -206,6 +218,8 @@ const struct option option_table[] = {
     { "capture", 0, "FILE", TAKES_LIVE, "keep what was seen, for wftrace replay (holds payload bytes)", set_capture },
     { "privacy", 0, "strict|off", TAKES_EXPORT, "off: statements and values as they are (default: strict)", set_privacy },
     { "sample", 0, "RATIO", TAKES_EXPORT, "keep this part of the traces (0.1, 10%); metrics count all", set_sample },
+    { "logs", 0, "off|all|LEVEL", TAKES_EXPORT,
+      "standard output and error as log records, with the ids of who wrote them (default: off)", set_logs },
     { "json", 'j', NULL, TAKES_JSON, "JSON instead of text", set_json },
     { "no-color", 0, NULL, TAKES_COMMON, "no colours", set_no_color },
     { "quiet", 'q', NULL, TAKES_COMMON, "no warnings, no closing line", set_quiet },

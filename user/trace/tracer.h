@@ -70,6 +70,11 @@ void activity_resume(struct tracer *t, struct activity *a, u32 tid, u64 unit);
 /* A better parent became known while `child` is open; linked instead when `child` has children in its trace already. */
 void activity_adopt(struct tracer *t, struct activity *child, struct activity *parent, enum join join);
 
+/* The activity that whatever this unit does now belongs to, by the same rules as a call's parent, or NULL: not known.
+ * Borrowed until the next event; its span may be added to. *ret_certain: it is the unit's, or the process has had no other
+ * activity than itself, so that it was no other's even some time ago. */
+struct activity *tracer_current(struct tracer *t, u32 tgid, u32 tid, u64 unit, bool *ret_certain);
+
 /* Resource of a process (service.name, process.*, host.*, container.*); borrowed; never NULL. */
 struct resource *tracer_resource(struct tracer *t, u32 tgid);
 u64 tracer_wall(const struct tracer *t, u64 boot);
