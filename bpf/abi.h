@@ -236,6 +236,12 @@ struct verdict {
     __u32 budget;
 };
 
+/* Key of `tls_whole`: TLS sessions whose plaintext is captured without a budget. */
+struct tls_session_key {
+    __u64 ssl;
+    __u32 tgid, pad;
+};
+
 /* Read operations: a little program per site that fills the values of a hit. Registers by architecture-neutral number:
  * x86-64 DWARF-less order ax bx cx dx si di bp sp r8…r15 ip = 0…16; arm64 x0…x30 sp pc = 0…32. */
 enum read_kind {

@@ -72,6 +72,12 @@ static void verdict_set(struct verdict_sink *v, u64 conn, bool ignore, u32 budge
     (void)probes_verdict(a->probes, conn, verdict, budget); /* the connection may be gone: then nothing is to be done */
 }
 
+static void verdict_set_tls(struct verdict_sink *v, u32 tgid, u64 ssl)
+{
+    struct agent *a = container_of(v, struct agent, verdicts);
+    (void)probes_verdict_tls(a->probes, tgid, ssl);
+}
+
 static void record_dispatch(struct agent *a, const void *record, size_t len)
 {
     struct event e;
@@ -213,7 +219,7 @@ static int line_open(struct agent *a, char *err, size_t err_size)
     int code = pipeline_open(a, err, err_size);
     if (code)
         return code;
-    a->verdicts = (struct verdict_sink){ .set = verdict_set };
+    a->verdicts = (struct verdict_sink){ .set = verdict_set, .set_tls = verdict_set_tls };
     struct tracer_options t = { .service = a->o.service,
                                 .root = a->o.root,
                                 .root_state = a->o.root_state,

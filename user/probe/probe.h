@@ -45,6 +45,8 @@ int probes_output_file(struct probes *p, pid_t tgid, u32 fd, bool on);
 
 enum probe_verdict { PROBE_HEAD, PROBE_IGNORE, PROBE_ALL };
 int probes_verdict(struct probes *p, u64 conn, enum probe_verdict v, u32 budget);
+/* All of a TLS session's plaintext from now on; the session is known by its process and the library's object. */
+int probes_verdict_tls(struct probes *p, u32 tgid, u64 ssl);
 void probes_forget(struct probes *p, u64 conn);
 
 /* One turn of the reader: hands every waiting record to `take` in order; returns how many, or -errno. The control reads

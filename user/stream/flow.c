@@ -198,7 +198,7 @@ static void call_remainder(struct flow *f, enum dir d, u64 call_end, const struc
         return;
     if (f->mode == FLOW_KNOWN && call_end - h->end > h->skip)
         half_cut(f, d);
-    if (f->mode != FLOW_KNOWN || call_end - h->end <= h->skip)
+    if (f->mode != FLOW_KNOWN || (call_end - h->end <= h->skip && !h->show))
         flow_gap(f, d, call_end - h->end, stamp);
     else
         h->hole = call_end; /* its tail may follow */
