@@ -9,10 +9,7 @@
 char LICENSE[] SEC("license") = "GPL";
 
 #define MSG_PEEK 2
-/* Of a call's end, beyond the budget: enough for a parser to find where a message ends; and while nobody has decided, or all is
- * wanted, for what stands last in a document. */
-#define TAIL_MAX  64
-#define TAIL_LONG 512
+#define TAIL_MAX 64
 
 static __always_inline void data_put(struct rec_data *r, const struct user_bytes *u, u64 skip, u32 want)
 {
@@ -81,8 +78,7 @@ static __always_inline int on_data(struct sock *sk, int ret, int flags, u32 dir)
         data_put(&r, &u, 0, allowed);
     if (allowed == (u32)ret)
         return 0;
-    u32 most = c->mode == VERDICT_ALL || c->budget == ctl->budget ? TAIL_LONG : TAIL_MAX;
-    u32 tail = (u32)ret - allowed < most ? (u32)ret - allowed : most;
+    u32 tail = (u32)ret - allowed < TAIL_MAX ? (u32)ret - allowed : TAIL_MAX;
     stat_add(STAT_budget_bytes, (u32)ret - allowed - tail);
     r.h.flags = REC_F_TAIL;
     r.pos = pos + ret - tail;

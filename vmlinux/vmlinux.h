@@ -122,7 +122,6 @@ struct signal_struct {
     unsigned long maxrss;
     struct task_io_accounting ioac;
 };
-struct files_struct;
 struct task_struct {
     struct thread_info thread_info;
     void *stack;
@@ -139,7 +138,6 @@ struct task_struct {
     struct task_io_accounting ioac;
     char comm[16];
     struct thread_struct thread;
-    struct files_struct *files;
 };
 struct linux_binprm {
     const char *filename;
@@ -185,18 +183,7 @@ struct socket {
     struct sock *sk;
 };
 struct inode {
-    unsigned short i_mode;
     unsigned long i_ino;
-};
-struct file {
-    struct inode *f_inode;
-};
-struct fdtable {
-    unsigned int max_fds;
-    struct file **fd;
-};
-struct files_struct {
-    struct fdtable *fdt;
 };
 struct socket_alloc {
     struct socket socket;
