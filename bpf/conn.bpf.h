@@ -55,6 +55,8 @@ struct {
     __type(value, struct verdict);
 } verdicts SEC(".maps");
 
+static __always_inline u64 sock_inode_typed(struct sock *sk) { return sk->sk_socket->file->f_inode->i_ino; }
+
 static __always_inline u64 sock_inode(struct sock *sk)
 {
     struct socket_alloc *s = (void *)BPF_CORE_READ(sk, sk_socket);
@@ -116,12 +118,12 @@ static __always_inline bool conn_is_stream(struct sock *sk)
     return (family == AF_INET || family == AF_INET6) && (protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP);
 }
 
-/* Notes a new connection and tells of it. NULL when it cannot be remembered or is the kernel's own socket. */
-static __always_inline struct conn *conn_first_sight(struct sock *sk, const struct target *t, u64 inode)
+/* Notes a new connection and tells of it. NULL when it cannot be remembered, is no stream or the kernel's own socket. */
+static __noinline struct conn *conn_first_sight(struct sock *sk, const struct target *t)
 {
-    u64 key = (u64)sk, id = bpf_get_current_pid_tgid();
+    u64 key = (u64)sk, id = bpf_get_current_pid_tgid(), inode = sock_inode(sk);
     struct socket *s = BPF_CORE_READ(sk, sk_socket);
-    if (!s || !BPF_CORE_READ(s, file))
+    if (!t || !conn_is_stream(sk) || !s || !BPF_CORE_READ(s, file))
         return 0;
     struct rec_conn r = {};
     hdr_fill(&r.h, t, REC_CONN, sizeof(r));
@@ -152,13 +154,13 @@ static __always_inline struct conn *conn_first_sight(struct sock *sk, const stru
 
 /* A TCP entry goes when its socket does, so finding it is enough; a Unix socket's end is not seen, so its address may
  * be another's by now. What is no stream is never found and costs one look more. */
-static __always_inline struct conn *conn_get(struct sock *sk, const struct target *t)
+static __always_inline struct conn *conn_get(struct sock *sk, const struct target *t, bool typed)
 {
     u64 key = (u64)sk;
     struct conn *c = bpf_map_lookup_elem(&conns, &key);
-    if (c && (!c->is_unix || c->inode == sock_inode(sk)))
+    if (c && (!c->is_unix || c->inode == (typed ? sock_inode_typed(sk) : sock_inode(sk))))
         return c;
-    return conn_is_stream(sk) ? conn_first_sight(sk, t, sock_inode(sk)) : 0;
+    return conn_first_sight(sk, t);
 }
 
 /* Refreshes the cached verdict when user space has changed any. */

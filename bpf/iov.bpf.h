@@ -4,7 +4,7 @@
 #ifndef WF_BPF_IOV_H
 #define WF_BPF_IOV_H
 
-#include "maps.bpf.h"
+#include "unit.bpf.h"
 
 #define IOV_MAX 8
 
@@ -18,38 +18,52 @@ struct user_iovec {
 };
 
 #if defined(__TARGET_ARCH_x86)
-#define REGS_NR(r)   ((s64)BPF_CORE_READ(r, orig_ax))
-#define REGS_ARG1(r) BPF_CORE_READ(r, si)
-#define REGS_ARG2(r) BPF_CORE_READ(r, dx)
-#define THREAD_SIZE  16384 /* used below 5.15 only, where it holds without KASAN */
+#define REGS_NR      orig_ax
+#define REGS_ARG1    si
+#define REGS_ARG2    dx
+#define THREAD_SIZE  16384                                   /* used below 5.15 only, where it holds without KASAN */
+#define COMPAT(task) READ_TASK(task, thread_info.status) & 2 /* TS_COMPAT */
 #define NR_BUF(n)    ((n) == 0 || (n) == 1 || (n) == 44 || (n) == 45)
 #define NR_IOV(n)    ((n) == 19 || (n) == 20 || (n) == 327 || (n) == 328)
 #define NR_MSG(n)    ((n) == 46 || (n) == 47)
 #define NR_MMSG(n)   ((n) == 299 || (n) == 307)
-static __always_inline bool task_is_compat(struct task_struct *t)
-{
-    return BPF_CORE_READ(t, thread_info.status) & 2; /* TS_COMPAT */
-}
 #else
-#define REGS_NR(r)   ((s64)BPF_CORE_READ(r, syscallno))
-#define REGS_ARG1(r) BPF_CORE_READ(r, regs[1])
-#define REGS_ARG2(r) BPF_CORE_READ(r, regs[2])
+#define REGS_NR      syscallno
+#define REGS_ARG1    regs[1]
+#define REGS_ARG2    regs[2]
 #define THREAD_SIZE  16384
+#define COMPAT(task) READ_TASK(task, thread_info.flags) >> 22 & 1 /* TIF_32BIT */
 #define NR_BUF(n)    ((n) == 63 || (n) == 64 || (n) == 206 || (n) == 207)
 #define NR_IOV(n)    ((n) == 65 || (n) == 66 || (n) == 286 || (n) == 287)
 #define NR_MSG(n)    ((n) == 211 || (n) == 212)
 #define NR_MMSG(n)   ((n) == 243 || (n) == 269)
-static __always_inline bool task_is_compat(struct task_struct *t)
-{
-    return BPF_CORE_READ(t, thread_info.flags) >> 22 & 1; /* TIF_32BIT */
-}
 #endif
 
-static __always_inline struct pt_regs *task_regs(struct task_struct *t)
+/* The present system call; `nr` -1 for a 32-bit one, whose numbers are others. */
+struct syscall {
+    s64 nr;
+    u64 a1, a2;
+};
+
+static __always_inline struct syscall syscall_now(void)
 {
-    if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
-        return (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
-    return (void *)((u64)BPF_CORE_READ(t, stack) + THREAD_SIZE - sizeof(struct pt_regs));
+    struct syscall c = { .nr = -1 };
+    if (task_is_typed()) {
+        struct task_struct *t = bpf_get_current_task_btf();
+#define READ_TASK(t, field) ((t)->field)
+        if (COMPAT(t))
+            return c;
+#undef READ_TASK
+        struct pt_regs *r = (void *)bpf_task_pt_regs(t);
+        return (struct syscall){ (s64)r->REGS_NR, r->REGS_ARG1, r->REGS_ARG2 };
+    }
+    struct task_struct *t = (void *)bpf_get_current_task();
+#define READ_TASK(t, field) BPF_CORE_READ(t, field)
+    if (COMPAT(t))
+        return c;
+#undef READ_TASK
+    struct pt_regs *r = (void *)((u64)BPF_CORE_READ(t, stack) + THREAD_SIZE - sizeof(struct pt_regs));
+    return (struct syscall){ (s64)BPF_CORE_READ(r, REGS_NR), BPF_CORE_READ(r, REGS_ARG1), BPF_CORE_READ(r, REGS_ARG2) };
 }
 
 static __always_inline struct user_bytes user_msghdr(u64 msg)
@@ -65,60 +79,57 @@ static __always_inline struct user_bytes user_msghdr(u64 msg)
 
 static __always_inline struct user_bytes user_bytes_of_call(void)
 {
-    struct task_struct *t = (void *)bpf_get_current_task();
-    struct user_bytes u = {};
-    if (task_is_compat(t))
-        return u;
-    struct pt_regs *r = task_regs(t);
-    s64 nr = REGS_NR(r);
-    u64 a1 = REGS_ARG1(r), a2 = REGS_ARG2(r);
-    if (NR_BUF(nr))
-        return (struct user_bytes){ .base = a1, .kind = USER_BUF, .count = 1 };
-    if (NR_IOV(nr))
-        return (struct user_bytes){ .base = a1, .kind = USER_IOV, .count = a2 > IOV_MAX ? IOV_MAX : a2 };
-    if (NR_MSG(nr))
-        return user_msghdr(a1);
-    if (NR_MMSG(nr) && (u32)a2 == 1) /* of several messages we could not tell which one this is */
-        return user_msghdr(a1);
-    return u;
+    struct syscall c = syscall_now();
+    if (NR_BUF(c.nr))
+        return (struct user_bytes){ .base = c.a1, .kind = USER_BUF, .count = 1 };
+    if (NR_IOV(c.nr))
+        return (struct user_bytes){ .base = c.a1, .kind = USER_IOV, .count = c.a2 > IOV_MAX ? IOV_MAX : c.a2 };
+    if (NR_MSG(c.nr))
+        return user_msghdr(c.a1);
+    if (NR_MMSG(c.nr) && (u32)c.a2 == 1) /* of several messages we could not tell which one this is */
+        return user_msghdr(c.a1);
+    return (struct user_bytes){ .kind = USER_NONE };
 }
 
-/* Room to gather a scattered call: twice what one call may give, so that (offset < half) + (length ≤ half) is in bounds. The
- * programs that use it do not nest and are not preempted by themselves; one value per direction. The loop's state
- * lives here too: what the verifier reads back from a map is unknown to it, so the turns of the loop converge. */
-#define GATHER_MAX  16384
-#define GATHER_HALF (GATHER_MAX - 16)
+/* Where a data record is put together before it goes out in one piece: the record, and behind it room for (offset < low) +
+ * (length ≤ max); a segment that would begin above that is left out. One value for each program that may be interrupted by
+ * another one of them: a program does not interrupt itself. The loop's state lives here too: what the verifier reads back from
+ * a map is unknown to it, so the turns of the loop converge. */
+#define GATHER_MAX 16384
+#define GATHER_LOW (GATHER_MAX - 224) /* a per-CPU value may have 32 KiB in all */
+enum { GATHER_INET, GATHER_INET6, GATHER_UNIX, GATHER_PAGE, GATHER_FORMS };
 struct gather {
-    u32 off, want;
+    struct user_iovec v[IOV_MAX];
     u64 skip;
-    u8 bytes[2 * GATHER_HALF];
+    u32 off, want;
+    struct rec_data r;
+    u8 bytes[GATHER_LOW + GATHER_MAX];
 };
 struct {
     __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-    __uint(max_entries, 2);
+    __uint(max_entries, 2 * GATHER_FORMS);
     __type(key, u32);
     __type(value, struct gather);
 } gathers SEC(".maps");
 
 /* One segment; false when there is nothing more to do. */
-static __always_inline bool gather_segment(struct gather *g, u64 iov)
+static __always_inline bool gather_segment(struct gather *g, const struct user_iovec *v)
 {
-    struct user_iovec v;
-    u64 off = g->off, skip = g->skip;
-    if (off >= g->want || off >= GATHER_HALF || bpf_probe_read_user(&v, sizeof(v), (void *)iov))
+    u64 off = g->off, skip = g->skip, len = v->len;
+    if (off >= g->want || off >= GATHER_LOW)
         return false;
-    if (skip >= v.len) {
-        g->skip = skip - v.len;
+    if (skip >= len) {
+        g->skip = skip - len;
         return true;
     }
     g->skip = 0;
-    u64 n = v.len - skip, left = g->want - off;
+    u64 n = len - skip, left = g->want - off;
     if (n > left)
         n = left;
     asm volatile("" : "+r"(n), "+r"(off));
-    if (n > GATHER_HALF || off >= GATHER_HALF)
+    if (n > GATHER_MAX || off >= GATHER_LOW)
         return false;
-    if (bpf_probe_read_user(g->bytes + off, n, (void *)(v.base + skip))) {
+    if (bpf_probe_read_user(g->bytes + off, n, (void *)(v->base + skip))) {
         stat_add(STAT_read_fault, 1);
         return false;
     }
@@ -126,17 +137,31 @@ static __always_inline bool gather_segment(struct gather *g, u64 iov)
     return true;
 }
 
-/* Copies bytes [skip, skip + want) of the call into the gather; how many came. */
-static __always_inline u32 gather_iov(struct gather *g, const struct user_bytes *u, u64 skip, u32 want)
+/* Copies bytes [skip, skip + want) of the call behind the record; g->off says how many came. */
+static __always_inline void gather_call(struct gather *g, u64 base, u32 count, u64 skip, u32 want)
 {
     g->off = 0;
     g->skip = skip;
     g->want = want;
+    u64 size = (u64)count * sizeof(g->v[0]);
+    asm volatile("" : "+r"(size)); /* else the bound is checked on another copy than the one used */
+    if (size > sizeof(g->v) || bpf_probe_read_user(g->v, size, (void *)base))
+        return;
     for (u32 i = 0; i < IOV_MAX; i++) {
-        if (i >= u->count || !gather_segment(g, u->base + i * sizeof(struct user_iovec)))
+        if (i >= count || !gather_segment(g, &g->v[i]))
             break;
     }
-    return g->off;
+}
+
+static __always_inline void gather_buffer(struct gather *g, u64 base, u32 want)
+{
+    u64 n = want;
+    g->off = 0;
+    asm volatile("" : "+r"(n));
+    if (n <= GATHER_MAX && !bpf_probe_read_user(g->bytes, n, (void *)base))
+        g->off = n;
+    else
+        stat_add(STAT_read_fault, 1);
 }
 
 #endif

@@ -23,6 +23,13 @@ static __always_inline void hdr_fill_as(struct rec_hdr *h, u16 type, u32 len, u3
     h->pad = 0;
 }
 
+/* For the records that come by the thousand: whose process they belong to says its cgroup. */
+static __always_inline void hdr_fill_often(struct rec_hdr *h, const struct target *t, u16 type, u32 len)
+{
+    u64 id = bpf_get_current_pid_tgid();
+    hdr_fill_as(h, type, len, id >> 32, id, unit_current(t), 0);
+}
+
 static __always_inline void hdr_fill(struct rec_hdr *h, const struct target *t, u16 type, u32 len)
 {
     u64 id = bpf_get_current_pid_tgid();
@@ -37,21 +44,34 @@ static __always_inline void ring_lost(u32 cause)
     stat_add(cause, 1);
 }
 
-static __always_inline void ring_submit_as(void *record, bool urgent)
+/* Asking how much waits touches what the reader writes, so only one record in sixteen asks; which one the clock decides. */
+#define WAKE_SELDOM 0xf0
+static __always_inline u64 ring_wake(u64 time)
+{
+    struct control *c = control_get();
+    if (time & WAKE_SELDOM || !c || !c->sleeping || bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) <= c->wake_bytes)
+        return BPF_RB_NO_WAKEUP;
+    c->sleeping = 0;
+    return BPF_RB_FORCE_WAKEUP;
+}
+
+static __always_inline void ring_submit(void *record)
+{
+    struct rec_hdr *h = record;
+    bpf_ringbuf_submit(record, ring_wake(h->time));
+}
+
+/* For what user space must act upon before the process goes on: a new image, a new library. */
+static __always_inline void ring_submit_urgent(void *record)
 {
     struct control *c = control_get();
     u64 how = BPF_RB_NO_WAKEUP;
-    if (c && c->sleeping && (urgent || bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > c->wake_bytes)) {
+    if (c && c->sleeping) {
         c->sleeping = 0;
         how = BPF_RB_FORCE_WAKEUP;
     }
     bpf_ringbuf_submit(record, how);
-    stat_add(STAT_records, 1);
 }
-
-static __always_inline void ring_submit(void *record) { ring_submit_as(record, false); }
-/* For what user space must act upon before the process goes on: a new image, a new library. */
-static __always_inline void ring_submit_urgent(void *record) { ring_submit_as(record, true); }
 
 /* A record without payload, from a struct on the stack. */
 #define ring_put(rec, cause)                                                                                                     \

@@ -11,22 +11,28 @@ char LICENSE[] SEC("license") = "GPL";
 #define MSG_PEEK 2
 #define TAIL_MAX 64
 
-static __always_inline void data_put(struct rec_data *r, const struct user_bytes *u, u64 skip, u32 want)
+/* Completes the record in `g` with bytes [skip, skip + want) of the call and sends it. */
+static __noinline int data_put(struct gather *g, u64 base, u32 segments, u64 skip, u32 want)
 {
-    r->h.len = sizeof(*r) + want;
-    r->cap_len = want;
-    if (u->kind == USER_BUF || want == 0) {
-        ring_put_bytes(*r, want, u->base + skip, bpf_probe_read_user, STAT_ring_full_data);
-        return;
-    }
-    u32 which = r->dir & 1;
-    struct gather *g = bpf_map_lookup_elem(&gathers, &which);
     if (!g)
-        return;
-    u32 n = gather_iov(g, u, skip, want);
-    r->h.len = sizeof(*r) + n;
-    r->cap_len = n;
-    ring_put_bytes(*r, n, g->bytes, bpf_probe_read_kernel, STAT_ring_full_data);
+        return 0;
+    if (want == 0)
+        g->off = 0;
+    else if (segments)
+        gather_call(g, base, segments, skip, want);
+    else
+        gather_buffer(g, base + skip, want);
+    u64 n = g->off;
+    if (want && !n)
+        g->r.h.flags |= REC_F_NODATA;
+    asm volatile("" : "+r"(n));
+    if (n > GATHER_MAX)
+        return 0;
+    g->r.h.len = sizeof(g->r) + n;
+    g->r.cap_len = n;
+    if (bpf_ringbuf_output(&ring, &g->r, sizeof(g->r) + n, ring_wake(g->r.h.time)))
+        ring_lost(STAT_ring_full_data);
+    return 0;
 }
 
 /* How much of a call of `len` bytes the verdict lets through. */
@@ -43,7 +49,8 @@ static __always_inline u32 data_allowed(struct conn *c, const struct control *ct
     return n < most ? n : most;
 }
 
-static __always_inline int on_data(struct sock *sk, int ret, int flags, u32 dir)
+/* `which` program of the direction asks, and whether the verifier knows sk's type: constants. */
+static __always_inline int on_data(struct sock *sk, int ret, int flags, u32 dir, u32 which, bool typed)
 {
     if (ret <= 0 || flags & MSG_PEEK)
         return 0;
@@ -51,7 +58,7 @@ static __always_inline int on_data(struct sock *sk, int ret, int flags, u32 dir)
     struct control *ctl = control_get();
     if (!t || !ctl || !(t->flags & TARGET_F_DATA))
         return 0;
-    struct conn *c = conn_get(sk, t);
+    struct conn *c = conn_get(sk, t, typed);
     if (!c)
         return 0;
     dir &= 1;
@@ -60,51 +67,57 @@ static __always_inline int on_data(struct sock *sk, int ret, int flags, u32 dir)
     conn_verdict(c, ctl);
     if (c->mode == VERDICT_IGNORE)
         return 0;
-    struct rec_data r = {};
+    u32 slot = 2 * which + dir;
+    struct gather *g = bpf_map_lookup_elem(&gathers, &slot);
+    if (!g)
+        return 0;
     struct user_bytes u = user_bytes_of_call();
     u32 allowed = data_allowed(c, ctl, ret, dir);
-    hdr_fill(&r.h, t, REC_DATA, sizeof(r));
-    r.conn = c->id;
-    r.pos = pos;
-    r.orig_len = ret;
-    r.dir = dir;
+    hdr_fill_often(&g->r.h, t, REC_DATA, 0);
+    g->r.conn = c->id;
+    g->r.pos = pos;
+    g->r.orig_len = ret;
+    g->r.dir = dir;
     if (u.kind == USER_NONE) {
-        r.h.flags |= REC_F_NODATA;
+        g->r.h.flags = REC_F_NODATA;
         stat_add(STAT_nodata, 1);
-        data_put(&r, &u, 0, 0);
-        return 0;
+        return data_put(g, 0, 0, 0, 0);
     }
+    u32 segments = u.kind == USER_IOV ? u.count : 0;
     if (allowed)
-        data_put(&r, &u, 0, allowed);
+        data_put(g, u.base, segments, 0, allowed);
     if (allowed == (u32)ret)
         return 0;
     u32 tail = (u32)ret - allowed < TAIL_MAX ? (u32)ret - allowed : TAIL_MAX;
     stat_add(STAT_budget_bytes, (u32)ret - allowed - tail);
-    r.h.flags = REC_F_TAIL;
-    r.pos = pos + ret - tail;
-    data_put(&r, &u, (u32)ret - tail, tail);
-    return 0;
+    g->r.h.flags = REC_F_TAIL;
+    g->r.pos = pos + ret - tail;
+    return data_put(g, u.base, segments, (u32)ret - tail, tail);
 }
 
 SEC("tp_btf/sock_send_length") int sock_send_length_tp_btf(u64 *ctx)
 {
-    return on_data((void *)ctx[0], (int)ctx[1], (int)ctx[2], DATA_SEND);
+    return on_data((void *)ctx[0], (int)ctx[1], (int)ctx[2], DATA_SEND, 0, true);
 }
 SEC("tp_btf/sock_recv_length") int sock_recv_length_tp_btf(u64 *ctx)
 {
-    return on_data((void *)ctx[0], (int)ctx[1], (int)ctx[2], DATA_RECV);
+    return on_data((void *)ctx[0], (int)ctx[1], (int)ctx[2], DATA_RECV, 0, true);
 }
 
 /* Function forms: (struct socket *, struct msghdr *, size_t[, int flags]). */
 static __always_inline struct sock *sock_of(void *socket) { return BPF_CORE_READ((struct socket *)socket, sk); }
+#define SOCK_TYPED(arg) (((struct socket *)(arg))->sk)
 
-#define SEND_FUNCTION(fn)                                                                                                        \
-    SEC("fexit/" #fn) int fn##_fexit(u64 *ctx) { return on_data(sock_of((void *)ctx[0]), (int)ctx[3], 0, DATA_SEND); }           \
+#define SEND_FUNCTION(fn, which)                                                                                                 \
+    SEC("fexit/" #fn) int fn##_fexit(u64 *ctx) { return on_data(SOCK_TYPED(ctx[0]), (int)ctx[3], 0, DATA_SEND, which, true); }   \
     SEC("kprobe/" #fn) int fn##_k(struct pt_regs *ctx) { return call_begin((void *)PT_REGS_PARM1(ctx), 0); }                     \
     SEC("kretprobe/" #fn) int fn##_kr(struct pt_regs *ctx) { return call_end((int)PT_REGS_RC(ctx), DATA_SEND); }
 
-#define RECV_FUNCTION(fn)                                                                                                        \
-    SEC("fexit/" #fn) int fn##_fexit(u64 *ctx) { return on_data(sock_of((void *)ctx[0]), (int)ctx[4], (int)ctx[3], DATA_RECV); } \
+#define RECV_FUNCTION(fn, which)                                                                                                 \
+    SEC("fexit/" #fn) int fn##_fexit(u64 *ctx)                                                                                   \
+    {                                                                                                                            \
+        return on_data(SOCK_TYPED(ctx[0]), (int)ctx[4], (int)ctx[3], DATA_RECV, which, true);                                    \
+    }                                                                                                                            \
     SEC("kprobe/" #fn) int fn##_k(struct pt_regs *ctx)                                                                           \
     {                                                                                                                            \
         return call_begin((void *)PT_REGS_PARM1(ctx), (int)PT_REGS_PARM4(ctx));                                                  \
@@ -140,20 +153,20 @@ static __always_inline int call_end(int ret, u32 dir)
         return 0;
     struct call c = *p;
     bpf_map_delete_elem(&calls, &key);
-    return on_data((void *)c.sk, ret, (int)c.flags, dir);
+    return on_data((void *)c.sk, ret, (int)c.flags, dir, 0, false);
 }
 
-SEND_FUNCTION(inet_sendmsg)
-SEND_FUNCTION(inet6_sendmsg)
-SEND_FUNCTION(unix_stream_sendmsg)
-RECV_FUNCTION(inet_recvmsg)
-RECV_FUNCTION(inet6_recvmsg)
-RECV_FUNCTION(unix_stream_recvmsg)
+SEND_FUNCTION(inet_sendmsg, GATHER_INET)
+SEND_FUNCTION(inet6_sendmsg, GATHER_INET6)
+SEND_FUNCTION(unix_stream_sendmsg, GATHER_UNIX)
+RECV_FUNCTION(inet_recvmsg, GATHER_INET)
+RECV_FUNCTION(inet6_recvmsg, GATHER_INET6)
+RECV_FUNCTION(unix_stream_recvmsg, GATHER_UNIX)
 
 /* sendfile before 6.5: (struct socket *, struct page *, int offset, size_t, int flags). No user memory to read. */
 SEC("fexit/inet_sendpage") int inet_sendpage_fexit(u64 *ctx)
 {
-    return on_data(sock_of((void *)ctx[0]), (int)ctx[5], 0, DATA_SEND);
+    return on_data(SOCK_TYPED(ctx[0]), (int)ctx[5], 0, DATA_SEND, GATHER_PAGE, true);
 }
 SEC("kprobe/inet_sendpage") int inet_sendpage_k(struct pt_regs *ctx) { return call_begin((void *)PT_REGS_PARM1(ctx), 0); }
 SEC("kretprobe/inet_sendpage") int inet_sendpage_kr(struct pt_regs *ctx) { return call_end((int)PT_REGS_RC(ctx), DATA_SEND); }

@@ -11,14 +11,20 @@ static __always_inline struct target *target_current(void)
     return bpf_map_lookup_elem(&targets, &tgid);
 }
 
+#if defined(__TARGET_ARCH_x86)
+#define THREAD_POINTER thread.fsbase
+#else
+#define THREAD_POINTER thread.uw.tp_value
+#endif
+
+/* Whether the task and its registers come with their types (5.15): a field is then a load, without a helper's call. */
+static __always_inline bool task_is_typed(void) { return bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs); }
+
 static __always_inline u64 thread_pointer(void)
 {
-    struct task_struct *t = (void *)bpf_get_current_task();
-#if defined(__TARGET_ARCH_x86)
-    return BPF_CORE_READ(t, thread.fsbase);
-#else
-    return BPF_CORE_READ(t, thread.uw.tp_value);
-#endif
+    if (task_is_typed())
+        return bpf_get_current_task_btf()->THREAD_POINTER;
+    return BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), THREAD_POINTER);
 }
 
 static __always_inline u64 unit_by_path(const struct target *t)

@@ -170,7 +170,12 @@ struct sock_common {
     possible_net_t skc_net;
     struct in6_addr skc_v6_daddr, skc_v6_rcv_saddr;
 };
-struct file;
+struct inode {
+    unsigned long i_ino;
+};
+struct file {
+    struct inode *f_inode;
+};
 struct socket;
 struct sock {
     struct sock_common __sk_common;
@@ -181,9 +186,6 @@ struct sock {
 struct socket {
     struct file *file;
     struct sock *sk;
-};
-struct inode {
-    unsigned long i_ino;
 };
 struct socket_alloc {
     struct socket socket;
