@@ -144,7 +144,7 @@ static void tick_if_due(struct agent *a)
 
 static int exporters_open(struct agent *a, char *err, size_t err_size)
 {
-    int code = export_queues_new(&(struct export_queue_options){ 0 }, &a->queues);
+    int code = export_queues_new(&a->o.queues, &a->queues);
     for (size_t i = 0; !code && i < a->o.n_exports; i++)
         code = export_queues_add(a->queues, &a->o.exports[i], err, err_size);
     return code;

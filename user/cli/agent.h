@@ -26,6 +26,7 @@ struct agent_options {
     size_t n_rule_texts;
     struct export_spec exports[AGENT_EXPORTS];
     size_t n_exports;
+    struct export_queue_options queues;
     const char *service;
     const struct resource *resource; /* added to that of every process; or NULL */
     struct span_context root;        /* of TRACEPARENT in wftrace's own environment */

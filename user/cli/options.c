@@ -28,6 +28,15 @@ static int set_export(struct options *o, const char *value, char *err, size_t er
     return 0;
 }
 
+static int set_spool(struct options *o, const char *value, char *err, size_t err_size)
+{
+    static char text[1024]; /* what was parsed borrows from it */
+    if (strlen(value) >= sizeof(text))
+        return SENTENCE("--spool: the name is too long");
+    strcpy(text, value);
+    return export_spool_parse(text, &o->agent.queues.spool, err, err_size) ? -1 : 0;
+}
+
 static int set_service(struct options *o, const char *value, char *err, size_t err_size)
 {
     if (!*value)
@@ -189,6 +198,8 @@ const struct option option_table[] = {
     { "config", 'c', "FILE", TAKES_EXPORT, "configuration; repeatable, later files go over earlier ones", set_config },
     { "rules", 'r', "FILE", TAKES_RULES, "activities to watch, in YAML (repeatable)", set_rules },
     { "export", 'e', "SPEC", TAKES_EXPORT, "where spans go (repeatable); see below", set_export },
+    { "spool", 0, "DIR", TAKES_EXPORT,
+      "keep what a receiver has not taken yet on disk: DIR[,max=256MB][,age=1d][,fsync=never|segment|always]", set_spool },
     { "service", 0, "NAME", TAKES_EXPORT, "service.name of everything that is traced", set_service },
     { "for", 0, "DURATION", TAKES_LIVE, "stop tracing after 10s, 2m, 1h, 500ms", set_for },
     { "capture", 0, "FILE", TAKES_LIVE, "keep what was seen, for wftrace replay (holds payload bytes)", set_capture },

@@ -28,15 +28,18 @@ enum export_result {
 
 /* Why something was lost on its way out. The order is that of the rows in self/ledger.def, three (one a signal) for each. */
 enum export_cause {
-    CAUSE_QUEUE,       /* the lane's queue was full */
-    CAUSE_UNREACHABLE, /* the receiver stayed away until the deadline */
-    CAUSE_REFUSED,     /* refused for good, for none of the following reasons */
-    CAUSE_AUTH,        /* HTTP 401, 403, 407; UNAUTHENTICATED, PERMISSION_DENIED */
-    CAUSE_INVALID,     /* HTTP 400, 415, 422; INVALID_ARGUMENT */
-    CAUSE_TOO_LARGE,   /* HTTP 413 */
-    CAUSE_NOWHERE,     /* HTTP 404, 405, 410; UNIMPLEMENTED, NOT_FOUND: no such receiver at that address */
-    CAUSE_PARTIAL,     /* partial success */
-    CAUSE_WRITE,       /* a file that could not be written */
+    CAUSE_QUEUE,         /* the lane's queue was full */
+    CAUSE_UNREACHABLE,   /* the receiver stayed away until the deadline */
+    CAUSE_REFUSED,       /* refused for good, for none of the following reasons */
+    CAUSE_AUTH,          /* HTTP 401, 403, 407; UNAUTHENTICATED, PERMISSION_DENIED */
+    CAUSE_INVALID,       /* HTTP 400, 415, 422; INVALID_ARGUMENT */
+    CAUSE_TOO_LARGE,     /* HTTP 413 */
+    CAUSE_NOWHERE,       /* HTTP 404, 405, 410; UNIMPLEMENTED, NOT_FOUND: no such receiver at that address */
+    CAUSE_PARTIAL,       /* partial success */
+    CAUSE_WRITE,         /* a file that could not be written */
+    CAUSE_SPOOL_FULL,    /* the disk spool was full: its oldest went */
+    CAUSE_SPOOL_AGE,     /* waited in the spool longer than its max_age */
+    CAUSE_SPOOL_CORRUPT, /* damaged on disk */
     CAUSE_MAX,
 };
 
@@ -53,6 +56,17 @@ struct lane_options {
     u32 max_batch;    /* items per send (default 512, also the most; 1 collection) */
     u32 delay_ms;     /* how long an item may wait for company (default 100; live exporters never wait) */
     u64 retry_for_ms; /* how long one batch is retried before it is dropped (default 300000) */
+};
+
+/* A disk spool for each lane whose exporter asks a receiver (export/spool.h). Zeroes are the defaults. */
+enum spool_fsync { SPOOL_FSYNC_NEVER, SPOOL_FSYNC_SEGMENT, SPOOL_FSYNC_ALWAYS };
+struct spool_options {
+    const char *dir; /* NULL: no spool */
+    u64 max_bytes;   /* of one lane (default 256 MB); beyond, the oldest segment goes */
+    u64 max_age_ns;  /* default a day */
+    enum spool_fsync
+        fsync;         /* never: the kernel decides (survives kill -9, not a power cut); at the end of each segment; always */
+    u32 segment_bytes; /* default 16 MB, at most an eighth of max_bytes */
 };
 
 /* One signal's way to one receiver: what follows the `=` or `:` of an --export SPEC, cut up by export_spec_parse(). */
@@ -115,7 +129,12 @@ int export_specs_parse(const char *text, struct export_spec ret[SIGNAL_MAX], siz
 struct export_queues;
 struct export_queue_options {
     struct lane_options lane[SIGNAL_MAX];
+    struct spool_options spool;
 };
+/* DIR[,max=256MB][,age=1d][,fsync=never|segment|always]; `text` is cut up and kept. -EINVAL with a sentence. */
+int export_spool_parse(char *text, struct spool_options *ret, char *err, size_t err_size);
+int export_size_parse(struct slice text, u64 *ret);   /* "100MB" "64k" "12345"; -EINVAL */
+int export_age_parse(struct slice text, u64 *ret_ns); /* "1d" "2h" "30" (seconds); -EINVAL */
 int export_queues_new(const struct export_queue_options *o, struct export_queues **ret);
 int export_queues_add(struct export_queues *q, const struct export_spec *spec, char *err, size_t err_size);
 /* The same with an exporter that need not be in exporter.def (tests, embedding). */

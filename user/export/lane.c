@@ -45,7 +45,9 @@ static const struct kind {
 
 static const struct kind *kind_of(const struct lane *l) { return &kinds[l->signal]; }
 
-static u64 hand_weight(const struct lane *l, size_t n)
+const char *lane_noun(const struct lane *l) { return kind_of(l)->noun; }
+
+u64 lane_hand_weight(const struct lane *l, size_t n)
 {
     u64 sum = 0;
     for (size_t i = 0; i < n; i++)
@@ -53,9 +55,10 @@ static u64 hand_weight(const struct lane *l, size_t n)
     return sum;
 }
 
-_Static_assert(LEDGER_spans_dropped_write + 3 == LEDGER_spans_exported + 3 * (CAUSE_MAX + 1), "ledger.def keeps the order");
+_Static_assert(LEDGER_spans_dropped_spool_corrupt + 3 == LEDGER_spans_exported + 3 * (CAUSE_MAX + 1),
+               "ledger.def keeps the order");
 
-static void count_lost(struct lane *l, enum export_cause cause, u64 n)
+void lane_count_lost(struct lane *l, enum export_cause cause, u64 n)
 {
     __atomic_fetch_add(&l->lost, n, __ATOMIC_RELAXED);
     ledger_add_at(LEDGER_spans_dropped_queue + 3 * cause + l->signal, n);
@@ -63,10 +66,10 @@ static void count_lost(struct lane *l, enum export_cause cause, u64 n)
 
 static u64 lane_lost(const struct lane *l) { return __atomic_load_n(&l->lost, __ATOMIC_RELAXED); }
 
-static u64 stop_at(const struct lane *l) { return __atomic_load_n(&l->stop_at, __ATOMIC_ACQUIRE); }
+static u64 stop_at(const struct lane *l) { return lane_stop_at(l); }
 
-/* Sleeps on the lane's condition until `until` (boot clock); the lock is held. */
-static void lane_sleep(struct lane *l, u64 until)
+/* Sleeps on the condition until `until` (boot clock); the lock is held. */
+static void lane_sleep(struct lane *l, pthread_cond_t *wake, u64 until)
 {
     u64 now = clock_boot_ns();
     struct timespec ts;
@@ -75,7 +78,7 @@ static void lane_sleep(struct lane *l, u64 until)
     clock_gettime(CLOCK_MONOTONIC, &ts); /* waits are short: suspend time does not matter here */
     u64 at = (u64)ts.tv_sec * NSEC_PER_SEC + (u64)ts.tv_nsec + (until - now);
     ts = (struct timespec){ .tv_sec = (time_t)(at / NSEC_PER_SEC), .tv_nsec = (long)(at % NSEC_PER_SEC) };
-    pthread_cond_timedwait(&l->wake, &l->lock, &ts);
+    pthread_cond_timedwait(wake, &l->lock, &ts);
 }
 
 static size_t lane_take(struct lane *l)
@@ -89,6 +92,14 @@ static size_t lane_take(struct lane *l)
     return n;
 }
 
+static size_t lane_take_locked(struct lane *l)
+{
+    pthread_mutex_lock(&l->lock);
+    size_t n = lane_take(l);
+    pthread_mutex_unlock(&l->lock);
+    return n;
+}
+
 /* The next batch, or 0 when it is time to tick or to end. */
 static size_t lane_wait(struct lane *l)
 {
@@ -99,17 +110,11 @@ static size_t lane_wait(struct lane *l)
         u64 now = clock_boot_ns(), until = l->count ? l->oldest_ns + delay : nap;
         if (now >= until)
             break;
-        lane_sleep(l, until);
+        lane_sleep(l, &l->wake, until);
     }
     size_t n = lane_take(l);
     pthread_mutex_unlock(&l->lock);
     return n;
-}
-
-static void hand_release(struct lane *l, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        kind_of(l)->drop(l->hand[i]);
 }
 
 u32 lane_waiting(struct lane *l)
@@ -120,14 +125,13 @@ u32 lane_waiting(struct lane *l)
     return n;
 }
 
-static void lane_is_down(struct lane *l, size_t in_hand, const struct export_reply *r)
+void lane_is_down(struct lane *l, size_t in_hand, const struct export_reply *r)
 {
     if (l->down_since)
         return;
     l->down_since = clock_boot_ns();
     log_warn("export", "cannot reach %s: %s (retrying, %zu %s waiting; %llu dropped so far)", l->label,
-             r->why[0] ? r->why : "no reason given", in_hand + lane_waiting(l), kind_of(l)->noun,
-             (unsigned long long)lane_lost(l));
+             r->why[0] ? r->why : "no reason given", in_hand + lane_waiting(l), lane_noun(l), (unsigned long long)lane_lost(l));
 }
 
 static void lane_is_back(struct lane *l)
@@ -141,12 +145,12 @@ static void lane_is_back(struct lane *l)
 }
 
 /* At most one line a minute about losses; the counters tell the rest. */
-static void lane_gripe(struct lane *l, u64 n, const char *what, const char *why, const char *next)
+void lane_gripe(struct lane *l, u64 n, const char *what, const char *why, const char *next)
 {
-    u64 now = clock_boot_ns();
-    if (now < l->next_gripe)
+    u64 now = clock_boot_ns(), due = __atomic_load_n(&l->next_gripe, __ATOMIC_RELAXED);
+    if (now < due ||
+        !__atomic_compare_exchange_n(&l->next_gripe, &due, now + GRIPE_EVERY_NS, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
         return;
-    l->next_gripe = now + GRIPE_EVERY_NS;
     log_warn("export", "%s: %llu %s %s%s%s (%s; %llu dropped so far)", l->label, (unsigned long long)n, kind_of(l)->noun, what,
              *why ? ": " : "", why, next, (unsigned long long)lane_lost(l));
 }
@@ -155,20 +159,20 @@ static void lane_refused(struct lane *l, u64 n, enum export_cause cause, const c
 {
     if (!n)
         return;
-    count_lost(l, cause == CAUSE_QUEUE ? CAUSE_REFUSED : cause, n);
+    lane_count_lost(l, cause == CAUSE_QUEUE ? CAUSE_REFUSED : cause, n);
     lane_gripe(l, n, "refused for good", why, "they are lost, later ones are tried");
 }
 
-static void lane_unreachable(struct lane *l, u64 n, const char *why)
+void lane_unreachable(struct lane *l, u64 n, const char *why)
 {
     if (!n)
         return;
-    count_lost(l, CAUSE_UNREACHABLE, n);
+    lane_count_lost(l, CAUSE_UNREACHABLE, n);
     lane_gripe(l, n, "given up", why, stop_at(l) ? "wftrace is ending" : "later ones are tried");
 }
 
 /* When to try again, or 0: never. Half of the pause is jitter, so that many tracers do not come back together. */
-static u64 retry_at(struct lane *l, u64 first, u32 attempt, u64 after_ms)
+u64 lane_retry_at(struct lane *l, u64 first, u32 attempt, u64 after_ms)
 {
     u64 now = clock_boot_ns(), pause = min_u64(BACKOFF_MAX_MS, (u64)BACKOFF_MIN_MS << min_u64(attempt, 10));
     u64 give_up = first + l->opt.retry_for_ms * NSEC_PER_MSEC, stop = stop_at(l);
@@ -182,7 +186,7 @@ static u64 retry_at(struct lane *l, u64 first, u32 attempt, u64 after_ms)
 }
 
 /* Waits for the next attempt. The end of wftrace, when announced meanwhile, cuts a pause of our own short. */
-static void retry_wait(struct lane *l, u64 until, u64 not_before)
+void lane_retry_wait(struct lane *l, pthread_cond_t *wake, u64 until, u64 not_before)
 {
     bool ending;
     pthread_mutex_lock(&l->lock);
@@ -190,12 +194,12 @@ static void retry_wait(struct lane *l, u64 until, u64 not_before)
     while (clock_boot_ns() < until) {
         if (!ending && l->stop_at)
             until = min_u64(until, max_u64(not_before, clock_boot_ns()));
-        lane_sleep(l, until);
+        lane_sleep(l, wake, until);
     }
     pthread_mutex_unlock(&l->lock);
 }
 
-static struct batch hand_batch(struct lane *l, size_t n)
+struct batch lane_hand_batch(struct lane *l, size_t n)
 {
     struct batch b = { .n = n, .stop_at = &l->stop_at, .signal = l->signal };
     if (l->signal == SIGNAL_TRACES)
@@ -234,7 +238,7 @@ static enum export_result attempt(struct lane *l, const struct batch *b, struct 
 }
 
 /* What an answer other than «come again» means for `weight` items. */
-static void lane_settle(struct lane *l, enum export_result result, u64 weight, const struct export_reply *r)
+void lane_settle(struct lane *l, enum export_result result, u64 weight, const struct export_reply *r)
 {
     u64 refused = result == EXPORT_OK ? min_u64(r->refused, weight) : weight;
     ledger_add_at(LEDGER_spans_exported + l->signal, weight - refused);
@@ -244,9 +248,9 @@ static void lane_settle(struct lane *l, enum export_result result, u64 weight, c
 
 static void lane_deliver(struct lane *l, size_t n)
 {
-    struct batch b = hand_batch(l, n);
+    struct batch b = lane_hand_batch(l, n);
     struct slice body = { 0 };
-    u64 first = clock_boot_ns(), weight = hand_weight(l, n);
+    u64 first = clock_boot_ns(), weight = lane_hand_weight(l, n);
     for (u32 tries = 0;; tries++) {
         struct export_reply r = { 0 };
         enum export_result result = attempt(l, &b, &body, &r);
@@ -255,13 +259,13 @@ static void lane_deliver(struct lane *l, size_t n)
             return;
         }
         lane_is_down(l, n, &r);
-        u64 at = retry_at(l, first, tries, r.after_ms), not_before = clock_boot_ns() + r.after_ms * NSEC_PER_MSEC;
+        u64 at = lane_retry_at(l, first, tries, r.after_ms), not_before = clock_boot_ns() + r.after_ms * NSEC_PER_MSEC;
         if (!at) {
             lane_unreachable(l, weight, r.why);
             return;
         }
         ledger_add(export_retries, 1);
-        retry_wait(l, at, not_before);
+        lane_retry_wait(l, &l->wake, at, not_before);
     }
 }
 
@@ -271,20 +275,30 @@ static bool lane_over(struct lane *l)
     return stop && (clock_boot_ns() >= stop || !lane_waiting(l));
 }
 
+size_t lane_next(struct lane *l, bool wait) { return wait ? lane_wait(l) : lane_take_locked(l); }
+
+void lane_release(struct lane *l, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        kind_of(l)->drop(l->hand[i]);
+}
+
 static void *lane_run(void *arg)
 {
     struct lane *l = arg;
-    while (!lane_over(l)) {
-        size_t n = lane_wait(l);
-        if (n)
-            lane_deliver(l, n);
-        hand_release(l, n);
-        if (l->x->tick)
-            l->x->tick(l->self, clock_wall_ns());
-    }
-    for (size_t n; (n = lane_take(l));) { /* only past the deadline */
-        lane_unreachable(l, hand_weight(l, n), "the deadline has passed");
-        hand_release(l, n);
+    if (l->spool) {
+        lane_run_spool(l);
+    } else {
+        while (!lane_over(l)) {
+            size_t n = lane_wait(l);
+            if (n)
+                lane_deliver(l, n);
+            lane_release(l, n);
+            if (l->x->tick)
+                l->x->tick(l->self, clock_wall_ns());
+        }
+        for (size_t n; (n = lane_next(l, false)); lane_release(l, n)) /* only past the deadline */
+            lane_unreachable(l, lane_hand_weight(l, n), "the deadline has passed");
     }
     l->x->close(l->self); /* here, where no signal (SIGPIPE) can reach */
     l->self = NULL;
@@ -305,7 +319,7 @@ void lane_push(struct lane *l, void *item)
         pthread_cond_signal(&l->wake);
     pthread_mutex_unlock(&l->lock);
     if (full)
-        count_lost(l, CAUSE_QUEUE, kind_of(l)->weight(item));
+        lane_count_lost(l, CAUSE_QUEUE, kind_of(l)->weight(item));
 }
 
 /* --- making and ending --- */
@@ -341,12 +355,16 @@ struct lane *lane_new(const struct exporter *x, const struct export_spec *spec, 
         return NULL;
     }
     snprintf(l->label, sizeof(l->label), "%s%.180s", *spec->unix_socket ? "unix:" : "",
-             *spec->unix_socket ? spec->unix_socket : *spec->target ? spec->target : x->name);
+             *spec->unix_socket ? spec->unix_socket
+             : *spec->target    ? spec->target
+                                : x->name);
     l->label[strcspn(l->label, "?#")] = 0; /* a query may hold a key */
     pthread_mutex_init(&l->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&l->wake, &attr);
+    pthread_cond_init(&l->more, &attr);
+    pthread_mutex_init(&l->turn, NULL);
     pthread_condattr_destroy(&attr);
     return l;
 }
@@ -366,7 +384,11 @@ void lane_free(struct lane *l)
 {
     if (l->self)
         l->x->close(l->self);
+    if (l->spool)
+        spool_close(l->spool);
     pthread_cond_destroy(&l->wake);
+    pthread_cond_destroy(&l->more);
+    pthread_mutex_destroy(&l->turn);
     pthread_mutex_destroy(&l->lock);
     free(l->ring);
     free(l);
@@ -376,7 +398,8 @@ void lane_stop(struct lane *l, u64 deadline)
 {
     pthread_mutex_lock(&l->lock);
     __atomic_store_n(&l->stop_at, deadline, __ATOMIC_RELEASE);
-    pthread_cond_signal(&l->wake);
+    pthread_cond_broadcast(&l->wake);
+    pthread_cond_broadcast(&l->more);
     pthread_mutex_unlock(&l->lock);
 }
 

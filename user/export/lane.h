@@ -1,9 +1,9 @@
-/* One exporter's way for one signal: a bounded ring of references, a thread, one batch in hand. Private to queue.c and
- * lane.c. */
+/* One exporter's way for one signal: a bounded ring of references, a thread, one batch in hand. Private to queue.c, lane.c and
+ * lane_spool.c. */
 #ifndef WF_EXPORT_LANE_H
 #define WF_EXPORT_LANE_H
 
-#include "export/exporter.h"
+#include "export/spool.h"
 
 #include <pthread.h>
 
@@ -19,11 +19,17 @@ struct lane {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     void **ring;
-    u32 head, count;            /* under lock */
-    u64 oldest_ns;              /* boot time at which the ring stopped being empty */
-    u64 stop_at;                /* 0: running. Else the deadline, boot clock; read without the lock by send() */
-    u64 lost;                   /* atomic: items of any cause */
-    u64 down_since, next_gripe; /* thread only, boot clock */
+    u32 head, count;      /* under lock */
+    u64 oldest_ns;        /* boot time at which the ring stopped being empty */
+    u64 stop_at;          /* 0: running. Else the deadline, boot clock; read without the lock by send() */
+    u64 lost;             /* atomic: items of any cause */
+    u64 down_since;       /* who delivers only, boot clock */
+    u64 next_gripe;       /* atomic */
+    struct spool *spool;  /* NULL: none */
+    pthread_mutex_t turn; /* with a spool: who holds it may deliver */
+    pthread_cond_t more;  /* with a spool: something was appended */
+    u64 appended;         /* with a spool, under lock: times that the packer called */
+    bool packed;          /* with a spool, under lock: nothing more will be appended */
     void *hand[BATCH_MAX];
 };
 
@@ -36,5 +42,23 @@ u32 lane_waiting(struct lane *l);
 void lane_stop(struct lane *l, u64 deadline_boot_ns); /* announces the end */
 u64 lane_join(struct lane *l);                        /* waits for it and frees; items lost */
 void lane_free(struct lane *l);                       /* one that was never started */
+
+/* --- for lane_spool.c --- */
+static inline u64 lane_stop_at(const struct lane *l) { return __atomic_load_n(&l->stop_at, __ATOMIC_ACQUIRE); }
+int lane_spool_open(struct lane *l, const struct export_spec *spec, const struct spool_options *o, char *err, size_t err_size);
+void lane_run_spool(struct lane *l);         /* the lane's thread; returns at the end */
+size_t lane_next(struct lane *l, bool wait); /* the next batch into l->hand; 0: time to look around */
+void lane_release(struct lane *l, size_t n); /* lets go of it */
+struct batch lane_hand_batch(struct lane *l, size_t n);
+u64 lane_hand_weight(const struct lane *l, size_t n); /* items in the ledger's terms */
+const char *lane_noun(const struct lane *l);
+void lane_count_lost(struct lane *l, enum export_cause cause, u64 n);
+void lane_unreachable(struct lane *l, u64 n, const char *why);
+void lane_gripe(struct lane *l, u64 n, const char *what, const char *why, const char *next);
+void lane_is_down(struct lane *l, size_t in_hand, const struct export_reply *r);
+/* What an answer other than «come again» means for `weight` items. */
+void lane_settle(struct lane *l, enum export_result result, u64 weight, const struct export_reply *r);
+u64 lane_retry_at(struct lane *l, u64 first, u32 attempt, u64 after_ms); /* boot clock; 0: never */
+void lane_retry_wait(struct lane *l, pthread_cond_t *wake, u64 until, u64 not_before);
 
 #endif

@@ -130,6 +130,8 @@ int export_queues_add_exporter(struct export_queues *q, const struct exporter *x
         return -ENOMEM;
     }
     e = x->open(spec, &l->self, err, err_size);
+    if (!e && q->opt.spool.dir && x->encode)
+        e = lane_spool_open(l, spec, &q->opt.spool, err, err_size);
     if (!e && (e = lane_start(l)))
         snprintf(err, err_size, "cannot start a thread: %s", errno_name(e));
     if (e)
