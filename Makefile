@@ -6,7 +6,8 @@ CC       ?= gcc
 CLANG    ?= $(firstword $(shell command -v clang-14 clang-19 clang 2>/dev/null) clang)
 BPFTOOL  ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
 ARCH     ?= x86
-PKGS     := libbpf libprotobuf-c libcurl yaml-0.1 zlib libelf libbrotlidec libzstd
+PKGS     := libbpf libprotobuf-c libcurl yaml-0.1 zlib libelf libbrotlidec libzstd libpcre2-8
+PKGS     += jansson
 VERSION  := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter -Werror
 OPT      ?= -O2 -g
@@ -35,6 +36,11 @@ $(B)/obj/%.o: user/%.c | $(PROTO_C) $(SKEL)
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CFLAGS) -c -o $@ $<
+# The packs, as they are, in the binary: packs.def has a line for each, user/workflow/packs.c takes the files in.
+$(B)/gen/packs.def: $(PACKS) $(wildcard user/workflow/packs)
+	@mkdir -p $(@D)
+	$(Q)printf 'PACK(%s)\n' $(basename $(notdir $(PACKS))) > $@.tmp && { cmp -s $@.tmp $@ && touch $@ || mv $@.tmp $@; }
+$(B)/obj/workflow/packs.o: $(B)/gen/packs.def $(PACKS)
 $(B)/obj/gen/%.o: $(B)/gen/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -Wno-error -c -o $@ $<

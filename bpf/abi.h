@@ -44,7 +44,8 @@ struct rec_hdr {
     X(REC_PUT, rec_put, put)                                                                                                     \
     X(REC_TAKE, rec_take, take)                                                                                                  \
     X(REC_MAPPED, rec_mapped, mapped)                                                                                            \
-    X(REC_BRIDGE, rec_bridge, bridge)
+    X(REC_BRIDGE, rec_bridge, bridge)                                                                                            \
+    X(REC_WRITE, rec_write, write)
 
 enum rec_type {
     REC_NONE = 0,
@@ -112,10 +113,11 @@ struct rec_conn {
 };
 
 enum data_dir { DATA_SEND = 0, DATA_RECV = 1 };
-#define REC_F_TAIL   1 /* data: the last bytes of a call whose middle was not captured */
-#define REC_F_THREAD 2 /* exit */
-#define REC_F_NODATA 4 /* data: the bytes could not be read (sendfile, io_uring): length and time only */
-#define REC_F_OPEN   8 /* conn: was open before it was traced: position counts from now */
+#define REC_F_TAIL   1  /* data: the last bytes of a call whose middle was not captured */
+#define REC_F_THREAD 2  /* exit */
+#define REC_F_NODATA 4  /* data: the bytes could not be read (sendfile, io_uring): length and time only */
+#define REC_F_OPEN   8  /* conn: was open before it was traced: position counts from now */
+#define REC_F_MORE   16 /* write: the next record goes on with the same call */
 
 /* One send or receive. Payload: the first cap_len bytes of its orig_len (or the last, REC_F_TAIL). */
 struct rec_data {
@@ -188,6 +190,16 @@ struct rec_bridge {
     __u32 orig_len, cap_len;
 };
 
+/* A call that writes to standard output or error, or to a log file. Payload: the first cap_len bytes of its orig_len. A
+ * writev is one record for each of its parts. */
+struct rec_write {
+    struct rec_hdr h;
+    __u32 fd;
+    __u32 orig_len, cap_len;
+    __u32 mode;  /* st_mode of what the descriptor leads to, 0 unknown */
+    __u64 inode; /* and its inode */
+};
+
 /* ---- maps ---- */
 
 /* The one value of `control`, mapped by user space. */
@@ -222,6 +234,12 @@ enum verdict_mode { VERDICT_HEAD = 0, VERDICT_IGNORE = 1, VERDICT_ALL = 2 };
 struct verdict {
     __u32 mode;
     __u32 budget;
+};
+
+/* Key of `tls_whole`: TLS sessions whose plaintext is captured without a budget. */
+struct tls_session_key {
+    __u64 ssl;
+    __u32 tgid, pad;
 };
 
 /* Read operations: a little program per site that fills the values of a hit. Registers by architecture-neutral number:

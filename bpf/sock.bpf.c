@@ -9,7 +9,10 @@
 char LICENSE[] SEC("license") = "GPL";
 
 #define MSG_PEEK 2
-#define TAIL_MAX 64
+/* Of a call's end, beyond the budget: enough for a parser to find where a message ends; and while nobody has decided, or all is
+ * wanted, for what stands last in a document. */
+#define TAIL_MAX  64
+#define TAIL_LONG 512
 
 /* Completes the record in `g` with bytes [skip, skip + want) of the call and sends it. */
 static __noinline int data_put(struct gather *g, u64 base, u32 segments, u64 skip, u32 want)
@@ -88,7 +91,8 @@ static __always_inline int on_data(struct sock *sk, int ret, int flags, u32 dir,
         data_put(g, u.base, segments, 0, allowed);
     if (allowed == (u32)ret)
         return 0;
-    u32 tail = (u32)ret - allowed < TAIL_MAX ? (u32)ret - allowed : TAIL_MAX;
+    u32 most = c->mode == VERDICT_ALL || c->budget == ctl->budget ? TAIL_LONG : TAIL_MAX;
+    u32 tail = (u32)ret - allowed < most ? (u32)ret - allowed : most;
     stat_add(STAT_budget_bytes, (u32)ret - allowed - tail);
     g->r.h.flags = REC_F_TAIL;
     g->r.pos = pos + ret - tail;

@@ -6,11 +6,8 @@
 char LICENSE[] SEC("license") = "GPL";
 
 #define CALL_MAX 16384
+#define TAIL_MAX 512 /* of a call's end, beyond the budget */
 
-struct tls_key {
-    u64 ssl;
-    u32 tgid, pad;
-};
 struct tls_stream {
     u64 pos[2];
     u64 run_bytes;
@@ -20,9 +17,15 @@ struct tls_stream {
 struct {
     __uint(type, BPF_MAP_TYPE_LRU_HASH);
     __uint(max_entries, 16384);
-    __type(key, struct tls_key);
+    __type(key, struct tls_session_key);
     __type(value, struct tls_stream);
 } tls_streams SEC(".maps");
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, 16384);
+    __type(key, struct tls_session_key);
+    __type(value, u32);
+} tls_whole SEC(".maps");
 
 #define TLS_DEPTH 4
 struct tls_call {
@@ -47,7 +50,7 @@ struct {
 
 static __always_inline struct tls_stream *tls_stream_get(u64 ssl)
 {
-    struct tls_key k = { .ssl = ssl, .tgid = bpf_get_current_pid_tgid() >> 32 };
+    struct tls_session_key k = { .ssl = ssl, .tgid = bpf_get_current_pid_tgid() >> 32 };
     struct tls_stream *s = bpf_map_lookup_elem(&tls_streams, &k);
     if (s)
         return s;
@@ -82,6 +85,12 @@ static __always_inline bool tls_is_retry(u64 ssl, u64 buf, u64 len)
     return !differs && s->pos[DATA_SEND];
 }
 
+static __always_inline bool tls_is_whole(u64 ssl)
+{
+    struct tls_session_key k = { .ssl = ssl, .tgid = bpf_get_current_pid_tgid() >> 32 };
+    return bpf_map_lookup_elem(&tls_whole, &k) != NULL;
+}
+
 static __always_inline int tls_put(const struct target *t, u64 ssl, u64 buf, u64 len, u32 dir)
 {
     struct tls_stream *s = tls_stream_get(ssl);
@@ -95,6 +104,8 @@ static __always_inline int tls_put(const struct target *t, u64 ssl, u64 buf, u64
         s->run_bytes = 0;
     }
     u64 left = ctl->budget > s->run_bytes ? ctl->budget - s->run_bytes : 0;
+    if (left < len && tls_is_whole(ssl))
+        left = len;
     u64 n = len < left ? len : left;
     n = n < ctl->call_max ? n : ctl->call_max;
     n = n < CALL_MAX ? n : CALL_MAX;
@@ -105,9 +116,17 @@ static __always_inline int tls_put(const struct target *t, u64 ssl, u64 buf, u64
     r.dir = dir;
     s->pos[dir] += len;
     s->run_bytes += len;
-    stat_add(STAT_budget_bytes, len - n);
     hdr_fill(&r.h, t, REC_TLS, sizeof(r) + n);
     ring_put_bytes(r, n, buf, bpf_probe_read_user, STAT_ring_full_tls);
+    if (n == len)
+        return 0;
+    u64 tail = len - n < TAIL_MAX ? len - n : TAIL_MAX;
+    stat_add(STAT_budget_bytes, len - n - tail);
+    r.h.flags = REC_F_TAIL;
+    r.h.len = sizeof(r) + tail;
+    r.pos += len - tail;
+    r.cap_len = tail;
+    ring_put_bytes(r, tail, buf + len - tail, bpf_probe_read_user, STAT_ring_full_tls);
     return 0;
 }
 
@@ -180,7 +199,8 @@ SEC("uprobe") int tls_free(struct pt_regs *ctx)
 {
     if (!target_current())
         return 0;
-    struct tls_key k = { .ssl = PT_REGS_PARM1(ctx), .tgid = bpf_get_current_pid_tgid() >> 32 };
+    struct tls_session_key k = { .ssl = PT_REGS_PARM1(ctx), .tgid = bpf_get_current_pid_tgid() >> 32 };
     bpf_map_delete_elem(&tls_streams, &k);
+    bpf_map_delete_elem(&tls_whole, &k);
     return 0;
 }

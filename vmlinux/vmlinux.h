@@ -122,6 +122,7 @@ struct signal_struct {
     unsigned long maxrss;
     struct task_io_accounting ioac;
 };
+struct files_struct;
 struct task_struct {
     struct thread_info thread_info;
     void *stack;
@@ -138,6 +139,7 @@ struct task_struct {
     struct task_io_accounting ioac;
     char comm[16];
     struct thread_struct thread;
+    struct files_struct *files;
 };
 struct linux_binprm {
     const char *filename;
@@ -171,6 +173,7 @@ struct sock_common {
     struct in6_addr skc_v6_daddr, skc_v6_rcv_saddr;
 };
 struct inode {
+    unsigned short i_mode;
     unsigned long i_ino;
 };
 struct file {
@@ -186,6 +189,13 @@ struct sock {
 struct socket {
     struct file *file;
     struct sock *sk;
+};
+struct fdtable {
+    unsigned int max_fds;
+    struct file **fd;
+};
+struct files_struct {
+    struct fdtable *fdt;
 };
 struct socket_alloc {
     struct socket socket;

@@ -5,7 +5,7 @@ One file for each record type of bpf/abi.h with every field set, and one with al
 kind of frame (user/ingest/wfcap.h); the rule files of tests/targets/rules, and the forms that they don't use."""
 import glob, os, struct, zlib
 
-FORK, EXEC, EXIT, COMM, OOM, CONN, DATA, CLOSE, TLS, HIT, EDGE, PUT, TAKE, MAPPED, BRIDGE = range(1, 16)
+FORK, EXEC, EXIT, COMM, OOM, CONN, DATA, CLOSE, TLS, HIT, EDGE, PUT, TAKE, MAPPED, BRIDGE, WRITE = range(1, 17)
 PROCINFO = 128
 HIT_STR = 128
 lost = 0
@@ -64,6 +64,7 @@ records = {
     "take": record(TAKE, struct.pack("<Q", 0)),
     "mapped": record(MAPPED),
     "bridge": record(BRIDGE, struct.pack("<II", len(event), len(event)), event),
+    "write": record(WRITE, struct.pack("<IIIIQ", 1, 5, 5, 0o10600, 77), b"hello"),
     "procinfo": record(PROCINFO, b"", info),
 }
 for key, data in records.items():

@@ -27,9 +27,12 @@ static const char text[] =
     "  - { name: work, kind: consumer, at: 'python:demo.queue:work', id: arg.id, link_id: { message: arg.id }, queued_at: "
     "arg.at,\n"
     "      parent_id: [ arg.parent, { message: arg.id } ] }\n"
+    "  - { name: sub, type: workflow, at: 'python:demo.sub:start', id: { sub: arg.id }, until: 'python:demo.sub:finish',\n"
+    "      until_id: { sub: self.id } }\n"
+    "  - { name: in sub, at: 'python:demo.sub:step', parent_id: { sub: arg.sub } }\n"
     "  - { name: job, at: 'python:demo.queue:job', trace: new }\n";
 
-enum { W_GRAPH = 1, W_NODE, W_SEND, W_WORK, W_JOB };
+enum { W_GRAPH = 1, W_NODE, W_SEND, W_WORK, W_SUB, W_FINISH, W_STEP, W_JOB };
 
 struct bed {
     struct rules rules;
@@ -361,6 +364,49 @@ static void own_trace(void **state)
     assert_child(named(b, "node in job"), job);
 }
 
+static void sub_start(struct bed *b, u64 activity, const char *id)
+{
+    str_at(b, W_SUB, "arg.id", READ_AT_ENTRY, id);
+    call(b, BRIDGE_SAYS_START, W_SUB, activity);
+    call(b, BRIDGE_SAYS_END, W_SUB, activity);
+}
+static void finish(struct bed *b, u64 activity, const char *id)
+{
+    call(b, BRIDGE_SAYS_START, W_FINISH, activity);
+    str_at(b, W_FINISH, "self.id", READ_AT_RETURN, id);
+    call(b, BRIDGE_SAYS_END, W_FINISH, activity);
+}
+
+/* An activity goes on after its function has returned, until another names its id; by the clock, not on its unit. */
+static void until(void **state)
+{
+    struct bed *b = *state;
+    graph_start(b, 1, 0);
+    sub_start(b, 2, "s1");
+    node_start(b, 3, "beside");
+    call(b, BRIDGE_SAYS_END, W_NODE, 3);
+    str_at(b, W_STEP, "arg.sub", READ_AT_ENTRY, "s1");
+    call(b, BRIDGE_SAYS_START, W_STEP, 4);
+    call(b, BRIDGE_SAYS_END, W_STEP, 4);
+    finish(b, 5, "other");
+    assert_int_equal(b->n, 2);
+    finish(b, 6, "s1");
+    assert_int_equal(b->n, 3);
+    u64 ended = tracer_wall(b->tracer, b->now);
+    finish(b, 7, "s1");
+    sub_start(b, 8, "s2"); /* its parent fails */
+    fail_with(b, W_GRAPH, 1, "builtins.KeyError", "k");
+    assert_int_equal(b->n, 5);
+    const struct span *sub = b->got[2], *g = named(b, "order.run");
+    assert_string_equal(sub->name, "sub");
+    assert_child(sub, g);
+    assert_child(named(b, "in sub"), sub);
+    assert_child(named(b, "node beside"), g);
+    assert_int_equal(sub->end_ns, ended);
+    assert_null(attr_get(&sub->attrs, "wftrace.active_time"));
+    assert_string_equal(str(b->got[3], "error.type"), "KeyError");
+}
+
 static void lost_with_its_process(void **state)
 {
     struct bed *b = *state;
@@ -500,7 +546,7 @@ static void mistakes(void **state)
         { "when: self.x", "a comparison is missing" },
         { "error: errno", "is for functions (native:)" },
         { "error: self.x ~ 3", "a pattern is a" },
-        { "until: p:x", "«until» belongs to usdt" },
+        { "until: p:x", "«until» needs «id» and «until_id»" },
         { "parent_id: ret.id", "only arguments are known" },
         { "trace: old", "trace «old» is not known" },
         { "metrics: [ { counter: a, attributes: [ zz ] } ]", "there is no attribute «zz»" },
@@ -533,6 +579,7 @@ int main(void)
         T(lost_with_its_process),
         T(parent_comes_later),
         T(hostile),
+        T(until),
         T(watch_file),
         T(overrides),
         T(mistakes),

@@ -1,4 +1,4 @@
-/* needs: base config probe ingest stream protocol workflow trace export self cli gen */
+/* needs: base config probe ingest stream protocol workflow trace pipeline export self cli gen */
 #include "cli/cli.h"
 #include "cli/proc.h"
 #include "cli/target.h"
@@ -71,9 +71,10 @@ static void what_is_wrong_is_named(void **state)
         { "run", "--for=soon", "not a duration" },
         { "run", "--privacy=on", "strict or off" },
         { "run", "--export=consle", "console" },
-        { "run", "--config=", "wants a file" },
-        { "run", "--sample=0.5", "not in this version" },
-        { "run", "--bridge=on", "not in this version" },
+        { "run", "--config=x", "not in this version" },
+        { "run", "--sample=1.5", "ratio from 0 to 1" },
+        { "run", "--bridge=maybe", "auto, on or off" },
+        { "run", "--packs=celry", "there is no pack" },
         { "run", "--propagate=http", "not in this version" },
         { "attach", "--pid=banana", "banana" },
         { "attach", "--pid=0", "process id" },

@@ -130,6 +130,521 @@ def openai_chat_stream():
         chunk(delta({}, "stop", usage=None)), chunk(sse(usage)) + chunk(sse(b"[DONE]")) + LAST)
 
 
+@case
+def openai_chat_tools_stream():
+    call = {"index": 0, "id": "call_abc123", "type": "function", "function": {"name": "get_weather", "arguments": ""}}
+    second = {"index": 1, "id": "call_def456", "type": "function", "function": {"name": "get_time", "arguments": ""}}
+    more = lambda i, text: {"tool_calls": [{"index": i, "function": {"arguments": text}}]}
+    return Case("OpenAI, tool calls in parallel, streamed").ask(post("/v1/chat/completions", OPENAI, {
+        "messages": MESSAGES, "model": "gpt-4o", "stream": True, "tools": TOOLS})).get(
+        streamed(), chunk(delta({"role": "assistant", "content": None, "tool_calls": [call]})),
+        chunk(delta(more(0, "{\"lo") ) + delta(more(0, "cation\":\"Paris\"}"))), chunk(delta({"tool_calls": [second]})),
+        chunk(delta(more(1, "{}"))), chunk(delta({}, "tool_calls")), chunk(sse(b"[DONE]")) + LAST)
+
+
+@case
+def openai_chat_tool_loop():
+    call = {"id": "call_abc123", "type": "function", "function": {"name": "get_weather", "arguments": "{\"location\":\"Paris\"}"}}
+    said = {"role": "assistant", "content": None, "tool_calls": [call]}
+    told = {"role": "tool", "tool_call_id": "call_abc123", "content": "{\"model\":\"not this one\"}"}
+    return Case("OpenAI, a tool loop: two calls on one connection").ask(post("/v1/chat/completions", OPENAI, {
+        "messages": MESSAGES, "model": "gpt-4o", "tools": TOOLS})).get(answer(completion(said, "tool_calls"))).ask(
+        post("/v1/chat/completions", OPENAI, {"messages": MESSAGES + [said, told], "model": "gpt-4o", "tools": TOOLS})).get(
+        answer(completion({"role": "assistant", "content": "It is \"cold\"."}, "stop")))
+
+
+LIMITED = {"error": {"message": "Rate limit reached for gpt-4o in organization org-1", "type": "tokens", "param": None,
+                     "code": "rate_limit_exceeded"}}
+
+
+@case
+def openai_chat_retry():
+    ask = {"messages": MESSAGES, "model": "gpt-4o-mini"}
+    return Case("OpenAI, 429 and the SDK's second attempt").ask(
+        post("/v1/chat/completions", OPENAI, ask, "x-stainless-retry-count: 0")).get(
+        answer(LIMITED, "retry-after: 2", "retry-after-ms: 1500", "x-ratelimit-remaining-tokens: 0",
+               status="429 Too Many Requests")).ask(
+        post("/v1/chat/completions", OPENAI, ask, "x-stainless-retry-count: 1")).get(
+        answer(completion({"role": "assistant", "content": "ok"}, "stop")))
+
+
+@case
+def openai_chat_cut():
+    c = Case("OpenAI, the stream breaks in the middle").ask(post("/v1/chat/completions", OPENAI, {
+        "messages": MESSAGES, "model": "gpt-4o-mini", "stream": True})).get(
+        streamed(), chunk(delta({"role": "assistant", "content": ""})), chunk(delta({"content": "Hel"})),
+        chunk(delta({"content": "lo"}))[:40])
+    c.append("close 104")
+    return c
+
+
+@case
+def openai_chat_done_unread():
+    c = Case("OpenAI, the client leaves after the stream's last event and before the framing's end").ask(
+        post("/v1/chat/completions", OPENAI, {"messages": MESSAGES, "model": "gpt-4o-mini", "stream": True})).get(
+        streamed(), chunk(delta({"content": "Hel"})), chunk(delta({}, "stop")), chunk(sse(b"[DONE]")))
+    c.append("close")
+    return c
+
+
+@case
+def openai_chat_gzip():
+    body = dumps(completion({"role": "assistant", "content": "Hello! How can I help?"}, "stop"))
+    return Case("OpenAI, gzip both ways").ask(post("/v1/chat/completions", OPENAI, gzip.compress(dumps({
+        "messages": MESSAGES, "model": "gpt-4o-mini"}), mtime=0), "Content-Encoding: gzip", "Accept-Encoding: gzip, deflate")).get(
+        answer(gzip.compress(body, mtime=0), "Content-Encoding: gzip"))
+
+
+@case
+def openai_chat_deflate():
+    body = dumps(completion({"role": "assistant", "content": "Hello! How can I help?"}, "stop"))
+    raw = zlib.compressobj(9, zlib.DEFLATED, -15)
+    c = Case("OpenAI, deflate: zlib's format, and raw as some send it")
+    for packed in (zlib.compress(body), raw.compress(body) + raw.flush()):
+        c.ask(post("/v1/chat/completions", OPENAI, {"messages": MESSAGES, "model": "gpt-4o-mini"})).get(
+            answer(packed, "Content-Encoding: deflate"))
+    return c
+
+
+@case
+def openai_chat_br_zstd():
+    import brotli, zstandard
+    body = dumps(completion({"role": "assistant", "content": "Hello! How can I help?"}, "stop"))
+    c = Case("OpenAI, brotli and zstd")
+    for name, packed in (("br", brotli.compress(body)), ("zstd", zstandard.compress(body))):
+        c.ask(post("/v1/chat/completions", OPENAI, {"messages": MESSAGES, "model": "gpt-4o-mini"})).get(
+            answer(packed, "Content-Encoding: " + name))
+    return c
+
+
+@case
+def openai_chat_gzip_stream():
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    events = [delta({"content": "Hel"}), delta({"content": "lo"}), delta({}, "stop"), sse(b"[DONE]")]
+    packed = [packer.compress(e) + packer.flush(zlib.Z_SYNC_FLUSH) for e in events] + [packer.flush()]
+    return Case("OpenAI, a stream in gzip").ask(post("/v1/chat/completions", OPENAI, {
+        "messages": MESSAGES, "model": "gpt-4o-mini", "stream": True})).get(
+        streamed("Content-Encoding: gzip"), *[chunk(p) for p in packed], LAST)
+
+
+@case
+def openai_embeddings():
+    return Case("OpenAI, embeddings").ask(post("/v1/embeddings", OPENAI, {
+        "input": ["The food was delicious"], "model": "text-embedding-3-small", "encoding_format": "float", "dimensions": 4})).get(
+        answer({"object": "list", "data": [{"object": "embedding", "embedding": [0.0023064255, -0.009327292, 1e-3, -5], "index": 0}],
+                "model": "text-embedding-3-small", "usage": {"prompt_tokens": 8, "total_tokens": 8}}))
+
+
+@case
+def openai_completions():
+    return Case("OpenAI, the old completions").ask(post("/v1/completions", OPENAI, {
+        "model": "gpt-3.5-turbo-instruct", "prompt": "Say this is a test", "max_tokens": 7, "temperature": 0})).get(
+        answer({"id": "cmpl-uqkvlQyYK7bGYrRHQ0eXlWi7", "object": "text_completion", "created": 1589478378,
+                "model": "gpt-3.5-turbo-instruct", "choices": [{"text": "\n\nThis is indeed a test", "index": 0, "logprobs": None,
+                                                               "finish_reason": "length"}],
+                "usage": {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}}))
+
+
+RESPONSE = {
+    "id": "resp_67ccd2bed1ec8190b14f964abc054267", "object": "response", "created_at": 1741476542, "status": "completed", "error": None,
+    "incomplete_details": None, "instructions": None, "max_output_tokens": None, "model": "o3-mini-2025-01-31",
+    "output": [
+        {"id": "rs_1", "type": "reasoning", "summary": []},
+        {"id": "fc_67ca09c6", "type": "function_call", "status": "completed", "arguments": "{\"location\":\"Boston\"}",
+         "call_id": "call_unLAR8MvFNptuiZK6K6HCy5k", "name": "get_current_weather"},
+        {"type": "message", "id": "msg_67cc", "status": "completed", "role": "assistant",
+         "content": [{"type": "output_text", "text": "Once upon a time", "annotations": []}]}],
+    "parallel_tool_calls": True, "previous_response_id": None, "reasoning": {"effort": "medium", "summary": None}, "store": True,
+    "temperature": 1.0, "text": {"format": {"type": "text"}}, "tool_choice": "auto", "top_p": 1.0, "truncation": "disabled",
+    "usage": {"input_tokens": 36, "input_tokens_details": {"cached_tokens": 12}, "output_tokens": 87,
+              "output_tokens_details": {"reasoning_tokens": 64}, "total_tokens": 123},
+    "user": None, "metadata": {}}
+
+
+@case
+def openai_responses():
+    return Case("OpenAI, responses, with a function call").ask(post("/v1/responses", OPENAI, {
+        "model": "o3-mini", "input": "Tell me a story", "max_output_tokens": 500})).get(answer(RESPONSE))
+
+
+@case
+def openai_responses_stream():
+    begun = {**RESPONSE, "status": "in_progress", "output": [], "usage": None}
+    item = RESPONSE["output"][1]
+    event = lambda name, **more: sse({"type": name, **more}, name)
+    return Case("OpenAI, responses, streamed").ask(post("/v1/responses", OPENAI, {
+        "model": "o3-mini", "input": "Tell me a story", "stream": True})).get(
+        streamed(), chunk(event("response.created", response=begun) + event("response.in_progress", response=begun)),
+        chunk(event("response.output_item.added", output_index=0, item={**item, "status": "in_progress", "arguments": ""})),
+        chunk(event("response.function_call_arguments.delta", item_id="fc_67ca09c6", output_index=0, delta="{\"location\"")),
+        chunk(event("response.function_call_arguments.done", item_id="fc_67ca09c6", output_index=0, arguments=item["arguments"])),
+        chunk(event("response.output_item.done", output_index=0, item=item)),
+        chunk(event("response.output_text.delta", item_id="msg_67cc", output_index=1, content_index=0, delta="Once upon")),
+        chunk(event("response.output_text.delta", item_id="msg_67cc", output_index=1, content_index=0, delta=" a time")),
+        chunk(event("response.completed", response=RESPONSE)) + LAST)
+
+
+@case
+def openai_responses_incomplete():
+    return Case("OpenAI, responses, cut off by the limit").ask(post("/v1/responses", OPENAI, {
+        "model": "gpt-4o", "input": "Tell me a story", "max_output_tokens": 16})).get(
+        answer({**RESPONSE, "status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}, "model": "gpt-4o-2024-08-06",
+                "output": RESPONSE["output"][2:]}))
+
+
+@case
+def azure_chat():
+    return Case("Azure OpenAI: the deployment in the path").ask(post(
+        "/openai/deployments/my-gpt-4o/chat/completions?api-version=2024-10-21", "myresource.openai.azure.com",
+        {"messages": MESSAGES, "temperature": 0.5}, "api-key: hidden")).get(
+        answer({**completion({"role": "assistant", "content": "Hi"}, "stop"), "model": "gpt-4o-2024-08-06",
+                "prompt_filter_results": [{"prompt_index": 0, "content_filter_results": {}}]}, "apim-request-id: 1",
+               "x-ratelimit-remaining-requests: 99", "x-ratelimit-remaining-tokens: 9970"))
+
+
+@case
+def mistral_chat():
+    return Case("Mistral").ask(post("/v1/chat/completions", "api.mistral.ai", {
+        "model": "mistral-large-latest", "messages": MESSAGES[1:], "random_seed": 3, "max_tokens": 64})).get(
+        answer({"id": "cmpl-e5cc70bb28c444948073e77776eb30ef", "object": "chat.completion", "model": "mistral-large-latest",
+                "usage": {"prompt_tokens": 16, "completion_tokens": 34, "total_tokens": 50}, "created": 1702256327,
+                "choices": [{"index": 0, "message": {"content": "x", "tool_calls": [{
+                    "id": "D681PevKs", "function": {"name": "get_weather", "arguments": "{}"}, "index": 0}], "role": "assistant"},
+                    "finish_reason": "tool_calls"}]}))
+
+
+@case
+def mistral_chat_stream():
+    part = lambda d, finish=None, **more: sse({"id": "cmpl-1", "object": "chat.completion.chunk", "created": 1702256327,
+                                               "model": "mistral-small-latest", "choices": [{"index": 0, "delta": d, "finish_reason": finish}],
+                                               **more})
+    return Case("Mistral, streamed: usage with the last piece").ask(post("/v1/chat/completions", "api.mistral.ai", {
+        "model": "mistral-small-latest", "messages": MESSAGES[1:], "stream": True})).get(
+        streamed(), chunk(part({"role": "assistant", "content": ""})), chunk(part({"content": "Bon"})),
+        chunk(part({"content": "jour"}, "stop", usage={"prompt_tokens": 16, "total_tokens": 18, "completion_tokens": 2})),
+        chunk(sse(b"[DONE]")) + LAST)
+
+
+# ---- Anthropic: https://docs.anthropic.com/en/api/messages ----
+
+ANTHROPIC = "api.anthropic.com"
+ANTHROPIC_HEAD = ("anthropic-version: 2023-06-01", "x-api-key: hidden")
+
+
+@case
+def anthropic_messages():
+    return Case("Anthropic, messages, with cache and a tool").ask(post("/v1/messages", ANTHROPIC, {
+        "model": "claude-3-5-sonnet-20241022", "max_tokens": 1024, "temperature": 0.7, "top_k": 40,
+        "system": "Be brief", "messages": MESSAGES[1:], "stop_sequences": ["\n\nHuman:"]}, *ANTHROPIC_HEAD)).get(
+        answer({"id": "msg_013Zva2CMHLNnXjNJJKqJ2EF", "type": "message", "role": "assistant", "model": "claude-3-5-sonnet-20241022",
+                "content": [{"type": "text", "text": "I'll look."}, {"type": "tool_use", "id": "toolu_01D7FLrfh4GYq7yT1ULFeyMV",
+                                                                    "name": "get_stock_price", "input": {"id": "^GSPC", "name": "x"}}],
+                "stop_reason": "tool_use", "stop_sequence": None,
+                "usage": {"input_tokens": 21, "cache_creation_input_tokens": 188, "cache_read_input_tokens": 1800, "output_tokens": 93,
+                          "service_tier": "standard"}},
+               "request-id: req_018EeWyXxfu5pfWkrYcMdjWG", "anthropic-ratelimit-requests-limit: 50",
+               "anthropic-ratelimit-requests-remaining: 49", "anthropic-ratelimit-requests-reset: 2026-11-21T07:00:00Z",
+               "anthropic-ratelimit-input-tokens-limit: 40000", "anthropic-ratelimit-input-tokens-remaining: 39000",
+               "anthropic-ratelimit-output-tokens-limit: 8000", "anthropic-ratelimit-output-tokens-remaining: 7900",
+               "anthropic-ratelimit-tokens-limit: 48000", "anthropic-ratelimit-tokens-remaining: 46900"))
+
+
+def anthropic_event(type, **more):
+    return sse({"type": type, **more}, type)
+
+
+ANTHROPIC_START = anthropic_event("message_start", message={
+    "id": "msg_1nZdL29xx5MUA1yADyHTEsnR8uuvGzszyY", "type": "message", "role": "assistant", "content": [],
+    "model": "claude-3-5-sonnet-20241022", "stop_reason": None, "stop_sequence": None, "usage": {"input_tokens": 25, "output_tokens": 1}})
+
+
+@case
+def anthropic_messages_stream():
+    e = anthropic_event
+    return Case("Anthropic, messages, streamed, text and a tool").ask(post("/v1/messages", ANTHROPIC, {
+        "model": "claude-3-5-sonnet-latest", "messages": MESSAGES[1:], "max_tokens": 256, "stream": True}, *ANTHROPIC_HEAD)).get(
+        streamed("request-id: req_1"), chunk(ANTHROPIC_START),
+        chunk(e("content_block_start", index=0, content_block={"type": "text", "text": ""}) + e("ping")),
+        chunk(e("content_block_delta", index=0, delta={"type": "text_delta", "text": "Hello"})),
+        chunk(e("content_block_delta", index=0, delta={"type": "text_delta", "text": "!"}) + e("content_block_stop", index=0)),
+        chunk(e("content_block_start", index=1, content_block={"type": "tool_use", "id": "toolu_01T1x1fJ34qAmk2tNTrN7Up6",
+                                                              "name": "get_weather", "input": {}})),
+        chunk(e("content_block_delta", index=1, delta={"type": "input_json_delta", "partial_json": "{\"location\":"})),
+        chunk(e("content_block_stop", index=1)),
+        chunk(e("message_delta", delta={"stop_reason": "tool_use", "stop_sequence": None}, usage={"output_tokens": 89})),
+        chunk(e("message_stop")) + LAST)
+
+
+@case
+def anthropic_messages_overloaded():
+    e = anthropic_event
+    return Case("Anthropic, an error within a stream").ask(post("/v1/messages", ANTHROPIC, {
+        "model": "claude-3-5-sonnet-latest", "messages": MESSAGES[1:], "max_tokens": 256, "stream": True}, *ANTHROPIC_HEAD)).get(
+        streamed(), chunk(ANTHROPIC_START),
+        chunk(e("content_block_delta", index=0, delta={"type": "text_delta", "text": "Hello"})),
+        chunk(e("error", error={"type": "overloaded_error", "message": "Overloaded"})) + LAST)
+
+
+@case
+def anthropic_messages_refused():
+    return Case("Anthropic, not authorised").ask(post("/v1/messages", ANTHROPIC, {
+        "model": "claude-3-5-sonnet-latest", "messages": MESSAGES[1:], "max_tokens": 256}, "anthropic-version: 2023-06-01")).get(
+        answer({"type": "error", "error": {"type": "authentication_error", "message": "x-api-key header is required"}},
+               status="401 Unauthorized"))
+
+
+# ---- Gemini: https://ai.google.dev/api/generate-content ----
+
+GEMINI = "generativelanguage.googleapis.com"
+GEMINI_ASK = {"contents": [{"role": "user", "parts": [{"text": "Write a story about a \"magic\" backpack."}]}],
+              "generationConfig": {"temperature": 0.9, "topP": 0.95, "topK": 40, "maxOutputTokens": 1000, "stopSequences": ["Title"]}}
+
+
+def gemini(text, finish=None, **usage):
+    candidate = {"content": {"parts": text if isinstance(text, list) else [{"text": text}], "role": "model"}, "index": 0}
+    if finish:
+        candidate["finishReason"] = finish
+    return {"candidates": [candidate], "usageMetadata": {"promptTokenCount": 10, **usage, "promptTokensDetails": [
+        {"modality": "TEXT", "tokenCount": 10}]}, "modelVersion": "gemini-2.5-flash", "responseId": "mAitaLmkHPPlz7IPvtfUqQ4"}
+
+
+@case
+def gemini_generate():
+    return Case("Gemini, with thoughts and a function call").ask(post(
+        "/v1beta/models/gemini-2.5-flash:generateContent", GEMINI, GEMINI_ASK, "x-goog-api-key: hidden")).get(
+        answer(json.dumps(gemini([{"text": "Once"}, {"functionCall": {"name": "get_weather", "args": {"name": "x"}}}], "STOP",
+                                 candidatesTokenCount=20, totalTokenCount=80, thoughtsTokenCount=50, cachedContentTokenCount=4),
+                          indent=2).encode(), type="application/json; charset=UTF-8"))
+
+
+@case
+def gemini_stream():
+    return Case("Gemini, streamed as events").ask(post(
+        "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse", GEMINI, GEMINI_ASK, "x-goog-api-key: hidden")).get(
+        streamed(type="text/event-stream"), chunk(sse(gemini("Once", totalTokenCount=10)).replace(b"\n", b"\r\n")),
+        chunk(sse(gemini(" upon", totalTokenCount=10)).replace(b"\n", b"\r\n")),
+        chunk(sse(gemini(" a time", "MAX_TOKENS", candidatesTokenCount=8, totalTokenCount=18)).replace(b"\n", b"\r\n")) + LAST)
+
+
+@case
+def gemini_stream_array():
+    parts = [json.dumps(gemini(t, f, candidatesTokenCount=n, totalTokenCount=10 + n), indent=2).encode()
+             for t, f, n in (("Once", None, 1), (" upon", None, 2), (" a time", "STOP", 3))]
+    return Case("Gemini, streamed as one array").ask(post(
+        "/v1beta/models/gemini-2.5-flash:streamGenerateContent", GEMINI, GEMINI_ASK)).get(
+        streamed(type="application/json; charset=UTF-8"), chunk(b"[" + parts[0]), chunk(b"\n,\r\n" + parts[1]),
+        chunk(b"\n,\r\n" + parts[2]), chunk(b"\n]\n") + LAST)
+
+
+@case
+def gemini_error():
+    return Case("Gemini, quota").ask(post("/v1beta/models/gemini-2.5-pro:generateContent", GEMINI, GEMINI_ASK)).get(
+        answer({"error": {"code": 429, "message": "You exceeded your current quota", "status": "RESOURCE_EXHAUSTED"}},
+               status="429 Too Many Requests"))
+
+
+@case
+def vertex_anthropic():
+    return Case("Vertex AI, a model of Anthropic's").ask(post(
+        "/v1/projects/p/locations/us-east5/publishers/anthropic/models/claude-3-5-haiku@20241022:rawPredict",
+        "us-east5-aiplatform.googleapis.com", {"anthropic_version": "vertex-2023-10-16", "messages": MESSAGES[1:], "max_tokens": 100})).get(
+        answer({"id": "msg_vrtx_1", "type": "message", "role": "assistant", "model": "claude-3-5-haiku-20241022",
+                "content": [{"type": "text", "text": "Hi"}], "stop_reason": "end_turn", "stop_sequence": None,
+                "usage": {"input_tokens": 10, "output_tokens": 3}}))
+
+
+# ---- Bedrock: https://docs.aws.amazon.com/bedrock/latest/APIReference ----
+
+BEDROCK = "bedrock-runtime.us-east-1.amazonaws.com"
+CONVERSE = {"messages": [{"role": "user", "content": [{"text": "Write \"an article\""}]}],
+            "inferenceConfig": {"maxTokens": 512, "temperature": 0.5, "topP": 0.9}}
+
+
+def event(kind, body, header=":event-type"):
+    """One message of the event stream: prelude, headers, payload, checksums."""
+    text = lambda k, v: bytes([len(k)]) + k.encode() + b"\x07" + struct.pack(">H", len(v)) + v.encode()
+    headers = text(header, kind) + text(":content-type", "application/json") + text(
+        ":message-type", "event" if header == ":event-type" else "exception")
+    payload = dumps(body)
+    prelude = struct.pack(">II", 16 + len(headers) + len(payload), len(headers))
+    message = prelude + struct.pack(">I", zlib.crc32(prelude)) + headers + payload
+    return message + struct.pack(">I", zlib.crc32(message))
+
+
+@case
+def bedrock_converse():
+    return Case("Bedrock, Converse, with a tool").ask(post(
+        "/model/anthropic.claude-3-5-sonnet-20240620-v1%3A0/converse", BEDROCK, CONVERSE, "amz-sdk-request: attempt=2; max=5")).get(
+        answer({"metrics": {"latencyMs": 1275}, "output": {"message": {"role": "assistant", "content": [
+            {"text": "Sure."}, {"toolUse": {"input": {"name": "x"}, "name": "top_song", "toolUseId": "tooluse_kZJMlvQmRJ6eAyJE5GIl7Q"}}]}},
+            "stopReason": "tool_use", "usage": {"cacheReadInputTokens": 4, "cacheWriteInputTokens": 6, "inputTokens": 30,
+                                                "outputTokens": 628, "totalTokens": 668}}, "x-amzn-RequestId: 7a1d"))
+
+
+@case
+def bedrock_converse_stream():
+    return Case("Bedrock, ConverseStream").ask(post("/model/amazon.nova-lite-v1%3A0/converse-stream", BEDROCK, CONVERSE)).get(
+        streamed("x-amzn-RequestId: 7a1e", type="application/vnd.amazon.eventstream"),
+        chunk(event("messageStart", {"p": "abcdefg", "role": "assistant"})),
+        chunk(event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "Sure"}, "p": "abc"})),
+        chunk(event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "!"}, "p": "ab"})
+              + event("contentBlockStop", {"contentBlockIndex": 0, "p": "a"})),
+        chunk(event("contentBlockStart", {"contentBlockIndex": 1, "start": {"toolUse": {"name": "top_song", "toolUseId": "tooluse_1"}}})),
+        chunk(event("messageStop", {"p": "abcdefghijkl", "stopReason": "tool_use"})),
+        chunk(event("metadata", {"metrics": {"latencyMs": 532}, "p": "abcd", "usage": {
+            "inputTokens": 11, "outputTokens": 29, "totalTokens": 40}})) + LAST)
+
+
+@case
+def bedrock_converse_stream_exception():
+    return Case("Bedrock, ConverseStream, throttled in the middle").ask(post(
+        "/model/amazon.nova-lite-v1%3A0/converse-stream", BEDROCK, CONVERSE)).get(
+        streamed(type="application/vnd.amazon.eventstream"), chunk(event("messageStart", {"role": "assistant"})),
+        chunk(event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "Sure"}})),
+        chunk(event("throttlingException", {"message": "Too many requests"}, ":exception-type")) + LAST)
+
+
+@case
+def bedrock_invoke():
+    return Case("Bedrock, InvokeModel, bodies of Anthropic, Titan and Llama").ask(post(
+        "/model/anthropic.claude-3-haiku-20240307-v1%3A0/invoke", BEDROCK,
+        {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 200, "temperature": 0.1, "messages": MESSAGES[1:]})).get(
+        answer({"id": "msg_bdrk_01", "type": "message", "role": "assistant", "model": "claude-3-haiku-20240307",
+                "content": [{"type": "text", "text": "Hi"}], "stop_reason": "end_turn", "stop_sequence": None,
+                "usage": {"input_tokens": 14, "output_tokens": 5}},
+               "X-Amzn-Bedrock-Input-Token-Count: 14", "X-Amzn-Bedrock-Output-Token-Count: 5")).ask(post(
+        "/model/amazon.titan-text-express-v1/invoke", BEDROCK, {"inputText": "Say \"hi\"", "textGenerationConfig": {
+            "maxTokenCount": 64, "temperature": 0.3, "topP": 0.8}})).get(
+        answer({"inputTextTokenCount": 5, "results": [{"tokenCount": 9, "outputText": "hi", "completionReason": "FINISH"}]})).ask(post(
+        "/model/meta.llama3-8b-instruct-v1%3A0/invoke", BEDROCK, {"prompt": "hi", "max_gen_len": 32, "temperature": 0.5})).get(
+        answer({"generation": "hello", "prompt_token_count": 3, "generation_token_count": 4, "stop_reason": "stop"}))
+
+
+@case
+def bedrock_invoke_stream():
+    part = lambda o: event("chunk", {"bytes": base64.b64encode(dumps(o)).decode(), "p": "abc"})
+    start = {"type": "message_start", "message": {"id": "msg_bdrk_02", "type": "message", "role": "assistant", "model": "claude-3-haiku-20240307",
+                                                  "content": [], "stop_reason": None, "usage": {"input_tokens": 14, "output_tokens": 1}}}
+    return Case("Bedrock, InvokeModelWithResponseStream: documents in base64 in documents").ask(post(
+        "/model/anthropic.claude-3-haiku-20240307-v1%3A0/invoke-with-response-stream", BEDROCK,
+        {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 200, "messages": MESSAGES[1:]})).get(
+        streamed(type="application/vnd.amazon.eventstream"), chunk(part(start)),
+        chunk(part({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello " + "x" * 700}})),
+        chunk(part({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "!"}})),
+        chunk(part({"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}, "usage": {"output_tokens": 12}})),
+        chunk(part({"type": "message_stop", "amazon-bedrock-invocationMetrics": {
+            "inputTokenCount": 14, "outputTokenCount": 12, "invocationLatency": 551, "firstByteLatency": 365}})) + LAST)
+
+
+@case
+def bedrock_throttled():
+    return Case("Bedrock, throttled").ask(post("/model/amazon.nova-lite-v1%3A0/converse", BEDROCK, CONVERSE)).get(
+        answer({"message": "Too many requests, please wait before trying again."},
+               "x-amzn-ErrorType: ThrottlingException:http://internal.amazon.com/coral/com.amazon.bedrock/",
+               status="429 Too Many Requests"))
+
+
+# ---- Ollama: https://github.com/ollama/ollama/blob/main/docs/api.md ----
+
+OLLAMA = "localhost:11434"
+OLLAMA_END = {"done": True, "done_reason": "stop", "total_duration": 4883583458, "load_duration": 1334875, "prompt_eval_count": 26,
+              "prompt_eval_duration": 342546000, "eval_count": 282, "eval_duration": 4535599000}
+
+
+def ollama(**more):
+    return dumps({"model": "llama3.2", "created_at": "2023-08-04T08:52:19.385406455-07:00", **more}) + b"\n"
+
+
+@case
+def ollama_chat():
+    return Case("Ollama, chat, not streamed, with a tool").ask(post("/api/chat", OLLAMA, {
+        "model": "llama3.2", "messages": MESSAGES[1:], "stream": False, "options": {"seed": 101, "temperature": 0, "num_predict": 50}})).get(
+        answer(ollama(message={"role": "assistant", "content": "", "tool_calls": [{"function": {
+            "name": "get_current_weather", "arguments": {"format": "celsius", "location": "Paris, FR"}}}]}, **OLLAMA_END).strip(),
+            type="application/json; charset=utf-8"))
+
+
+@case
+def ollama_chat_stream():
+    return Case("Ollama, chat, streamed: a document a line").ask(post("/api/chat", OLLAMA, {
+        "model": "llama3.2", "messages": MESSAGES[1:]})).get(
+        streamed(type="application/x-ndjson"),
+        *[chunk(ollama(message={"role": "assistant", "content": t, "images": None}, done=False)) for t in ("The", " sky", " is")],
+        chunk(ollama(message={"role": "assistant", "content": ""}, **OLLAMA_END)) + LAST)
+
+
+@case
+def ollama_generate_and_embed():
+    return Case("Ollama, generate streamed, embed, and an error").ask(post("/api/generate", OLLAMA, {
+        "model": "llama3.2", "prompt": "Why?"})).get(
+        streamed(type="application/x-ndjson"), chunk(ollama(response="The", done=False)),
+        chunk(ollama(response="", context=[1, 2, 3], **OLLAMA_END)) + LAST).ask(post("/api/embed", OLLAMA, {
+        "model": "all-minilm", "input": "Why is the sky blue?"})).get(
+        answer({"model": "all-minilm", "embeddings": [[0.010071029, -0.0017594862]], "total_duration": 14143917,
+                "load_duration": 1019500, "prompt_eval_count": 8})).ask(post("/api/chat", OLLAMA, {
+        "model": "nothing", "messages": []})).get(
+        answer({"error": "model 'nothing' not found"}, status="404 Not Found"))
+
+
+@case
+def not_a_call():
+    return Case("Paths like a model's, bodies of something else: plain HTTP").ask(post(
+        "/api/chat", "chat.example", {"room": 7, "message": {"model": "x"}})).get(answer({"id": 1, "model": "y"})).ask(post(
+        "/v1/messages", "queue.example", b"not json")).get(answer(b"neither")).ask(post(
+        "/v1/embeddings", "x.example", {"text": "a"})).get(answer({"usage": {"prompt_tokens": 3}}))
+
+
+@case
+def privacy_off():
+    c = Case("What went wrong, in the provider's words: only when privacy is off")
+    c.append(": privacy off")
+    return c.ask(post("/v1/chat/completions", OPENAI, {"messages": MESSAGES, "model": "gpt-4o-mini"})).get(
+        answer(LIMITED, status="429 Too Many Requests"))
+
+
+@case
+def huge_prompt():
+    body = dumps({"messages": [{"role": "user", "content": "x" * 300 + "\"} ],\\"}], "model": "gpt-4o-mini", "temperature": 0.3,
+                  "stop": ["a\"b"]})
+    whole = post("/v1/chat/completions", OPENAI, body.replace(b"x" * 300, b"x" * 4000000))
+    c = Case("4 MB in one call, of which the kernel gave the beginning and the end")
+    c.append("@1000")
+    c.append(f">[{len(whole)}] {escape(whole[:600])}")
+    c.append(f">[{len(whole)}]…{escape(whole[-200:])}")
+    c.clock = 21000
+    return c.get(answer(completion({"role": "assistant", "content": "ok"}, "stop")))
+
+
+# ---- MCP: https://modelcontextprotocol.io/specification/2025-06-18/basic/transports ----
+
+MCP_HEAD = ("Accept: application/json, text/event-stream", "MCP-Protocol-Version: 2025-06-18", "Mcp-Session-Id: 1868a90c")
+
+
+def rpc(method, id=None, **params):
+    return {"jsonrpc": "2.0", **({"id": id} if id is not None else {}), "method": method, **({"params": params} if params else {})}
+
+
+@case
+def mcp_http():
+    result = lambda id, r: {"jsonrpc": "2.0", "id": id, "result": r}
+    progress = rpc("notifications/progress", progressToken=1, progress=50)
+    return Case("MCP, streamable HTTP: initialise, tools in JSON and as events, an error of the tool, one of the protocol").ask(post(
+        "/mcp", "tools.example", rpc("initialize", 0, protocolVersion="2025-06-18", capabilities={}, clientInfo={
+            "name": "ExampleClient", "version": "1.0.0"}), "Accept: application/json, text/event-stream")).get(
+        answer(result(0, {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {"name": "s", "version": "1"}}),
+               "Mcp-Session-Id: 1868a90c")).ask(post("/mcp", "tools.example", rpc("notifications/initialized"), *MCP_HEAD)).get(
+        b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n").ask(
+        post("/mcp", "tools.example", rpc("tools/call", 1, name="get_weather", arguments={"name": "Paris"}), *MCP_HEAD)).get(
+        streamed(type="text/event-stream"), chunk(sse(progress, "message")),
+        chunk(sse(result(1, {"content": [{"type": "text", "text": "22 C"}], "isError": False}), "message")) + LAST).ask(
+        post("/mcp", "tools.example", rpc("tools/call", 2, name="get_weather", arguments={}), *MCP_HEAD)).get(
+        answer(result(2, {"content": [{"type": "text", "text": "no such place"}], "isError": True}))).ask(
+        post("/mcp", "tools.example", rpc("tools/call", "3", name="nope", arguments={}), *MCP_HEAD)).get(
+        answer({"jsonrpc": "2.0", "id": "3", "error": {"code": -32602, "message": "Unknown tool: nope"}})).ask(
+        post("/mcp", "tools.example", rpc("resources/read", 4, uri="file:///project/README.md"), *MCP_HEAD)).get(
+        answer(result(4, {"contents": []})))
+
+
 def main():
     for name in sys.argv[1:] or CASES:
         with open(os.path.join(HERE, name + ".txt"), "w") as f:

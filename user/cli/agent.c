@@ -8,15 +8,21 @@
 #include "self/ledger.h"
 #include "stream/stream.h"
 #include "trace/tracer.h"
+#include "workflow/packs.h"
 #include "workflow/workflow.h"
+#include "config/watch.h"
 
 #include <sys/random.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#define TICK_NS        (100 * NSEC_PER_MSEC)
-#define REPLAY_WAITING 8000 /* spans waiting in the exporters' queues: below their default ceiling */
-#define REPLAY_IDLE_MS 3000
+/* Redaction works on what is made of a capture, not on the capture: it must be kept like the data it was taken from. */
+#define CAPTURE_CONTAINS                                                                                                         \
+    "payload bytes as they passed, before any redaction: message heads and bodies, statements with their values, arguments, "    \
+    "environment, log lines; may hold personal data and secrets"
+#define TICK_NS       (100 * NSEC_PER_MSEC)
+#define QUEUE_WAITING 8000 /* spans waiting in the exporters' queues: below their default ceiling */
+#define QUEUE_IDLE_MS 3000
 
 struct agent {
     struct agent_options o;
@@ -25,10 +31,12 @@ struct agent {
     struct wfcap_reader *replay;
     struct rules rules;
     struct export_queues *queues;
+    struct pipeline *pipeline;
     struct tracer *tracer;
     struct stream *stream;
     struct workflow *workflow;
-    struct span_sink counted; /* counts on the way to the queues */
+    struct span_sink counted; /* between pipeline and queues: counts what goes out */
+    struct logs *logs;        /* NULL: not wanted */
     struct verdict_sink verdicts;
     u32 lost_seen;
     u32 sites_written; /* of the rules' book, in the capture */
@@ -64,6 +72,12 @@ static void verdict_set(struct verdict_sink *v, u64 conn, bool ignore, u32 budge
     (void)probes_verdict(a->probes, conn, verdict, budget); /* the connection may be gone: then nothing is to be done */
 }
 
+static void verdict_set_tls(struct verdict_sink *v, u32 tgid, u64 ssl)
+{
+    struct agent *a = container_of(v, struct agent, verdicts);
+    (void)probes_verdict_tls(a->probes, tgid, ssl);
+}
+
 static void record_dispatch(struct agent *a, const void *record, size_t len)
 {
     struct event e;
@@ -73,6 +87,8 @@ static void record_dispatch(struct agent *a, const void *record, size_t len)
     tracer_event(a->tracer, &e);
     stream_event(a->stream, &e);
     workflow_event(a->workflow, &e);
+    if (a->logs)
+        logs_event(a->logs, &e);
     if (e.type == EVENT_CLOSE && a->probes)
         probes_forget(a->probes, e.close.conn);
 }
@@ -104,12 +120,37 @@ static void record_take(void *arg, const void *record, size_t len)
     record_dispatch(a, record, len);
 }
 
+static u32 queues_room(const struct agent *a)
+{
+    u32 waiting = export_queues_waiting(a->queues, SIGNAL_TRACES);
+    return waiting < QUEUE_WAITING ? QUEUE_WAITING - waiting : 0;
+}
+
+/* What comes live can only be dropped when an exporter cannot take it; a replay, and what waited for a tail decision, can wait
+ * for them. Gives up waiting when nothing moves for a while: the receiver is away, and then the queues count what they drop. */
+static void queues_wait(struct agent *a)
+{
+    u32 before = 0;
+    for (int idle_ms = 0; idle_ms < QUEUE_IDLE_MS;) {
+        u32 room = queues_room(a);
+        if (room)
+            return;
+        u32 waiting = export_queues_waiting(a->queues, SIGNAL_TRACES);
+        idle_ms = waiting == before ? idle_ms + 1 : 0;
+        before = waiting;
+        usleep(1000);
+    }
+}
+
 static void line_tick(struct agent *a, u64 now_boot, s64 wall_minus_boot)
 {
     a->wall_minus_boot = wall_minus_boot;
     tracer_tick(a->tracer, now_boot, wall_minus_boot);
     stream_tick(a->stream, now_boot);
     workflow_tick(a->workflow, now_boot);
+    if (a->logs)
+        logs_tick(a->logs, now_boot);
+    pipeline_tick(a->pipeline, now_boot + (u64)wall_minus_boot, queues_room(a));
 }
 
 /* Wall minus boot time. Boot time is read on both sides of the wall clock; the narrowest of a few tries wins, so that a
@@ -150,41 +191,52 @@ static int exporters_open(struct agent *a, char *err, size_t err_size)
     return code;
 }
 
+/* The user's files come behind the packs, for they may change them. */
 static int rules_open(struct agent *a, char *err, size_t err_size)
 {
-    for (size_t i = 0; i < a->o.n_rule_texts; i++) {
-        const struct rule_text *t = &a->o.rule_texts[i];
-        int code = rules_parse(&a->rules, t->name, t->text, t->len, err, err_size);
-        if (code)
-            return code;
-    }
-    for (size_t i = 0; i < a->o.n_rule_files; i++) {
-        int code = rules_load(&a->rules, a->o.rule_files[i], err, err_size);
-        if (code)
-            return code;
-    }
-    return 0;
+    struct watch_book book = { 0 };
+    int code = a->o.keep_pack ? packs_load(&a->rules, err, err_size) : 0;
+    for (size_t i = 0; !code && i < a->o.n_rule_files; i++)
+        code = rules_load(&a->rules, a->o.rule_files[i], err, err_size);
+    if (!code && a->o.keep_pack)
+        rules_keep_packs(&a->rules, a->o.keep_pack, a->o.keep_arg);
+    if (!code)
+        code = watch_book_make(&a->rules, &book, err, err_size);
+    watch_book_done(&book);
+    return code;
+}
+
+static int pipeline_open(struct agent *a, char *err, size_t err_size)
+{
+    a->counted = (struct span_sink){ .started = counted_started, .ended = counted_ended };
+    a->o.pipeline.keep_values = a->o.keep_values;
+    return pipeline_new(&a->o.pipeline, &a->counted, export_queues_log_sink(a->queues), export_queues_metric_sink(a->queues),
+                        &a->pipeline, err, err_size);
 }
 
 static int line_open(struct agent *a, char *err, size_t err_size)
 {
-    a->counted = (struct span_sink){ .started = counted_started, .ended = counted_ended };
-    a->verdicts = (struct verdict_sink){ .set = verdict_set };
+    int code = pipeline_open(a, err, err_size);
+    if (code)
+        return code;
+    a->verdicts = (struct verdict_sink){ .set = verdict_set, .set_tls = verdict_set_tls };
     struct tracer_options t = { .service = a->o.service,
-                                .resource = a->o.resource,
                                 .root = a->o.root,
                                 .root_state = a->o.root_state,
                                 .keep_values = a->o.keep_values,
                                 .wall_minus_boot = a->wall_minus_boot,
                                 .seed = { a->seed[0], a->seed[1] },
                                 .exec = workflow_exec_hooks(&a->rules) };
-    a->tracer = tracer_new(&t, &a->counted);
+    a->tracer = tracer_new(&t, pipeline_spans(a->pipeline));
     struct stream_options s = { .privacy = { .keep_values = a->o.keep_values } };
     if (a->tracer)
         a->stream = stream_new(&s, tracer_exchanges(a->tracer), a->probes ? &a->verdicts : NULL);
     if (a->stream)
         a->workflow = workflow_new(&a->rules, a->tracer);
-    if (a->workflow)
+    bool logs = a->o.logs && export_queues_wants(a->queues, SIGNAL_LOGS);
+    if (a->workflow && logs)
+        a->logs = logs_new(&a->o.log_options, a->tracer, pipeline_logs(a->pipeline));
+    if (a->workflow && (a->logs || !logs))
         return 0;
     snprintf(err, err_size, "not enough memory for the tables");
     return -ENOMEM;
@@ -208,30 +260,35 @@ static void header_root(struct agent *a, struct wfcap_header *h)
         (void)wfcap_header_add(h, "root_state", slice_str(a->o.root_state));
 }
 
-static int header_rule(struct wfcap_header *h, const char *name, struct slice text)
+static bool pack_in_force(const struct agent *a, const char *name)
 {
-    char key[512];
-    snprintf(key, sizeof(key), "rules:%s", name);
-    for (char *eq = key; (eq = strchr(eq, '='));) /* '=' ends a key */
-        *eq = '-';
-    return wfcap_header_add(h, key, text);
+    for (size_t i = 0; i < a->rules.n_packs; i++)
+        if (!strcmp(a->rules.packs[i].name, name))
+            return true;
+    return false;
 }
 
 static int header_rules(struct agent *a, struct wfcap_header *h)
 {
-    for (size_t i = 0; i < a->o.n_rule_texts; i++) {
-        const struct rule_text *t = &a->o.rule_texts[i];
-        int err = header_rule(h, t->name, slice_of(t->text, t->len));
+    struct pack_text p;
+    for (size_t i = 0; a->o.keep_pack && pack_builtin(i, &p); i++) {
+        char key[80];
+        snprintf(key, sizeof(key), "rules:pack:%s", p.name);
+        int err = pack_in_force(a, p.name) ? wfcap_header_add(h, key, p.text) : 0;
         if (err)
             return err;
     }
     for (size_t i = 0; i < a->o.n_rule_files; i++) {
         cleanup(freep) char *text = NULL;
         size_t len = 0;
+        char key[512];
         int err = read_small_file(a->o.rule_files[i], WFCAP_HEADER_MAX, &text, &len);
         if (err)
             return err;
-        err = header_rule(h, a->o.rule_files[i], slice_of(text, len));
+        snprintf(key, sizeof(key), "rules:%s", a->o.rule_files[i]);
+        for (char *eq = key; (eq = strchr(eq, '='));) /* '=' ends a key */
+            *eq = '-';
+        err = wfcap_header_add(h, key, slice_of(text, len));
         if (err)
             return err;
     }
@@ -249,6 +306,7 @@ static int header_fill(struct agent *a, struct wfcap_header *h)
     header_number(h, "seed0", "%llu", a->seed[0]);
     header_number(h, "seed1", "%llu", a->seed[1]);
     header_number(h, "wall_minus_boot", "%llu", (u64)a->wall_minus_boot);
+    (void)wfcap_header_add(h, "contains", slice_str(CAPTURE_CONTAINS));
     (void)wfcap_header_add(h, "privacy", slice_str(a->o.keep_values ? "off" : "strict"));
     if (a->o.service)
         (void)wfcap_header_add(h, "service", slice_str(a->o.service));
@@ -306,6 +364,7 @@ int agent_open(const struct agent_options *o, struct agent **ret, enum agent_fai
         return -ENOMEM;
     }
     a->o = *o;
+    a->o.probe.output = o->logs;
     if (getrandom(a->seed, sizeof(a->seed), 0) != sizeof(a->seed))
         a->seed[0] = clock_wall_ns(), a->seed[1] = (u64)getpid();
     a->wall_minus_boot = clock_offset();
@@ -323,6 +382,22 @@ int agent_open(const struct agent_options *o, struct agent **ret, enum agent_fai
 
 int agent_target(struct agent *a, pid_t tgid) { return probes_target(a->probes, tgid, true); }
 void agent_previsit(struct agent *a, const char *word) { probes_previsit(a->probes, word); }
+int agent_file(struct agent *a, const char *path) { return probes_file(a->probes, path); }
+const struct rules *agent_rules(const struct agent *a) { return &a->rules; }
+bool agent_watch(const struct agent *a, size_t i, struct workflow_watch *ret) { return workflow_watch(a->workflow, i, ret); }
+void agent_notes(const struct agent *a, struct workflow_notes *ret) { workflow_notes(a->workflow, ret); }
+
+int agent_watches(const struct agent *a, FILE *out, char *err, size_t err_size)
+{
+    struct watch_book book;
+    int code = watch_book_make(&a->rules, &book, err, err_size);
+    if (code)
+        return code;
+    code = watch_book_write(&book, out);
+    watch_book_done(&book);
+    return code;
+}
+
 int agent_untarget(struct agent *a, pid_t tgid) { return probes_untarget(a->probes, tgid); }
 
 int agent_turn(struct agent *a, int timeout_ms)
@@ -406,21 +481,6 @@ static int replay_header(struct agent *a, char *err, size_t err_size)
     return replay_rules(a, text, err, err_size);
 }
 
-/* A live trace can only drop what its exporters cannot take; a replay can wait for them. Gives up waiting when nothing
- * moves for a while: the receiver is away, and then the queues count what they drop. */
-static void replay_wait(struct agent *a)
-{
-    u32 before = 0;
-    for (int idle_ms = 0; idle_ms < REPLAY_IDLE_MS;) {
-        u32 waiting = export_queues_waiting(a->queues, SIGNAL_TRACES);
-        if (waiting < REPLAY_WAITING)
-            return;
-        idle_ms = waiting == before ? idle_ms + 1 : 0;
-        before = waiting;
-        usleep(1000);
-    }
-}
-
 /* The book is filled in the order of its numbers, as it was live. */
 static void replay_site(struct agent *a, const struct wfcap_site *s)
 {
@@ -446,7 +506,7 @@ static void replay_frames(struct agent *a)
             replay_site(a, &frame.site);
         else
             record_dispatch(a, frame.record.p, frame.record.n);
-        replay_wait(a);
+        queues_wait(a);
     }
     a->sum.truncated = status == WFCAP_TRUNCATED;
     a->sum.corrupt = status == WFCAP_CORRUPT;
@@ -508,10 +568,15 @@ void agent_close(struct agent *a, struct agent_summary *ret)
     }
     if (a->stream)
         a->stream = stream_free(a->stream);
+    if (a->logs)
+        a->logs = logs_free(a->logs);
     if (a->workflow)
         workflow_free(a->workflow);
     if (a->tracer)
         a->tracer = tracer_free(a->tracer);
+    while (a->pipeline && pipeline_finish(a->pipeline, max_u64(queues_room(a), 1)))
+        queues_wait(a);
+    a->pipeline = pipeline_free(a->pipeline);
     if (a->queues)
         a->sum.undelivered = export_queues_close(a->queues, a->o.flush_ms);
     a->replay = wfcap_close(a->replay);

@@ -7,31 +7,30 @@
 
 #include "config/rules.h"
 #include "export/exporter.h"
+#include "pipeline/logs.h"
+#include "pipeline/pipeline.h"
 #include "probe/probe.h"
 #include "trace/span.h"
 
 #define AGENT_RULE_FILES 16
-#define AGENT_RULE_TEXTS 2  /* packs and activities written in the configuration */
 #define AGENT_EXPORTS    24 /* one for each exporter and signal */
 
-struct rule_text { /* as a rule file; name: for messages */
-    const char *name, *text;
-    size_t len;
-};
 struct agent_options {
     struct probe_options probe;
     const char *rule_files[AGENT_RULE_FILES];
     size_t n_rule_files;
-    struct rule_text rule_texts[AGENT_RULE_TEXTS]; /* read before the files */
-    size_t n_rule_texts;
+    bool (*keep_pack)(void *arg, const struct pack *p); /* whether a pack is in force; NULL: none is */
+    void *keep_arg;
     struct export_spec exports[AGENT_EXPORTS];
     size_t n_exports;
     struct export_queue_options queues;
+    struct pipeline_options pipeline; /* what it points to must outlive the agent */
     const char *service;
-    const struct resource *resource; /* added to that of every process; or NULL */
-    struct span_context root;        /* of TRACEPARENT in wftrace's own environment */
+    struct span_context root; /* of TRACEPARENT in wftrace's own environment */
     const char *root_state;
-    bool keep_values;    /* --privacy off */
+    bool keep_values; /* --privacy off */
+    bool logs;        /* standard output and error as log records */
+    struct logs_options log_options;
     bool privacy_set;    /* --privacy was given: a replay takes it, else the capture's own */
     const char *capture; /* file to write, or NULL */
     u64 flush_ms;        /* how long the exporters may take at the end */
@@ -49,6 +48,8 @@ struct agent_summary {
 };
 
 struct agent;
+struct workflow_watch;
+struct workflow_notes;
 
 /* Live. -EINVAL: rules or exporters (AGENT_CONFIG); -EPERM, -EOPNOTSUPP (AGENT_PRIVILEGE); others. `err` says what and what
  * to do. */
@@ -57,6 +58,13 @@ int agent_open(const struct agent_options *o, struct agent **ret, enum agent_fai
 int agent_target(struct agent *a, pid_t tgid);
 /* Before the command `word` is started: probes sit in what it will map. */
 void agent_previsit(struct agent *a, const char *word);
+/* A file that targets will map: its probes sit before they do. -errno. */
+int agent_file(struct agent *a, const char *path);
+const struct rules *agent_rules(const struct agent *a); /* in force: packs, then the user's files */
+/* What the helper inside Python processes is to watch, in its own form (config/watch.h). -errno. */
+int agent_watches(const struct agent *a, FILE *out, char *err, size_t err_size);
+bool agent_watch(const struct agent *a, size_t i, struct workflow_watch *ret); /* what came of it so far; false past the end */
+void agent_notes(const struct agent *a, struct workflow_notes *ret);
 int agent_untarget(struct agent *a, pid_t tgid);
 /* One turn: everything that waits, a tick when one is due. Sleeps at most timeout_ms, signals wake it. Records handled, or
  * -errno of the reader (-EINTR is 0). */

@@ -1,6 +1,8 @@
 /* Options: `--name value`, `--name=value`, `-x value`, `-xvalue`, flags together (`-qv`), `--` ends them. */
 #include "cli/cli.h"
+#include "cli/enlist.h"
 #include "base/log.h"
+#include "pipeline/logs_line.h"
 
 #define SENTENCE(...) (snprintf(err, err_size, __VA_ARGS__), -1)
 
@@ -70,6 +72,17 @@ static int set_privacy(struct options *o, const char *value, char *err, size_t e
     return 0;
 }
 
+/* all, or the least severity that is wanted */
+static int set_logs(struct options *o, const char *value, char *err, size_t err_size)
+{
+    u8 least = log_severity(slice_str(value));
+    if (!least && strcmp(value, "all") && strcmp(value, "off"))
+        return SENTENCE("--logs %s: off, all, or the least severity: debug, info, warn, error, fatal", value);
+    o->agent.logs = strcmp(value, "off") != 0;
+    o->agent.log_options.min_severity = least;
+    return 0;
+}
+
 static int only_value(const char *name, const char *value, const char *only, char *err, size_t err_size)
 {
     if (!strcmp(value, only))
@@ -79,12 +92,27 @@ static int only_value(const char *name, const char *value, const char *only, cha
 
 static int set_sample(struct options *o, const char *value, char *err, size_t err_size)
 {
-    return !strcmp(value, "1.0") ? 0 : only_value("sample", value, "1", err, err_size);
+    char why[256] = "";
+    if (sampler_parse_ratio(value, &o->agent.pipeline.sampler.sampler, why, sizeof(why)))
+        return SENTENCE("--sample: %s", why);
+    return 0;
 }
 
 static int set_bridge(struct options *o, const char *value, char *err, size_t err_size)
 {
-    return !strcmp(value, "auto") ? 0 : only_value("bridge", value, "off", err, err_size);
+    static const char *const words[] = { "auto", "on", "off" };
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (!strcmp(value, words[i])) {
+            o->bridge = (enum bridge_choice)i;
+            return 0;
+        }
+    return SENTENCE("--bridge %s: auto, on or off", value);
+}
+
+static int set_packs(struct options *o, const char *value, char *err, size_t err_size)
+{
+    o->packs = value;
+    return packs_check(value, err, err_size);
 }
 
 static int set_propagate(struct options *o, const char *value, char *err, size_t err_size)
@@ -94,12 +122,7 @@ static int set_propagate(struct options *o, const char *value, char *err, size_t
 
 static int set_config(struct options *o, const char *value, char *err, size_t err_size)
 {
-    if (o->n_config_files == CLI_CONFIGS)
-        return SENTENCE("more than %d configuration files", CLI_CONFIGS);
-    if (!*value)
-        return SENTENCE("--config wants a file");
-    o->config_files[o->n_config_files++] = value;
-    return 0;
+    return SENTENCE("--config is not in this version; use options, and --rules for activities");
 }
 
 static int set_json(struct options *o, const char *value, char *err, size_t err_size)
@@ -123,7 +146,6 @@ static int set_quiet(struct options *o, const char *value, char *err, size_t err
 
 static int set_verbose(struct options *o, const char *value, char *err, size_t err_size)
 {
-    o->verbose = true;
     log_level = log_level < LOG_INFO ? LOG_INFO : LOG_DEBUG;
     return 0;
 }
@@ -195,8 +217,10 @@ const struct option option_table[] = {
     { "cgroup", 0, "PATH", TAKES_TARGET, "all processes in this control group", add_cgroup },
     { "unit", 'u', "NAME", TAKES_TARGET, "all processes of this systemd unit", add_unit },
     { "container", 0, "ID", TAKES_TARGET, "all processes of this container (beginning of its id)", add_container },
-    { "config", 'c', "FILE", TAKES_EXPORT, "configuration; repeatable, later files go over earlier ones", set_config },
     { "rules", 'r', "FILE", TAKES_RULES, "activities to watch, in YAML (repeatable)", set_rules },
+    { "packs", 0, "off|NAME,…", TAKES_LIVE, "engines to know (default: those that are installed)", set_packs },
+    { "bridge", 0, "auto|on|off", TAKES_LIVE, "the helper inside Python processes (auto: when a rule or a pack needs it)",
+      set_bridge },
     { "export", 'e', "SPEC", TAKES_EXPORT, "where spans go (repeatable); see below", set_export },
     { "spool", 0, "DIR", TAKES_EXPORT,
       "keep what a receiver has not taken yet on disk: DIR[,max=256MB][,age=1d][,fsync=never|segment|always]", set_spool },
@@ -204,13 +228,15 @@ const struct option option_table[] = {
     { "for", 0, "DURATION", TAKES_LIVE, "stop tracing after 10s, 2m, 1h, 500ms", set_for },
     { "capture", 0, "FILE", TAKES_LIVE, "keep what was seen, for wftrace replay (holds payload bytes)", set_capture },
     { "privacy", 0, "strict|off", TAKES_EXPORT, "off: statements and values as they are (default: strict)", set_privacy },
+    { "sample", 0, "RATIO", TAKES_EXPORT, "keep this part of the traces (0.1, 10%); metrics count all", set_sample },
+    { "logs", 0, "off|all|LEVEL", TAKES_EXPORT,
+      "standard output and error as log records, with the ids of who wrote them (default: off)", set_logs },
     { "json", 'j', NULL, TAKES_JSON, "JSON instead of text", set_json },
     { "no-color", 0, NULL, TAKES_COMMON, "no colours", set_no_color },
     { "quiet", 'q', NULL, TAKES_COMMON, "no warnings, no closing line", set_quiet },
     { "verbose", 'v', NULL, TAKES_COMMON, "more about what happens; twice: everything", set_verbose },
     { "help", 'h', NULL, TAKES_COMMON, "this text", set_help },
-    { "sample", 0, "RATIO", TAKES_EXPORT, NULL, set_sample },
-    { "bridge", 0, "auto|on|off", TAKES_LIVE, NULL, set_bridge },
+    { "config", 'c', "FILE", TAKES_EXPORT, NULL, set_config },
     { "propagate", 0, "off|http|all", TAKES_LIVE, NULL, set_propagate },
     { NULL },
 };

@@ -4,6 +4,8 @@
  * Signals. Both are in one process group, so Ctrl-C on the terminal reaches the command by itself and wftrace only
  * takes note; a signal sent to wftrace alone is passed on. wftrace ends when the command has ended: what
  * its descendants still do is watched for a moment (DRAIN_MS), then everything is flushed. */
+#include "cli/enlist.h"
+#include "cli/launch.h"
 #include "cli/session.h"
 
 #include <fcntl.h>
@@ -21,23 +23,29 @@ struct child {
     bool ended;
 };
 
-static void child_become(char **argv)
+/* What the parent says: "g", then NAME=value with a NUL each, for the environment. Nothing: leave. */
+static bool child_told(int go)
 {
-    execvp(argv[0], argv);
-    int err = errno;
-    fprintf(stderr, "wftrace: %s: %s\n", argv[0], err == ENOENT ? "command not found" : strerror(err));
-    _exit(err == ENOENT ? 127 : 126);
+    static char told[LAUNCH_ENV + 1];
+    size_t n = 0;
+    for (ssize_t got; n < sizeof(told) && (got = read(go, told + n, sizeof(told) - n)) != 0;) {
+        if (got < 0 && errno != EINTR)
+            break;
+        n += got > 0 ? (size_t)got : 0;
+    }
+    for (size_t at = 1; at < n; at += strlen(told + at) + 1)
+        putenv(told + at);
+    return n > 0;
 }
 
 static void child_exec(int go, char **argv)
 {
-    char byte;
-    ssize_t n;
-    while ((n = read(go, &byte, 1)) < 0 && errno == EINTR)
-        ;
-    if (n != 1)
+    if (!child_told(go))
         _exit(EXIT_RUNTIME);
-    child_become(argv);
+    execvp(argv[0], argv);
+    int err = errno;
+    fprintf(stderr, "wftrace: %s: %s\n", argv[0], err == ENOENT ? "command not found" : strerror(err));
+    _exit(err == ENOENT ? 127 : 126);
 }
 
 static int child_make(char **argv, struct child *ret)
@@ -61,9 +69,12 @@ static int child_make(char **argv, struct child *ret)
     return 0;
 }
 
-static void child_release(struct child *c, bool go)
+static void child_release(struct child *c, const struct launch *l)
 {
-    if (go && write(c->go, "g", 1) != 1)
+    char told[LAUNCH_ENV + 1] = "g";
+    if (l)
+        memcpy(told + 1, l->env, l->env_len);
+    if (l && write(c->go, told, 1 + l->env_len) != (ssize_t)(1 + l->env_len))
         complain("run: cannot start the command: %s", errno_name(errno));
     close(c->go);
     c->go = -1;
@@ -115,8 +126,15 @@ static int status_of(const struct child *c)
 static int run_traced(struct options *o, struct child *c)
 {
     struct agent *a = NULL;
+    struct enlist packs;
+    struct launch l = { 0 };
+    enlist_command(&packs, o, o->rest[0]);
+    o->agent.keep_pack = enlist_keep;
+    o->agent.keep_arg = &packs;
     int code = session_open(o, &a);
+    enlist_done(&packs);
     if (!code) {
+        launch_prepare(&l, o, a);
         int err = agent_target(a, c->pid);
         if (err) {
             complain("run: cannot make the command a target: %s", errno_name(err));
@@ -126,8 +144,9 @@ static int run_traced(struct options *o, struct child *c)
             agent_previsit(a, o->rest[0]);
         }
     }
-    child_release(c, !code);
+    child_release(c, code ? NULL : &l);
     if (code) {
+        launch_done(&l);
         child_poll(c, 0);
         return code;
     }
@@ -135,7 +154,9 @@ static int run_traced(struct options *o, struct child *c)
     trace_until_end(a, c, until);
     if (!c->ended)
         session_signal.stop = 0;
+    launch_report(&l, o, a);
     (void)session_close(o, a);
+    launch_done(&l);
     if (!c->ended) {
         session_signals_catch();
         wait_untraced(c);
@@ -146,14 +167,6 @@ static int run_traced(struct options *o, struct child *c)
 static int run_main(struct options *o)
 {
     struct child c;
-    int code = session_read(o);
-    if (code)
-        return code;
-    if (config_off(o->config)) { /* as if wftrace had not been there */
-        if (!o->quiet)
-            complain("disabled by the configuration: the command runs untraced");
-        child_become(o->rest);
-    }
     int err = child_make(o->rest, &c);
     if (err) {
         complain("run: cannot make a process: %s", errno_name(err));

@@ -30,11 +30,6 @@ static const struct config_key rules_keys[] = {
       AT(rules, activities),
       OURS,
       .help = "rules written here, as in a rule file; `${…}` is not replaced in them" },
-    { .name = "packs",
-      .type = CONFIG_PART,
-      AT(rules, packs),
-      OURS,
-      .help = "which built-in packs are used and how, as in a rule file" },
 };
 DEFINE(rules, rules, "rules", "Functions, probes and commands to watch.");
 #define LATER "not in this version"

@@ -120,12 +120,26 @@ int place_parse(struct slice text, struct rule *r, char *err, size_t err_size, s
                            : parse_provider(text, r->provider, sizeof(r->provider), r->symbol, sizeof(r->symbol), err, err_size);
 }
 
+static int until_python(struct slice text, struct rule *r, char *err, size_t err_size)
+{
+    struct slice module;
+    text = slice_from(text, slice_starts(text, "python:") ? 7 : 0);
+    if (!cut(&text, &module)) {
+        snprintf(err, err_size, "%s", how_written(AT_PYTHON));
+        return -EINVAL;
+    }
+    int code = copy_python(module, r->end_provider, sizeof(r->end_provider), "module", err, err_size);
+    return code ? code : copy_python(text, r->end_symbol, sizeof(r->end_symbol), "function", err, err_size);
+}
+
 /* "PROVIDER:NAME", or the long form usdt:OBJECT:PROVIDER:NAME with the object of `at:`. */
 int until_parse(struct slice text, struct rule *r, char *err, size_t err_size, size_t *ret_column)
 {
     *ret_column = 0;
+    if (r->at == AT_PYTHON)
+        return until_python(text, r, err, err_size);
     if (r->at != AT_USDT) {
-        snprintf(err, err_size, "«until» belongs to usdt: places; functions end when they return");
+        snprintf(err, err_size, "«until» belongs to usdt: and python: places; functions end when they return");
         return -EINVAL;
     }
     if (slice_starts(text, "usdt:")) {

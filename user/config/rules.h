@@ -115,6 +115,7 @@ struct rule {
     u8 n_metrics;
     struct rule_id ids[RULE_IDS], parents[RULE_IDS], links[RULE_IDS]; /* python: only */
     u8 n_ids, n_parents, n_links;
+    struct rule_id until_id; /* python with `until:` (module in end_provider): whose end it is */
     struct source queued_at; /* python: when it was asked for; n_expr 0: not given */
     bool new_trace;          /* starts a trace of its own, linked to what called it */
     const char *label;       /* by which an override of the pack names it, or NULL; interned */

@@ -213,6 +213,21 @@ static void read_links(struct reader *r, struct rule *rule, yaml_node_t *v, cons
     read_id_list(r, rule, v, key, rule->links, &rule->n_links);
 }
 
+/* Read when the other function ends, so that it may be something that the function made. */
+static void read_until_id(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
+{
+    struct rule_id list[RULE_IDS] = { 0 };
+    u8 n = 0;
+    read_id_list(r, rule, v, key, list, &n);
+    if (n != 1) {
+        mistake(r, v, 0, "«until_id» is one value");
+        return;
+    }
+    rule->until_id = list[0];
+    if (rule->until_id.from.moment == READ_AT_ENTRY)
+        rule->until_id.from.moment = READ_AFTER;
+}
+
 static void read_queued(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
 {
     struct rule_id one = { 0 };
@@ -248,7 +263,7 @@ const struct key activity_keys[] = {
     { "metrics", read_metrics },   { "id", read_ids },
     { "parent_id", read_parents }, { "link_id", read_links },
     { "queued_at", read_queued },  { "trace", read_trace },
-    { "label", read_label },
+    { "label", read_label },       { "until_id", read_until_id },
 };
 const size_t activity_key_count = ARRAY_LEN(activity_keys);
 
@@ -332,6 +347,8 @@ void check_rule(struct reader *r, const struct rule *rule, yaml_node_t *map)
     for (u8 i = 0; i < rule->n_errors; i++)
         if (rule->errors[i].left.root == SOURCE_ATTR && !has_attr(rule, slice_str(rule->errors[i].left.text)))
             unknown_attr(r, rule, value_of(r, map, "error"), 0, slice_str(rule->errors[i].left.text));
+    if (rule->at == AT_PYTHON && rule->end_symbol[0] && (!rule->n_ids || !rule->until_id.from.n_expr))
+        mistake(r, value_of(r, map, "until"), 0, "«until» needs «id» and «until_id», to know which activity ends");
     check_metrics(r, rule, value_of(r, map, "metrics"));
     if (rule_plan_make(rule, &plan, err, sizeof(err)))
         mistake(r, value_of(r, map, "attributes"), 0, "%s", err);

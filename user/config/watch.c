@@ -68,22 +68,34 @@ static int rule_add(struct watch *w, const struct rule *r, struct rule_slots *s)
     return 0;
 }
 
-static struct watch *watch_of(struct watch_book *b, const struct rule *r)
+static struct watch *watch_of(struct watch_book *b, const char *module, const char *function)
 {
     for (size_t i = 0; i < b->n; i++)
-        if (!strcmp(b->v[i].module, r->object) && !strcmp(b->v[i].function, r->symbol))
+        if (!strcmp(b->v[i].module, module) && !strcmp(b->v[i].function, function))
             return &b->v[i];
     struct watch *w = &b->v[b->n++];
-    w->module = r->object;
-    w->function = r->symbol;
+    w->module = module;
+    w->function = function;
     return w;
+}
+
+static int until_add(struct watch_book *b, const struct rule *r)
+{
+    if (!r->end_symbol[0])
+        return 0;
+    struct watch *w = watch_of(b, r->end_provider, r->end_symbol);
+    if (w->n_ends == WATCH_RULES)
+        return -E2BIG;
+    w->ends[w->n_ends++] = r->id;
+    return source_add(w, &r->until_id.from, &b->slots[r->id].until_id);
 }
 
 static int fill(struct watch_book *b, const struct rules *r, char *err, size_t err_size)
 {
     for (size_t i = 0; i < r->n; i++) {
         const struct rule *rule = &r->v[i];
-        if (rule->at != AT_PYTHON || !rule_add(watch_of(b, rule), rule, &b->slots[i]))
+        if (rule->at != AT_PYTHON ||
+            (!rule_add(watch_of(b, rule->object, rule->symbol), rule, &b->slots[i]) && !until_add(b, rule)))
             continue;
         snprintf(err, err_size, "%s:%d: the rules on %s:%s want more than %d values or are more than %d", rule->file, rule->line,
                  rule->object, rule->symbol, WATCH_ATTRS, WATCH_RULES);
@@ -94,7 +106,7 @@ static int fill(struct watch_book *b, const struct rules *r, char *err, size_t e
 
 int watch_book_make(const struct rules *r, struct watch_book *ret, char *err, size_t err_size)
 {
-    struct watch_book b = { .v = calloc(r->n + 1, sizeof(*b.v)), .slots = calloc(r->n + 1, sizeof(*b.slots)) };
+    struct watch_book b = { .v = calloc(2 * r->n + 1, sizeof(*b.v)), .slots = calloc(r->n + 1, sizeof(*b.slots)) };
     int code = b.v && b.slots ? fill(&b, r, err, err_size) : -ENOMEM;
     if (code == -ENOMEM)
         snprintf(err, err_size, "out of memory");

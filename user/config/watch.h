@@ -17,7 +17,9 @@ struct watch {
     struct watch_attr attrs[WATCH_ATTRS];
     u8 n_attrs, n_rules;
     u32 rules[WATCH_RULES]; /* ids */
-    bool always;            /* one of its rules has no `when`: each call is an activity */
+    u32 ends[WATCH_RULES];  /* ids of rules whose activity a call of this function ends (`until:`) */
+    u8 n_ends;
+    bool always; /* one of its rules has no `when`: each call is an activity */
 };
 /* Under which indexes of a watch one value of a rule comes; -1: none. AFTER has two: by return and by failure. */
 struct source_slots {
@@ -26,6 +28,7 @@ struct source_slots {
 struct rule_slots {
     struct source_slots attr[RULE_ATTRS], error[RULE_CONDITIONS], when[RULE_CONDITIONS];
     struct source_slots ids[RULE_IDS], parents[RULE_IDS], links[RULE_IDS], queued_at;
+    struct source_slots until_id; /* in the watch of the function that ends it */
 };
 struct watch_book {
     struct watch *v; /* watch number n of the helper is v[n - 1] */

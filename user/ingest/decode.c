@@ -5,8 +5,8 @@
 #include "inproc/python/bridge_abi.h"
 #include "self/ledger.h"
 
-const char *const event_name[EVENT_MAX] = { "fork", "exec", "exit", "comm", "oom",  "conn",   "data",   "close",
-                                            "tls",  "hit",  "edge", "put",  "take", "mapped", "bridge", "procinfo" };
+const char *const event_name[EVENT_MAX] = { "fork", "exec", "exit", "comm", "oom",    "conn",   "data",  "close",   "tls",
+                                            "hit",  "edge", "put",  "take", "mapped", "bridge", "write", "procinfo" };
 
 #define AF_INET_  2
 #define AF_INET6_ 10
@@ -244,6 +244,19 @@ static int decode_bridge(struct input in, struct event *e)
     return 0;
 }
 
+static int decode_write(struct input in, struct event *e)
+{
+    const struct rec_write *r = in.record;
+    if (r->cap_len > in.payload.n || r->cap_len > r->orig_len)
+        return -EBADMSG;
+    e->write.fd = r->fd;
+    e->write.mode = r->mode;
+    e->write.inode = r->inode;
+    e->write.len = r->orig_len;
+    e->write.more = r->h.flags & REC_F_MORE;
+    e->write.bytes = slice_head(in.payload, r->cap_len);
+    return 0;
+}
 static int decode_procinfo(struct input in, struct event *e)
 {
     if (in.payload.n && in.payload.p[in.payload.n - 1])
@@ -272,6 +285,7 @@ static const struct decoder {
     [REC_TAKE] = { sizeof(struct rec_take), EVENT_TAKE, decode_take },
     [REC_MAPPED] = { sizeof(struct rec_mapped), EVENT_MAPPED, decode_mapped },
     [REC_BRIDGE] = { sizeof(struct rec_bridge), EVENT_BRIDGE, decode_bridge },
+    [REC_WRITE] = { sizeof(struct rec_write), EVENT_WRITE, decode_write },
     [REC_PROCINFO] = { sizeof(struct rec_hdr), EVENT_PROCINFO, decode_procinfo },
 };
 

@@ -57,6 +57,34 @@ static void attach_tls(struct probes *p, const struct elf_image *elf, const char
     }
 }
 
+/* A libc, or a program with one inside. A libpthread before glibc 2.34 has a write of its own. */
+static bool is_libc(const struct elf_image *elf)
+{
+    static const char *const names[] = { "libc.so", "libpthread.so", "libc.musl", "ld-musl" };
+    const char *soname = elf_soname(elf);
+    if (!soname)
+        return !elf_needed(elf, 0) && !elf_is_shared(elf);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (!strncmp(soname, names[i], strlen(names[i])))
+            return true;
+    }
+    return false;
+}
+
+static void attach_output(struct probes *p, const struct elf_image *elf, const char *path)
+{
+    static const char *const functions[][2] = { { "write", "output_write" }, { "writev", "output_writev" } };
+    if (!(p->options.output || p->options.output_files) || !is_libc(elf))
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(functions); i++) {
+        struct elf_symbol s;
+        struct place at;
+        u32 want = ARG_RDI | ARG_RSI | ARG_RDX | place_features();
+        if (!elf_symbol(elf, functions[i][0], &s) && !place_entry(elf, &s, want, &at))
+            attach_at(p, OBJ_OUTPUT, functions[i][1], path, &at, false, functions[i][0]);
+    }
+}
+
 static const char *runtime_entry(const struct py_site *s)
 {
     switch (s->role) {
@@ -214,6 +242,7 @@ static void image_look(struct probes *p, struct image *image, const char *path, 
     attach_tls(p, elf, path);
     attach_python(p, elf, path, image);
     attach_bridge(p, elf, path);
+    attach_output(p, elf, path);
     sites_attach(p, elf, seen_as, path);
 }
 

@@ -43,7 +43,7 @@ int feature_verdict(char *err, size_t err_size);
 enum form { FORM_TP_BTF, FORM_RAW_TP, FORM_FENTRY, FORM_KPROBE, FORM_MAX };
 extern const char *const form_name[FORM_MAX];
 
-enum object { OBJ_PROC, OBJ_SOCK, OBJ_TLS, OBJ_PROBE, OBJ_RUNTIME, OBJ_BRIDGE, OBJ_MAX };
+enum object { OBJ_PROC, OBJ_SOCK, OBJ_TLS, OBJ_PROBE, OBJ_RUNTIME, OBJ_BRIDGE, OBJ_OUTPUT, OBJ_MAX };
 
 /* A hook: something in the kernel that we want to hear of, and the forms in which it can be had, best first. */
 enum { HOOK_PROGS = 8 };

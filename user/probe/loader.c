@@ -8,6 +8,7 @@
 #include "probe.skel.h"
 #include "runtime.skel.h"
 #include "bridge.skel.h"
+#include "output.skel.h"
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -22,6 +23,7 @@ static const struct {
     [OBJ_PROBE] = { "wf_probe", probe_bpf__elf_bytes },
     [OBJ_RUNTIME] = { "wf_runtime", runtime_bpf__elf_bytes },
     [OBJ_BRIDGE] = { "wf_bridge", bridge_bpf__elf_bytes },
+    [OBJ_OUTPUT] = { "wf_output", output_bpf__elf_bytes },
 };
 
 /* libbpf's own words go to the debug log; the last of them explains a failure. */
@@ -149,6 +151,23 @@ static void object_sleepable(struct bpf_object *o)
     bpf_object__for_each_program(prog, o) bpf_program__set_flags(prog, bpf_program__flags(prog) | BPF_F_SLEEPABLE);
 }
 
+/* Which descriptors are asked for: constants, so that the other half of the program is not even there. */
+static void object_output(const struct probes *p, struct bpf_object *o)
+{
+    struct bpf_map *m;
+    size_t room = 0;
+    bpf_object__for_each_map(m, o)
+    {
+        if (!strstr(bpf_map__name(m), ".rodata"))
+            continue;
+        __typeof__(((struct output_bpf *)0)->rodata) c = bpf_map__initial_value(m, &room);
+        if (!c || room < sizeof(*c))
+            return;
+        *(u32 *)&c->output_std = p->options.output;
+        *(u32 *)&c->output_named = p->options.output_files;
+    }
+}
+
 static int object_try(struct probes *p, enum object which, bool sleepable)
 {
     size_t size;
@@ -160,6 +179,8 @@ static int object_try(struct probes *p, enum object which, bool sleepable)
     object_choose(p, which, o);
     if (sleepable)
         object_sleepable(o);
+    if (which == OBJ_OUTPUT)
+        object_output(p, o);
     int err = object_sizes(p, o);
     if (!err)
         err = object_reuse_maps(p, o);

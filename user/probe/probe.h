@@ -14,6 +14,8 @@ struct probe_options {
     u32 capture_budget; /* bytes per run of one direction under HEAD; default 32768 */
     u32 max_targets, max_conns;
     bool no_tls, no_runtime; /* leave library probes out */
+    bool output;             /* what targets write to standard output and error */
+    bool output_files;       /* and to descriptors named by probes_output_file() */
     const char *force;       /* for tests: "tp_btf", "fentry", "kprobe", "tracepoint", comma-separated ladder */
 };
 
@@ -32,11 +34,19 @@ int probes_untarget(struct probes *p, pid_t tgid);
  * modules. At most 50 ms; what can't be known is attached when it is mapped. After probes_rules(). */
 void probes_previsit(struct probes *p, const char *word);
 
+/* Attaches to what a file offers before any process maps it. -errno when it cannot be read. */
+int probes_file(struct probes *p, const char *path);
+
 /* Attaches the sites of the user's rules in every place they match; called once, before targets. err as above. */
 int probes_rules(struct probes *p, const struct rules *rules, char *err, size_t err_size);
 
+/* Descriptor `fd` of a process is a log file (or no more). Needs probe_options.output_files. */
+int probes_output_file(struct probes *p, pid_t tgid, u32 fd, bool on);
+
 enum probe_verdict { PROBE_HEAD, PROBE_IGNORE, PROBE_ALL };
 int probes_verdict(struct probes *p, u64 conn, enum probe_verdict v, u32 budget);
+/* All of a TLS session's plaintext from now on; the session is known by its process and the library's object. */
+int probes_verdict_tls(struct probes *p, u32 tgid, u64 ssl);
 void probes_forget(struct probes *p, u64 conn);
 
 /* One turn of the reader: hands every waiting record to `take` in order; returns how many, or -errno. The control reads

@@ -65,6 +65,16 @@ int probes_verdict(struct probes *p, u64 conn, enum probe_verdict v, u32 budget)
     return err;
 }
 
+int probes_file(struct probes *p, const char *path) { return image_visit_path(p, path); }
+
+int probes_verdict_tls(struct probes *p, u32 tgid, u64 ssl)
+{
+    struct tls_session_key key = { .ssl = ssl, .tgid = tgid };
+    u32 yes = 1;
+    int fd = p->objects[OBJ_TLS] ? bpf_object__find_map_fd_by_name(p->objects[OBJ_TLS], "tls_whole") : -ENOENT;
+    return fd < 0 ? fd : bpf_map_update_elem(fd, &key, &yes, BPF_ANY);
+}
+
 void probes_forget(struct probes *p, u64 conn) { bpf_map_delete_elem(p->verdicts_fd, &conn); }
 
 /* Introduces the process of a record. An EXEC introduces it anew: it is another program now. */

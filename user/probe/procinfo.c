@@ -204,6 +204,19 @@ static void add_runtime(struct text *t, const struct proc_runtime *r, const char
         text_u64(t, "java", 1);
 }
 
+/* Where its standard streams lead: "/dev/pts/1", "pipe:[123]", a path. */
+static void add_streams(struct text *t, u32 tgid)
+{
+    char link[1024], name[16];
+    for (int fd = 0; fd < 3; fd++) {
+        snprintf(name, sizeof(name), "fd/%d", fd);
+        if (!proc_link(tgid, name, link, sizeof(link)))
+            continue;
+        snprintf(name, sizeof(name), "fd%d", fd);
+        text_add(t, name, slice_str(link));
+    }
+}
+
 size_t procinfo_make(const struct proc *proc, u64 time, const struct exec_facts *exec, u8 *out)
 {
     u32 tgid = proc->tgid;
@@ -226,6 +239,7 @@ size_t procinfo_make(const struct proc *proc, u64 time, const struct exec_facts 
     add_stat(&t, tgid);
     add_uid(&t, tgid);
     add_cgroup(&t, tgid);
+    add_streams(&t, tgid);
     add_environment(&t, tgid);
     text_add(&t, "seen", slice_str(proc->started ? "start" : "attach"));
     h.len = (u32)(sizeof(h) + t.n);

@@ -229,15 +229,16 @@ static struct parse_result shown(const struct half *f, struct parse_result r)
 
 static struct parse_result framed(struct half *f, enum side side, const struct http1_head *head, size_t used, struct message *m)
 {
+    enum phase none = f->shown || f->tells ? BODY : START; /* an end of its own, to tell facts with */
     f->body = 0;
     if (head->chunked)
         return head_result(f, CHUNK, used, 0);
     if (head->has_length) {
         tell_body(m, side, head->length);
-        return shown(f, head_result(f, head->length || f->shown ? BODY : START, used, head->length));
+        return shown(f, head_result(f, head->length ? BODY : none, used, head->length));
     }
     if (side == SIDE_REQUEST)
-        return head_result(f, f->shown ? BODY : START, used, 0);
+        return head_result(f, none, used, 0);
     return head_result(f, CLOSE, used, 0);
 }
 

@@ -198,7 +198,7 @@ static void call_remainder(struct flow *f, enum dir d, u64 call_end, const struc
         return;
     if (f->mode == FLOW_KNOWN && call_end - h->end > h->skip)
         half_cut(f, d);
-    if (f->mode != FLOW_KNOWN || call_end - h->end <= h->skip)
+    if (f->mode != FLOW_KNOWN || (call_end - h->end <= h->skip && !h->show))
         flow_gap(f, d, call_end - h->end, stamp);
     else
         h->hole = call_end; /* its tail may follow */
@@ -270,7 +270,8 @@ void flow_tick(struct flow *f, u64 now)
     flow_settle(f);
 }
 
-static void half_eof(struct flow *f, enum dir d)
+/* `err`: the connection broke, so nothing ends by it. */
+static void half_eof(struct flow *f, enum dir d, u32 err)
 {
     struct half *h = &f->half[d];
     if (h->hole)
@@ -285,7 +286,7 @@ static void half_eof(struct flow *f, enum dir d)
     enum parse_status end = f->protocol->eof(f->state, SIDE_RESPONSE, f->stream->scratch);
     if (h->msg)
         message_add(h->msg, f->stream->scratch);
-    if (end == PARSE_DONE && h->told)
+    if (end == PARSE_DONE && h->told && !err)
         pair_answer_partly(f, h);
     else if (end == PARSE_MESSAGE && !h->told)
         pair_answer(f, h, h->end, f->stream->scratch);
@@ -295,8 +296,8 @@ void flow_end(struct flow *f, enum exchange_end how, u64 time, u32 err)
 {
     if (how == EXCHANGE_CLOSED && f->mode == FLOW_KNOWN) {
         enum dir asks = f->client ? DIR_SEND : DIR_RECV;
-        half_eof(f, asks);
-        half_eof(f, !asks);
+        half_eof(f, asks, err);
+        half_eof(f, !asks, err);
         struct half *answers = &f->half[!asks];
         if (f->doubt || answers->sync || answers->lossy)
             how = EXCHANGE_LOST; /* the rest of the answer may be among the bytes that were not captured */

@@ -51,12 +51,14 @@ static void set_root(struct tracer *t, struct span *s)
     memset(s->parent_id, 0, SPAN_ID_LEN);
 }
 
-static void set_parent(struct span *s, const struct span_context *p, bool remote)
+static void set_parent(struct span *s, const struct span_context *p, const char *state, bool remote)
 {
     memcpy(s->id.trace_id, p->trace_id, TRACE_ID_LEN);
     memcpy(s->parent_id, p->span_id, SPAN_ID_LEN);
     s->id.flags = p->flags;
     s->remote_parent = remote;
+    if (state != s->tracestate)
+        snprintf(s->tracestate, sizeof(s->tracestate), "%s", state ? state : "");
 }
 
 static void set_origin(struct tracer *t, struct activity *a, const struct activity_start *s, const struct parent *p)
@@ -71,9 +73,9 @@ static void set_origin(struct tracer *t, struct activity *a, const struct activi
             span_add_link(span, caller, join_name[span->join]);
         span->join = JOIN_ROOT;
     } else if (known) {
-        set_parent(span, s->parent, true);
+        set_parent(span, s->parent, s->tracestate, true);
     } else if (p->a) {
-        set_parent(span, &p->a->span->id, p->a->tgid != s->tgid && p->join == JOIN_ENGINE);
+        set_parent(span, &p->a->span->id, p->a->span->tracestate, p->a->tgid != s->tgid && p->join == JOIN_ENGINE);
         slot_of(a)->parent = weak_to(p->a);
         slot_of(p->a)->children++;
     } else {
@@ -129,7 +131,7 @@ void activity_adopt(struct tracer *t, struct activity *child, struct activity *p
         span_add_link(child->span, &parent->span->id, join_name[join]);
         return;
     }
-    set_parent(child->span, &parent->span->id, parent->tgid != child->tgid);
+    set_parent(child->span, &parent->span->id, parent->span->tracestate, parent->tgid != child->tgid);
     child->span->join = join;
     slot_of(child)->parent = weak_to(parent);
     slot_of(parent)->children++;

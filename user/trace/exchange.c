@@ -72,6 +72,7 @@ static void *on_begin(struct exchange_sink *sink, const struct exchange *x, cons
         .name = slice_str(m->name),
         .parent = server && known ? &wire : NULL,
         .join = JOIN_WIRE,
+        .tracestate = m->tracestate,
     };
     struct parent p = { .join = JOIN_ROOT };
     if (!server)
@@ -83,8 +84,6 @@ static void *on_begin(struct exchange_sink *sink, const struct exchange *x, cons
     attr_set_copy(&a->span->attrs, &m->attrs);
     set_network(a->span, x->conn, server);
     set_url(a->span, x->conn, server);
-    if (server && known)
-        snprintf(a->span->tracestate, sizeof(a->span->tracestate), "%s", m->tracestate);
     if (server) {
         unit_push(t, a);
         count_request(t, a->tgid, 1);

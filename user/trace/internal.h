@@ -59,6 +59,7 @@ struct process {
     bool python, go; /* runtimes in which a native thread is no unit of work */
     bool node, java; /* an event loop; pools whose queues we don't see */
     bool oom;
+    bool worked; /* has had activities of its own beside itself */
     char comm[16];
 };
 

@@ -100,7 +100,7 @@ static struct activity *process_begin(struct tracer *t, struct process *p, const
     };
     struct parent parent = maker ? (struct parent){ maker, JOIN_EDGE, false } : parent_find(t, p->ppid, p->ppid, 0);
     if (!parent.a && !start.parent && span_context_valid(&t->o.root))
-        start.parent = &t->o.root;
+        start.parent = &t->o.root, start.tracestate = t->o.root_state;
     struct process *above = table_peek(t->processes, &p->ppid);
     if (!parent.a && !(above && above->requests)) /* some request's work, but whose? stays unknown */
         parent.join = JOIN_ROOT;

@@ -65,6 +65,8 @@ void tracer_event(struct tracer *t, const struct event *e)
 {
     if (e->time > t->now)
         t->now = e->time;
+    if (e->type == EVENT_WRITE) /* a line of log is no work: it moves no label */
+        return;
     if (e->type == EVENT_EXIT) { /* the process ends before its units are forgotten */
         processes_event(t, e);
         units_event(t, e);

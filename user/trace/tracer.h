@@ -20,7 +20,6 @@ struct exec_hooks {
 
 struct tracer_options {
     const char *service;      /* --service: overrides service.name of every process; or NULL */
-    const struct resource *resource; /* attributes of every process's resource, above what is found; or NULL. Outlives it */
     struct span_context root; /* TRACEPARENT that wftrace itself was given; invalid when none */
     const char *root_state;   /* its tracestate, or NULL */
     bool keep_values;         /* --privacy off */
@@ -60,6 +59,7 @@ struct activity_start {
     enum join join;                    /* with parent or owner */
     bool new_trace;                    /* a trace of its own; what would be the parent is linked */
     u32 rule;                          /* see span.rule */
+    const char *tracestate;            /* with parent: what came with it, or NULL */
 };
 struct activity *activity_begin(struct tracer *t, const struct activity_start *a); /* NULL: ceiling reached (counted) */
 void activity_end(struct tracer *t, struct activity *a, u64 time);                 /* hands the span on; `a` is gone */
@@ -69,6 +69,11 @@ void activity_suspend(struct tracer *t, struct activity *a);
 void activity_resume(struct tracer *t, struct activity *a, u32 tid, u64 unit);
 /* A better parent became known while `child` is open; linked instead when `child` has children in its trace already. */
 void activity_adopt(struct tracer *t, struct activity *child, struct activity *parent, enum join join);
+
+/* The activity that whatever this unit does now belongs to, by the same rules as a call's parent, or NULL: not known.
+ * Borrowed until the next event; its span may be added to. *ret_certain: it is the unit's, or the process has had no other
+ * activity than itself, so that it was no other's even some time ago. */
+struct activity *tracer_current(struct tracer *t, u32 tgid, u32 tid, u64 unit, bool *ret_certain);
 
 /* Resource of a process (service.name, process.*, host.*, container.*); borrowed; never NULL. */
 struct resource *tracer_resource(struct tracer *t, u32 tgid);

@@ -146,6 +146,19 @@ struct parent parent_find(struct tracer *t, u32 tgid, u32 tid, u64 unit)
     return p;
 }
 
+struct activity *tracer_current(struct tracer *t, u32 tgid, u32 tid, u64 unit, bool *ret_certain)
+{
+    enum join join;
+    bool two = false, serving = false;
+    struct activity *a = label_find(t, tgid, tid, unit, &join, &two);
+    const struct process *p = table_peek(t->processes, &tgid);
+    *ret_certain = a || !p || !p->worked;
+    if (a || two)
+        return a;
+    struct activity *process = process_label(t, tgid, &serving);
+    return serving ? NULL : process;
+}
+
 void unit_push(struct tracer *t, struct activity *a)
 {
     struct activity_slot *slot = slot_of(a);
@@ -156,6 +169,9 @@ void unit_push(struct tracer *t, struct activity *a)
     a->below = u->top;
     u->top = a;
     a->pushed = true;
+    struct process *p = slot->of == OF_PROCESS ? NULL : table_peek(t->processes, &a->tgid);
+    if (p)
+        p->worked = true;
     if (slot->of != OF_SERVER)
         return;
     u->requests++;

@@ -4,6 +4,9 @@
  * coroutines interleave, and an exception thrown into a chain of them wakes the innermost first. The first rule of the watch whose
  * `when` holds describes the call; where none does, there is no activity and what the call does belongs to its caller.
  *
+ * A rule with `until:` makes an activity that outlives its call: it goes on, on no unit, until another function ends that names the
+ * same id, or until its parent fails.
+ *
  * A call that is suspended is not on its unit: what starts there meanwhile is not its child, and the time is not its work. When a
  * process ends, the calls that it had open end with it, at that time: as lost, with the signal. */
 #include "workflow/bridge.h"
@@ -27,6 +30,7 @@ struct call {
     struct activity *a;
     u32 generation;
     bool suspended, was_suspended;
+    bool lasting;      /* its function has returned; `until` will end it */
     u64 since, active; /* boot ns of the last start or resume; ns it ran before that */
     u64 lost;          /* records lost when it began */
     struct id_key ids[RULE_IDS];
@@ -42,6 +46,7 @@ struct bridge {
     struct watch_book book;
     struct watch_state *states;
     struct table *calls, *processes; /* processes: tgid → its first call */
+    struct table *lasting;           /* id → call_key */
     struct ids *ids;
     struct workflow_notes notes;
     struct values values; /* of the event at hand */
@@ -99,13 +104,15 @@ static void call_finish(struct bridge *b, struct call *c, u64 time)
     struct span *s = call_span(c);
     if (s) {
         describe_name(c->rule, s);
-        if (c->was_suspended)
+        if (c->was_suspended && !c->lasting)
             attr_double(&s->attrs, "wftrace.active_time", (double)(c->active + (c->suspended ? 0 : time - c->since)) / 1e9);
         for (u8 i = 0; i < c->rule->n_ids; i++)
             if (c->ids[i].a | c->ids[i].b)
                 ids_ended(b->ids, &c->ids[i], s, time);
         activity_end(b->tracer, c->a, time);
     }
+    for (u8 i = 0; c->lasting && i < RULE_IDS; i++)
+        table_del(b->lasting, &c->ids[i]);
     call_unlink(b, c);
 }
 
@@ -340,6 +347,67 @@ static void describe_end(struct bridge *b, const struct call *c, struct span *s,
         set_exception(b, s, time, error);
 }
 
+static void call_delete(struct bridge *b, struct call *c)
+{
+    struct call_key key = { c->tgid, c->activity };
+    table_del(b->calls, &key);
+}
+
+/* The function returned, its activity goes on. False: it has no id by which it could be ended. */
+static bool call_lasts(struct bridge *b, struct call *c)
+{
+    for (u8 i = 0; i < RULE_IDS; i++) {
+        struct call_key *key = c->ids[i].a | c->ids[i].b ? table_put(b->lasting, &c->ids[i], NULL) : NULL;
+        if (!key)
+            continue;
+        *key = (struct call_key){ c->tgid, c->activity };
+        c->lasting = true;
+    }
+    if (c->lasting)
+        activity_suspend(b->tracer, c->a);
+    return c->lasting;
+}
+
+/* What a failed activity still had going on fails with it. */
+static void lasting_fail(struct bridge *b, const struct call *parent, u64 time)
+{
+    const struct span *why = call_span(parent);
+    struct call **first =
+        table_count(b->lasting) && why && why->status == STATUS_ERROR ? table_peek(b->processes, &parent->tgid) : NULL;
+    for (struct call *c = first ? *first : NULL, *next; c; c = next) {
+        struct span *s = call_span(c);
+        next = c->next;
+        if (!c->lasting || !s || memcmp(s->parent_id, why->id.span_id, SPAN_ID_LEN))
+            continue;
+        const struct attr *type = attr_get(&why->attrs, "error.type");
+        set_failure(s, type && type->type == ATTR_STR ? type->s : "failed", why->status_message ? why->status_message : "");
+        call_finish(b, c, time);
+        call_delete(b, c);
+    }
+}
+
+/* A call that ends activities of other rules has ended. */
+static void end_others(struct bridge *b, const struct watch *w, u64 time, bool failed)
+{
+    for (u8 i = 0; i < w->n_ends; i++) {
+        const struct rule *r = &b->rules->v[w->ends[i]];
+        struct event_value v;
+        char room[32];
+        if (!values_get(&b->values, &r->until_id.from, &b->book.slots[r->id].until_id, &v))
+            continue;
+        struct id_key id = id_key_of(r->pack, r->until_id.space, values_text(&v, room, sizeof(room)));
+        struct call_key *key = table_peek(b->lasting, &id);
+        struct call *c = key ? table_peek(b->calls, key) : NULL;
+        struct span *s = c && c->rule == r ? call_span(c) : NULL;
+        if (!s)
+            continue;
+        if (failed)
+            set_exception(b, s, time, true);
+        call_finish(b, c, time);
+        call_delete(b, c);
+    }
+}
+
 static void on_end(struct bridge *b, const struct event *e, struct call *c, bool failed)
 {
     struct span *s = call_span(c);
@@ -349,9 +417,12 @@ static void on_end(struct bridge *b, const struct event *e, struct call *c, bool
         call_ids(b, c);
         if (c->lost != b->lost)
             attr_bool(&s->attrs, "wftrace.lossy", true);
+        if (!failed && c->rule->end_symbol[0] && call_lasts(b, c))
+            return;
+        lasting_fail(b, c, e->time);
     }
     call_finish(b, c, e->time);
-    table_del(b->calls, &(struct call_key){ e->tgid, e->bridge.activity });
+    call_delete(b, c);
 }
 
 static void on_suspend(struct bridge *b, const struct event *e, struct call *c)
@@ -453,7 +524,10 @@ static void on_call(struct bridge *b, const struct event *e)
         return;
     }
     struct call *c = table_get(b->calls, &(struct call_key){ e->tgid, e->bridge.activity });
-    if (!c) {
+    bool failed = e->bridge.phase == BRIDGE_SAYS_FAIL;
+    if (w && w->n_ends && (failed || e->bridge.phase == BRIDGE_SAYS_END))
+        end_others(b, w, e->time, failed);
+    if (!c || c->lasting) {
         if (!w || w->always)
             ledger_add(bridge_unmatched, 1);
         return;
@@ -463,7 +537,7 @@ static void on_call(struct bridge *b, const struct event *e)
     else if (e->bridge.phase == BRIDGE_SAYS_RESUME)
         on_resume(b, e, c);
     else
-        on_end(b, e, c, e->bridge.phase == BRIDGE_SAYS_FAIL);
+        on_end(b, e, c, failed);
 }
 
 void bridge_event(struct bridge *b, const struct event *e)
@@ -498,8 +572,10 @@ struct bridge *bridge_new(const struct rules *rules, struct tracer *tracer)
     b->calls = table_new(&(struct table_spec){
         .key_size = sizeof(struct call_key), .value_size = sizeof(struct call), .max = CALLS_MAX, .drop = call_drop, .arg = b });
     b->processes = table_new(&(struct table_spec){ .key_size = 4, .value_size = sizeof(struct call *), .max = PROCESSES_MAX });
+    b->lasting = table_new(
+        &(struct table_spec){ .key_size = sizeof(struct id_key), .value_size = sizeof(struct call_key), .max = CALLS_MAX });
     b->ids = ids_new(tracer);
-    return code || !b->states || !b->calls || !b->processes || !b->ids ? bridge_free(b) : b;
+    return code || !b->lasting || !b->states || !b->calls || !b->processes || !b->ids ? bridge_free(b) : b;
 }
 
 struct bridge *bridge_free(struct bridge *b)
@@ -508,6 +584,7 @@ struct bridge *bridge_free(struct bridge *b)
         return NULL;
     table_free(b->calls);
     table_free(b->processes);
+    table_free(b->lasting);
     ids_free(b->ids);
     watch_book_done(&b->book);
     free(b->states);

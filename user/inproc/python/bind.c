@@ -1,0 +1,473 @@
+/* Finding watched code.
+ *
+ * Code is found by its qualified name in the tree of code objects that a module's code is, before the module runs: so what
+ * decorators make of a function does not matter, and local functions are found too. Three doors: a finder in front of
+ * sys.meta_path wraps the loader of a watched module; the first frame of __main__; and, for what is loaded already, the
+ * collector's list of all functions. */
+#include "bridge.h"
+
+static struct site **sites; /* hash table by code */
+static u32 sites_size, sites_used;
+
+/* 3.11 and older: constants of outer code objects that were exchanged, to be exchanged back. */
+struct exchange {
+    PyObject *tuple;
+    Py_ssize_t index;
+    struct site *site;
+};
+static struct exchange *exchanges;
+static u32 n_exchanges;
+
+static u32 home(PyObject *code) { return (u32)(((uintptr_t)code >> 4) * 0x9e3779b97f4a7c15ull >> 40) & (sites_size - 1); }
+
+struct site *site_find(PyObject *code)
+{
+    if (!sites_used)
+        return NULL;
+    for (u32 i = home(code); sites[i]; i = (i + 1) & (sites_size - 1))
+        if (sites[i]->code == code)
+            return sites[i];
+    return NULL;
+}
+
+static void site_put(struct site *s)
+{
+    u32 i = home(s->code);
+    while (sites[i])
+        i = (i + 1) & (sites_size - 1);
+    sites[i] = s;
+}
+
+static bool sites_grow(void)
+{
+    if (sites_used * 2 < sites_size)
+        return true;
+    u32 old_size = sites_size;
+    struct site **old = sites, **bigger = calloc(old_size ? old_size * 2 : 256, sizeof *bigger);
+    if (!bigger)
+        return false;
+    sites = bigger;
+    sites_size = old_size ? old_size * 2 : 256;
+    for (u32 i = 0; i < old_size; i++)
+        if (old[i])
+            site_put(old[i]);
+    free(old);
+    return true;
+}
+
+static long code_number(PyObject *code, const char *name)
+{
+    cleanup(py_unrefp) PyObject *n = PyObject_GetAttrString(code, name);
+    return n ? PyLong_AsLong(n) : 0;
+}
+
+/* Arguments as they stand first among the code's variables: positional, keyword-only, *args, **kwargs. */
+static long n_arguments(PyObject *code)
+{
+    long flags = code_number(code, "co_flags");
+    return code_number(code, "co_argcount") + code_number(code, "co_kwonlyargcount") + !!(flags & 4) + !!(flags & 8);
+}
+
+/* The variable that an attribute starts at; NULL when this code has no such argument. */
+static PyObject *argument(PyObject *code, const struct expr *e)
+{
+    cleanup(py_unrefp) PyObject *names = PyObject_GetAttrString(code, "co_varnames");
+    long n = n_arguments(code);
+    if (!names || e->root != ROOT_ARG)
+        return NULL;
+    if (e->position >= 0)
+        return e->position < n ? PyTuple_GetItem(names, e->position) : NULL;
+    for (long i = 0; i < n; i++) {
+        cleanup(py_unrefp) PyObject *same = PyObject_CallMethod(PyTuple_GetItem(names, i), "__eq__", "O", e->name);
+        if (same == Py_True)
+            return PyTuple_GetItem(names, i);
+    }
+    return NULL;
+}
+
+static u8 slot_of(struct site *s, PyObject *var)
+{
+    for (u8 i = 0; i < s->n_vars; i++)
+        if (s->vars[i] == var)
+            return i;
+    if (s->n_vars == ARRAY_LEN(s->vars))
+        return 0xff;
+    s->vars[s->n_vars] = var;
+    return s->n_vars++;
+}
+
+struct site *site_new(PyObject *code, struct watch *w, const char *module, const char *qualname)
+{
+    struct site *s = sites_grow() ? calloc(1, sizeof *s) : NULL;
+    if (!s)
+        return NULL;
+    *s = (struct site){
+        .code = py_ref(code), .watch = w, .var = calloc(w->n_attrs + 1u, sizeof *s->var), .slot = calloc(w->n_attrs + 1u, 1)
+    };
+    if (!s->var || !s->slot || asprintf(&s->function, "%s:%s", module, qualname) < 0)
+        return NULL;
+    for (u32 i = 0; i < w->n_attrs; i++) {
+        s->var[i] = argument(code, &w->attrs[i].expr); /* lives as long as the code does */
+        s->slot[i] = s->var[i] ? slot_of(s, s->var[i]) : 0xff;
+    }
+    site_put(s);
+    sites_used++;
+    return s;
+}
+
+static void say_bound(struct watch *w, const struct site *s)
+{
+    if (w->bound)
+        return;
+    w->bound = true;
+    note("bound=%u %s", w->id, s->function);
+}
+
+/* Puts a watch on code. Returns what shall stand in the code's place: itself, or on 3.11 and older its rewritten form. */
+static PyObject *bind_code(const char *module, const char *qualname, PyObject *code, struct watch *w)
+{
+    struct site *s = site_find(code);
+    if (s)
+        return s->replaced ? s->replaced : code;
+    const char *why = "out of memory";
+    if (!(s = site_new(code, w, module, qualname)))
+        return code;
+    if (py_minor >= 12) {
+        if (monitor_site(s, true) == 0)
+            say_bound(w, s);
+        return code;
+    }
+    s->replaced = rewrite_code(s, &why);
+    if (s->replaced) {
+        say_bound(w, s);
+        return s->replaced;
+    }
+    note("failed=%u %s: %s", w->id, s->function, why);
+    s->watch = NULL;
+    return code;
+}
+
+/* Changes a constant in place: the tuple belongs to code that has not begun to run, or is only read from. */
+#define TUPLE_ITEMS 24
+static bool exchange(PyObject *tuple, Py_ssize_t i, PyObject *from, PyObject *to)
+{
+    PyObject **items = (PyObject **)((char *)tuple + TUPLE_ITEMS);
+    if (PyTuple_GetItem(tuple, i) != from || items[i] != from)
+        return false;
+    items[i] = py_ref(to);
+    Py_DecRef(from);
+    return true;
+}
+
+static void exchange_code(PyObject *tuple, Py_ssize_t i, PyObject *code, PyObject *to)
+{
+    struct exchange *more = realloc(exchanges, (n_exchanges + 1) * sizeof *more);
+    if (!more)
+        return;
+    exchanges = more;
+    if (!exchange(tuple, i, code, to))
+        return;
+    exchanges[n_exchanges++] = (struct exchange){ py_ref(tuple), i, site_find(code) };
+}
+
+enum { CO_OPTIMIZED = 1 };
+static void bind_inner(const char *module, const char *prefix, PyObject *code, int depth);
+
+/* One code object among another's constants: first what is inside it, then itself. */
+static PyObject *bind_one(const char *module, const char *prefix, PyObject *code, int depth)
+{
+    cleanup(py_unrefp) PyObject *name = PyObject_GetAttrString(code, "co_name");
+    cleanup(py_unrefp) PyObject *known = py_minor >= 11 ? PyObject_GetAttrString(code, "co_qualname") : NULL;
+    const char *short_name = name ? PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
+    if (!short_name)
+        return code;
+    cleanup(freep) char *full = NULL;
+    const char *qualname = known ? PyUnicode_AsUTF8AndSize(known, NULL) : NULL;
+    if (!qualname) {
+        if (asprintf(&full, "%s%s", prefix, short_name) < 0)
+            return code;
+        qualname = full;
+    }
+    bool function = code_number(code, "co_flags") & CO_OPTIMIZED;
+    cleanup(freep) char *inner = NULL;
+    if (asprintf(&inner, function ? "%s.<locals>." : "%s.", qualname) < 0)
+        return code;
+    bind_inner(module, inner, code, depth + 1);
+    struct watch *w = function ? watch_match(module, qualname, short_name) : NULL;
+    return w ? bind_code(module, qualname, code, w) : code;
+}
+
+static void bind_inner(const char *module, const char *prefix, PyObject *code, int depth)
+{
+    cleanup(py_unrefp) PyObject *consts = depth < 64 ? PyObject_GetAttrString(code, "co_consts") : NULL;
+    for (Py_ssize_t i = 0; consts && i < PyTuple_Size(consts); i++) {
+        PyObject *inner = PyTuple_GetItem(consts, i);
+        if (py_type(inner) != &PyCode_Type)
+            continue;
+        PyObject *now = bind_one(module, prefix, inner, depth);
+        if (now != inner)
+            exchange_code(consts, i, inner, now);
+    }
+}
+
+void bind_tree(const char *module, PyObject *code)
+{
+    if (py_type(code) != &PyCode_Type)
+        return;
+    struct quiet q = quiet_enter();
+    bind_inner(module, "", code, 0);
+    quiet_leave(&q);
+}
+
+/* The module that a function was defined in, from its globals: __module__ may have been copied by a decorator. */
+static const char *function_module(PyObject *function)
+{
+    PyObject *globals = PyFunction_GetGlobals(function), *name = globals ? PyDict_GetItemString(globals, "__name__") : NULL;
+    return name && py_flags(name) & Py_TPFLAGS_UNICODE ? PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
+}
+
+/* Up to 3.10 only the function knows its qualified name; a decorator may have given it another's. */
+static char *function_prefix(PyObject *function, PyObject *code)
+{
+    cleanup(py_unrefp) PyObject *qualname = PyObject_GetAttrString(function, py_minor >= 11 ? "__name__" : "__qualname__");
+    cleanup(py_unrefp) PyObject *name = PyObject_GetAttrString(code, "co_name");
+    const char *q = qualname ? PyUnicode_AsUTF8AndSize(qualname, NULL) : NULL,
+               *n = name ? PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
+    if (!q || !n)
+        return NULL;
+    size_t have = strlen(q), tail = strlen(n);
+    if (py_minor >= 11)
+        return strdup("");
+    if (have < tail || strcmp(q + have - tail, n) || (have > tail && q[have - tail - 1] != '.'))
+        return NULL;
+    char *prefix = strdup(q);
+    if (prefix)
+        prefix[have - tail] = 0;
+    return prefix;
+}
+
+static void bind_function(PyObject *function, const char *only)
+{
+    const char *module = function_module(function);
+    if (!module || (only && strcmp(module, only)) || !watch_wants_module(module))
+        return;
+    PyObject *code = PyFunction_GetCode(function);
+    cleanup(freep) char *prefix = function_prefix(function, code);
+    if (!prefix)
+        return;
+    PyObject *now = bind_one(module, prefix, code, 0);
+    if (now != code)
+        PyObject_SetAttrString(function, "__code__", now);
+}
+
+static PyObject *all_objects(void)
+{
+    cleanup(py_unrefp) PyObject *gc = PyImport_ImportModule("gc");
+    return gc ? PyObject_CallMethod(gc, "get_objects", NULL) : NULL;
+}
+
+void bind_loaded(const char *module)
+{
+    struct quiet q = quiet_enter();
+    cleanup(py_unrefp) PyObject *objects = all_objects();
+    for (Py_ssize_t i = 0; objects && i < PyList_Size(objects); i++) {
+        PyObject *o = PyList_GetItem(objects, i);
+        if (py_type(o) == &PyFunction_Type)
+            bind_function(o, module);
+        PyErr_Clear();
+    }
+    quiet_leave(&q);
+}
+
+bool bind_main_frame(PyObject *frame, PyObject *code)
+{
+    cleanup(py_unrefp) PyObject *name = PyObject_GetAttrString(code, "co_name");
+    if (!name || PyUnicode_CompareWithASCIIString(name, "<module>"))
+        return false;
+    cleanup(py_unrefp) PyObject *globals = PyObject_GetAttrString(frame, "f_globals");
+    PyObject *module = globals ? PyDict_GetItemString(globals, "__name__") : NULL;
+    if (!module || !(py_flags(module) & Py_TPFLAGS_UNICODE) || PyUnicode_CompareWithASCIIString(module, "__main__"))
+        return false;
+    bind_tree("__main__", code);
+    return true;
+}
+
+/* 3.11 and older: the profiler's door, open until the first frame of __main__ begins. */
+static int wait_for_main(PyObject *self, PyObject *frame, int what, PyObject *arg)
+{
+    if (what)
+        return 0; /* a call is 0 */
+    struct quiet q = quiet_enter();
+    cleanup(py_unrefp) PyObject *code = PyObject_GetAttrString(frame, "f_code");
+    bool found = code && bind_main_frame(frame, code);
+    quiet_leave(&q);
+    if (found)
+        PyEval_SetProfile(NULL, NULL);
+    return 0;
+}
+
+/* get_code of a watched module's loader: (loader, its own get_code). It takes itself away again at the first call. */
+static PyObject *loader_get_code(PyObject *self, PyObject *name)
+{
+    PyObject *code = PyObject_CallFunctionObjArgs(PyTuple_GetItem(self, 1), name, NULL);
+    const char *module = py_flags(name) & Py_TPFLAGS_UNICODE ? PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
+    if (code && module && bridge_on && watch_wants_module(module))
+        bind_tree(module, code);
+    return code;
+}
+/* exec_module or load_module of a loader that has no get_code: (loader, its own, the name). */
+static PyObject *loader_exec(PyObject *self, PyObject *module)
+{
+    PyObject *result = PyObject_CallFunctionObjArgs(PyTuple_GetItem(self, 1), module, NULL);
+    const char *name = PyUnicode_AsUTF8AndSize(PyTuple_GetItem(self, 2), NULL);
+    if (result && name && bridge_on)
+        bind_loaded(name);
+    return result;
+}
+static PyMethodDef get_code_def = { "get_code", loader_get_code, METH_O, NULL };
+static PyMethodDef exec_def = { "exec_module", loader_exec, METH_O, NULL };
+
+static bool wrap(PyObject *loader, const char *method, PyMethodDef *def, PyObject *name)
+{
+    cleanup(py_unrefp) PyObject *own = PyObject_GetAttrString(loader, method);
+    if (!own) {
+        PyErr_Clear();
+        return false;
+    }
+    cleanup(py_unrefp) PyObject *self = PyTuple_Pack(3, loader, own, name);
+    cleanup(py_unrefp) PyObject *wrapped = self ? PyCFunction_NewEx(def, self, NULL) : NULL;
+    int err = wrapped ? PyObject_SetAttrString(loader, method, wrapped) : -1;
+    PyErr_Clear();
+    return err == 0;
+}
+
+static bool is_source_loader(PyObject *loader)
+{
+    cleanup(py_unrefp) PyObject *get_code = PyObject_GetAttrString(py_type(loader), "get_code");
+    cleanup(py_unrefp) PyObject *exec = PyObject_GetAttrString(py_type(loader), "exec_module");
+    cleanup(py_unrefp) PyObject *home_module = exec ? PyObject_GetAttrString(exec, "__module__") : NULL;
+    PyErr_Clear();
+    return get_code && home_module && py_flags(home_module) & Py_TPFLAGS_UNICODE &&
+           !PyUnicode_CompareWithASCIIString(home_module, "_frozen_importlib_external");
+}
+
+static void wrap_loader(PyObject *loader, PyObject *name)
+{
+    if (py_flags(loader) & Py_TPFLAGS_TYPE)
+        return; /* frozen and built-in modules */
+    if (is_source_loader(loader) && wrap(loader, "get_code", &get_code_def, name))
+        return;
+    if (!wrap(loader, "exec_module", &exec_def, name))
+        (void)wrap(loader, "load_module", &exec_def, name);
+}
+
+static PyObject *finder; /* our place in sys.meta_path */
+
+static PyObject *find_elsewhere(PyObject *args)
+{
+    PyObject *finders = PySys_GetObject("meta_path");
+    for (Py_ssize_t i = 0; finders && i < PyList_Size(finders); i++) {
+        cleanup(py_unrefp) PyObject *other = py_ref(PyList_GetItem(finders, i));
+        cleanup(py_unrefp) PyObject *find = other == finder ? NULL : PyObject_GetAttrString(other, "find_spec");
+        if (!find) {
+            PyErr_Clear();
+            continue;
+        }
+        PyObject *spec = PyObject_CallObject(find, args);
+        if (spec != Py_None)
+            return spec;
+        Py_DecRef(spec);
+    }
+    return py_none();
+}
+
+static PyObject *find_spec(PyObject *self, PyObject *args)
+{
+    PyObject *name = PyTuple_Size(args) ? PyTuple_GetItem(args, 0) : NULL;
+    const char *module = name && py_flags(name) & Py_TPFLAGS_UNICODE ? PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
+    if (!module || !bridge_on || !watch_wants_module(module)) {
+        PyErr_Clear();
+        return py_none();
+    }
+    PyObject *spec = find_elsewhere(args);
+    if (!spec || spec == Py_None)
+        return spec;
+    struct quiet q = quiet_enter();
+    cleanup(py_unrefp) PyObject *loader = PyObject_GetAttrString(spec, "loader");
+    if (loader && loader != Py_None)
+        wrap_loader(loader, name);
+    quiet_leave(&q);
+    return spec;
+}
+
+static PyObject *no_op(PyObject *self, PyObject *args) { return py_none(); }
+static int finder_put(void)
+{
+    static PyMethodDef methods[] = { { "find_spec", find_spec, METH_VARARGS, NULL },
+                                     { "invalidate_caches", no_op, METH_NOARGS, NULL },
+                                     { 0 } };
+    static PyType_Slot slots[] = { { Py_tp_methods, methods }, { 0 } };
+    static PyType_Spec spec = { "_wftrace.Finder", sizeof(PyObject), 0, Py_TPFLAGS_DEFAULT, slots };
+    cleanup(py_unrefp) PyObject *type = finder ? NULL : PyType_FromSpec(&spec);
+    if (!finder)
+        finder = type ? PyObject_CallFunctionObjArgs(type, NULL) : NULL;
+    PyObject *finders = PySys_GetObject("meta_path");
+    return finder && finders ? PyList_Insert(finders, 0, finder) : -1;
+}
+
+int bind_init(void)
+{
+    if (finder_put() < 0)
+        return -EIO;
+    if (!watch_wants_module("__main__"))
+        return 0;
+    if (py_minor >= 12)
+        return monitor_main(true);
+    PyEval_SetProfile(wait_for_main, NULL);
+    return 0;
+}
+
+static void functions_undo(void)
+{
+    cleanup(py_unrefp) PyObject *objects = all_objects();
+    for (Py_ssize_t i = 0; objects && i < PyList_Size(objects); i++) {
+        PyObject *o = PyList_GetItem(objects, i);
+        if (py_type(o) != &PyFunction_Type)
+            continue;
+        PyObject *code = PyFunction_GetCode(o);
+        for (u32 k = 0; k < sites_size; k++)
+            if (sites[k] && sites[k]->replaced == code)
+                PyObject_SetAttrString(o, "__code__", sites[k]->code);
+    }
+}
+
+/* Takes everything back. Sites stay in memory: code that runs right now may still call their hooks. */
+void sites_undo(void)
+{
+    struct quiet q = quiet_enter();
+    PyObject *finders = PySys_GetObject("meta_path");
+    cleanup(py_unrefp) PyObject *gone = finders && finder ? PyObject_CallMethod(finders, "remove", "O", finder) : NULL;
+    PyErr_Clear();
+    if (py_minor < 12)
+        functions_undo();
+    for (u32 i = 0; i < n_exchanges; i++) {
+        struct exchange *e = &exchanges[i];
+        if (e->site && e->site->replaced)
+            (void)exchange(e->tuple, e->index, e->site->replaced, e->site->code);
+        Py_DecRef(e->tuple);
+    }
+    free(exchanges);
+    exchanges = NULL;
+    n_exchanges = 0;
+    for (u32 i = 0; i < sites_size; i++) {
+        if (!sites[i])
+            continue;
+        if (py_minor >= 12)
+            (void)monitor_site(sites[i], false);
+        sites[i]->watch = NULL;
+    }
+    free(sites);
+    sites = NULL;
+    sites_size = sites_used = 0;
+    quiet_leave(&q);
+}

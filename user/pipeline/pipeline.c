@@ -1,0 +1,226 @@
+/* The assembly: head sampler, tail, the chain of processors for each signal. */
+#include "pipeline/pipeline.h"
+#include "self/ledger.h"
+
+#define PROCESSOR(symbol) extern const struct processor processor_##symbol;
+#include "pipeline/processor.def"
+#undef PROCESSOR
+
+const struct processor *const processors[] = {
+#define PROCESSOR(symbol) &processor_##symbol,
+#include "pipeline/processor.def"
+#undef PROCESSOR
+    NULL,
+};
+
+struct link {
+    const struct processor *x;
+    void *self;
+    u32 signals;
+};
+
+struct pipeline {
+    struct span_sink spans;   /* the pipeline's own */
+    struct span_sink decided; /* behind the tail */
+    struct log_sink logs;
+    struct metric_sink metrics;
+    struct span_sink *next;
+    struct log_sink *next_logs;
+    struct metric_sink *next_metrics;
+    struct sampling *sampling;
+    struct tail *tail; /* NULL: none */
+    bool logs_of_sampled;
+    u32 n;
+    struct link chain[PROCESSORS_MAX + 1];
+};
+
+const struct processor *processor_by_name(const char *name)
+{
+    for (size_t i = 0; processors[i]; i++)
+        if (!strcmp(processors[i]->name, name))
+            return processors[i];
+    return NULL;
+}
+
+/* --- spans --- */
+
+static void on_started(struct span_sink *sink, struct span *s)
+{
+    struct pipeline *p = container_of(sink, struct pipeline, spans);
+    if (!sampling_start(p->sampling, s))
+        return;
+    if (p->tail)
+        tail_started(p->tail, s);
+    else if (p->next->started)
+        p->next->started(p->next, s);
+}
+
+static void on_ended(struct span_sink *sink, struct span *s)
+{
+    struct pipeline *p = container_of(sink, struct pipeline, spans);
+    bool sampled = s->id.flags & 1;
+    if (!sampled)
+        ledger_add(spans_unsampled, 1);
+    if (p->tail)
+        tail_ended(p->tail, s);
+    else if (sampled)
+        p->decided.ended(&p->decided, s);
+    else
+        span_unref(s);
+}
+
+static void on_decided(struct span_sink *sink, struct span *s)
+{
+    struct pipeline *p = container_of(sink, struct pipeline, decided);
+    for (u32 i = 0; i < p->n; i++) {
+        struct link *l = &p->chain[i];
+        if (l->x->on_span && (l->signals & 1u << SIGNAL_TRACES) && l->x->on_span(l->self, s) == FATE_DROP) {
+            ledger_add(spans_filtered, 1);
+            span_unref(s);
+            return;
+        }
+    }
+    p->next->ended(p->next, s);
+}
+
+/* --- logs and metrics --- */
+
+static bool log_is_wanted(struct pipeline *p, struct log_record *l)
+{
+    if (p->logs_of_sampled && span_context_valid(&l->context) && !(l->context.flags & 1))
+        return false;
+    for (u32 i = 0; i < p->n; i++) {
+        struct link *c = &p->chain[i];
+        if (c->x->on_log && (c->signals & 1u << SIGNAL_LOGS) && c->x->on_log(c->self, l) == FATE_DROP)
+            return false;
+    }
+    return true;
+}
+
+static void on_log(struct log_sink *sink, struct log_record *l)
+{
+    struct pipeline *p = container_of(sink, struct pipeline, logs);
+    if (p->next_logs && log_is_wanted(p, l)) {
+        p->next_logs->emit(p->next_logs, l);
+        return;
+    }
+    ledger_add(logs_filtered, 1);
+    log_unref(l);
+}
+
+static void on_metrics(struct metric_sink *sink, struct metric_batch *b)
+{
+    struct pipeline *p = container_of(sink, struct pipeline, metrics);
+    for (u32 i = 0; b && i < p->n; i++) {
+        struct link *c = &p->chain[i];
+        if (c->x->on_metrics && (c->signals & 1u << SIGNAL_METRICS))
+            b = c->x->on_metrics(c->self, b);
+    }
+    if (b && p->next_metrics)
+        p->next_metrics->emit(p->next_metrics, b);
+    else
+        metric_batch_unref(b);
+}
+
+/* --- making it --- */
+
+static int chain_add(struct pipeline *p, const struct processor_spec *spec, char *err, size_t err_size)
+{
+    struct link l = { .x = processor_by_name(spec->kind), .signals = spec->signals ? spec->signals : ~0u };
+    if (!l.x || p->n == ARRAY_LEN(p->chain)) {
+        snprintf(err, err_size, l.x ? "more than %d processors" : "no such processor", PROCESSORS_MAX);
+        return -EINVAL;
+    }
+    int code = l.x->open(spec, &l.self, err, err_size);
+    if (!code)
+        p->chain[p->n++] = l;
+    return code;
+}
+
+/* Redaction stands last, so that nothing a processor before it writes passes by; each signal needs one. */
+static int chain_make(struct pipeline *p, const struct pipeline_options *o, char *err, size_t err_size)
+{
+    u32 redacted = 0;
+    for (size_t i = 0; i < o->n_processors; i++) {
+        const struct processor_spec *spec = &o->processors[i];
+        int code = chain_add(p, spec, err, err_size);
+        if (code)
+            return code;
+        if (!strcmp(spec->kind, "redact"))
+            redacted |= spec->signals ? spec->signals : ~0u;
+    }
+    u32 missing = ~redacted & ((1u << SIGNAL_MAX) - 1);
+    if (o->keep_values || !missing)
+        return 0;
+    return chain_add(p, &(struct processor_spec){ .kind = "redact", .signals = missing }, err, err_size);
+}
+
+static bool uses_rate(const struct sampler_options *o)
+{
+    bool rate = o->sampler.kind == SAMPLER_RATE;
+    for (size_t i = 0; i < o->n_rules; i++)
+        rate |= o->rules[i].sampler.kind == SAMPLER_RATE;
+    return rate;
+}
+
+static int pipeline_steps(struct pipeline *p, const struct pipeline_options *o, char *err, size_t err_size)
+{
+    snprintf(err, err_size, "not enough memory for the pipeline");
+    p->sampling = sampling_new(&o->sampler);
+    if (!p->sampling)
+        return -ENOMEM;
+    struct tail_options tail = o->tail;
+    tail.head_unknown |= uses_rate(&o->sampler);
+    if (tail.enabled && !(p->tail = tail_new(&tail, &p->decided)))
+        return -ENOMEM;
+    return chain_make(p, o, err, err_size);
+}
+
+int pipeline_new(const struct pipeline_options *o, struct span_sink *next, struct log_sink *next_logs,
+                 struct metric_sink *next_metrics, struct pipeline **ret, char *err, size_t err_size)
+{
+    struct pipeline *p = calloc(1, sizeof(*p));
+    if (!p)
+        return -ENOMEM;
+    p->next = next;
+    p->next_logs = next_logs;
+    p->next_metrics = next_metrics;
+    p->logs_of_sampled = o->logs_of_sampled;
+    p->spans = (struct span_sink){ .started = on_started, .ended = on_ended };
+    p->decided = (struct span_sink){ .ended = on_decided };
+    p->logs = (struct log_sink){ .emit = on_log };
+    p->metrics = (struct metric_sink){ .emit = on_metrics };
+    int code = pipeline_steps(p, o, err, err_size);
+    if (code)
+        pipeline_free(p);
+    else
+        *ret = p;
+    return code;
+}
+
+struct pipeline *pipeline_free(struct pipeline *p)
+{
+    if (!p)
+        return NULL;
+    while (pipeline_finish(p, UINT32_MAX))
+        ;
+    if (p->tail)
+        p->tail = tail_free(p->tail);
+    for (u32 i = 0; i < p->n; i++)
+        p->chain[i].x->close(p->chain[i].self);
+    p->sampling = sampling_free(p->sampling);
+    free(p);
+    return NULL;
+}
+
+struct span_sink *pipeline_spans(struct pipeline *p) { return &p->spans; }
+struct log_sink *pipeline_logs(struct pipeline *p) { return &p->logs; }
+struct metric_sink *pipeline_metrics(struct pipeline *p) { return &p->metrics; }
+
+void pipeline_tick(struct pipeline *p, u64 now_wall_ns, u32 budget)
+{
+    if (p->tail)
+        tail_tick(p->tail, now_wall_ns, budget);
+}
+
+bool pipeline_finish(struct pipeline *p, u32 budget) { return p->tail && tail_finish(p->tail, budget); }

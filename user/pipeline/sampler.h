@@ -1,0 +1,65 @@
+/* Head sampling: decided when the first span of a trace on this host starts (a root, or a span whose parent is elsewhere); every
+ * later span of that trace here inherits the decision with its parent's flags and tracestate.
+ *
+ * Ratios are OpenTelemetry's consistent probability sampling (specification «Probability Sampling», «TraceState handling»): a
+ * trace has 56 bits of randomness R, from `rv` in tracestate's `ot` entry or else the last 7 bytes of its id; ratio p is the
+ * threshold T = (1 − p)·2⁵⁶; kept when R ≥ T. T goes on as `th`, so that everybody who counts can weigh the span (its adjusted
+ * count is 2⁵⁶ / (2⁵⁶ − T)) and services with other ratios keep subsets of each other's traces. */
+#ifndef WF_PIPELINE_SAMPLER_H
+#define WF_PIPELINE_SAMPLER_H
+
+#include "trace/span.h"
+
+#define SAMPLER_RULES 64
+#define SAMPLING_BITS (1ull << 56)
+
+enum sampler_kind {
+    SAMPLER_NONE,      /* not configured: as parent based always_on, but tracestate is left alone */
+    SAMPLER_ALWAYS_ON, /* th = 0 */
+    SAMPLER_ALWAYS_OFF,
+    SAMPLER_TRACEIDRATIO, /* `ratio` */
+    SAMPLER_RATE,         /* at most `per_second` new traces; what a kept one stands for is unknown: no th */
+};
+
+/* One decision. parent_based: a span whose parent is elsewhere takes that parent's sampled flag, and `kind` is for roots. */
+struct sampler {
+    enum sampler_kind kind;
+    bool parent_based;
+    double ratio;      /* 0 … 1 */
+    double per_second; /* > 0; a second's worth may come at once */
+};
+
+/* First match wins; `service` and `name` are globs (fnmatch), NULL: any. `name` is the first span's name: the workflow's. */
+struct sampler_rule {
+    const char *label; /* → attribute wftrace.sampling.rule of the trace's first span; NULL: none */
+    const char *service, *name;
+    struct sampler sampler;
+};
+
+struct sampler_options {
+    struct sampler sampler; /* when no rule matches */
+    const struct sampler_rule *rules;
+    size_t n_rules; /* at most SAMPLER_RULES */
+};
+
+/* OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG (either may be NULL or empty): always_on, always_off, traceidratio,
+ * parentbased_always_on, parentbased_always_off, parentbased_traceidratio, and rate, parentbased_rate of our own (arg: traces a
+ * second). -EINVAL with a sentence in err. */
+int sampler_parse(const char *name, const char *arg, struct sampler *ret, char *err, size_t err_size);
+/* "0.1", "1", "10%": what --sample takes → parent based ratio. -EINVAL with a sentence in err. */
+int sampler_parse_ratio(const char *text, struct sampler *ret, char *err, size_t err_size);
+
+struct sampling;
+struct sampling *sampling_new(const struct sampler_options *o); /* copies; NULL on no memory */
+struct sampling *sampling_free(struct sampling *s);
+/* Decides for a span that has just started; writes its flags and tracestate. `sampled` is what stands in its flags then. */
+bool sampling_start(struct sampling *s, struct span *span);
+
+/* --- consistent probability, also for tail rules --- */
+u64 sampling_threshold(double ratio);            /* 0: all; SAMPLING_BITS: none */
+u64 sampling_randomness(const struct span *s);   /* 56 bits */
+bool tracestate_th(const char *state, u64 *ret); /* the `th` of its `ot` entry; false: none */
+/* Sets (or with SAMPLING_BITS removes) `th`, keeping everything else as far as it fits. */
+void tracestate_set_th(char *state, size_t size, u64 th);
+
+#endif

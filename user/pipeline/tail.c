@@ -1,0 +1,383 @@
+/* Tail rules. One table of traces by the hash of their id; the undecided ones are in one of two lists, both oldest first:
+ * `running` has something open, `idle` waits for stragglers. What is kept goes through one queue of packed spans, `out`, from
+ * which ticks hand on as much as the exporters can take. */
+#include "pipeline/tail.h"
+#include "base/table.h"
+#include "pipeline/sampler.h"
+#include "pipeline/tail_pack.h"
+#include "self/ledger.h"
+
+#include <fnmatch.h>
+
+#define AT_ONCE 64 /* spans of a small trace are handed on when it is decided */
+
+enum state { UNDECIDED, KEPT, DROPPED };
+
+struct chain {
+    struct packed *first, *last;
+};
+
+struct trace {
+    struct trace *prev, *next; /* in a list while undecided */
+    struct list *in;
+    u8 state;
+    bool foreign; /* its first span has a parent elsewhere that told no `th` */
+    u32 open;
+    u64 first_ns, last_ns, touched_ns, randomness;
+    const char *rule; /* KEPT: by which */
+    u64 th;           /* KEPT: threshold of that rule; 0 for those that keep all */
+    struct chain spans;
+};
+
+struct list {
+    struct trace *first, *last;
+};
+
+struct tail {
+    struct tail_options o;
+    char *names[TAIL_NAMES];
+    u64 threshold;
+    struct span_sink *next;
+    struct table *traces;
+    struct list running, idle;
+    struct chain out;
+    u64 now, bytes;
+    u32 spans;
+};
+
+/* --- lists --- */
+
+static void list_del(struct trace *t)
+{
+    struct list *l = t->in;
+    if (!l)
+        return;
+    *(t->prev ? &t->prev->next : &l->first) = t->next;
+    *(t->next ? &t->next->prev : &l->last) = t->prev;
+    t->in = NULL;
+}
+
+static void list_add(struct list *l, struct trace *t)
+{
+    list_del(t);
+    t->prev = l->last;
+    t->next = NULL;
+    *(l->last ? &l->last->next : &l->first) = t;
+    l->last = t;
+    t->in = l;
+}
+
+static void chain_add(struct chain *c, struct packed *p)
+{
+    p->next = NULL;
+    *(c->last ? &c->last->next : &c->first) = p;
+    c->last = p;
+}
+
+static struct packed *chain_take(struct chain *c)
+{
+    struct packed *p = c->first;
+    if (p && !(c->first = p->next))
+        c->last = NULL;
+    return p;
+}
+
+/* --- handing on --- */
+
+static void mark(struct span *s, const char *rule, u64 th, bool foreign)
+{
+    u64 had;
+    bool known = tracestate_th(s->tracestate, &had);
+    attr_str(&s->attrs, "wftrace.sampling.rule", slice_str(rule));
+    if (known ? th > had : !foreign)
+        tracestate_set_th(s->tracestate, sizeof(s->tracestate), th);
+}
+
+static void forget_packed(struct tail *t, const struct packed *p)
+{
+    t->bytes -= p->bytes;
+    t->spans--;
+}
+
+static void drop_packed(struct tail *t, struct packed *p)
+{
+    forget_packed(t, p);
+    packed_free(p);
+    ledger_add(spans_tail_dropped, 1);
+}
+
+/* False: no span to unpack into; it stays first in line. */
+static bool release_one(struct tail *t)
+{
+    struct packed *p = t->out.first, was = *p;
+    struct span *s = span_unpack(p);
+    if (!s)
+        return false;
+    t->out.first = was.next;
+    if (!was.next)
+        t->out.last = NULL;
+    forget_packed(t, &was);
+    mark(s, was.rule, was.th, was.foreign);
+    t->next->ended(t->next, s);
+    return true;
+}
+
+static bool is_full(const struct tail *t) { return t->bytes > t->o.max_bytes || t->spans > t->o.max_spans; }
+
+static void release(struct tail *t, u32 budget)
+{
+    while (t->out.first && budget-- && release_one(t))
+        ;
+    while (t->out.first && is_full(t) && release_one(t))
+        ;
+    while (t->out.first && is_full(t)) /* neither memory nor spans: counted */
+        drop_packed(t, chain_take(&t->out));
+}
+
+/* --- deciding --- */
+
+static void settle(struct tail *t, struct trace *tr, enum state state, const char *rule, u64 th)
+{
+    u32 n = 0;
+    bool direct = !t->out.first;
+    list_del(tr);
+    tr->state = state;
+    tr->rule = rule;
+    tr->th = th;
+    for (struct packed *p; (p = chain_take(&tr->spans)); n++) {
+        if (state == DROPPED) {
+            drop_packed(t, p);
+            continue;
+        }
+        p->rule = rule;
+        p->th = th;
+        p->foreign = tr->foreign;
+        chain_add(&t->out, p);
+    }
+    if (direct && n <= AT_ONCE)
+        release(t, n);
+    if (state == KEPT)
+        ledger_add(tail_kept, 1);
+    else
+        ledger_add(tail_dropped, 1);
+}
+
+static void settle_by_ratio(struct tail *t, struct trace *tr)
+{
+    if (t->threshold < SAMPLING_BITS && tr->randomness >= t->threshold)
+        settle(t, tr, KEPT, "ratio", t->threshold);
+    else
+        settle(t, tr, DROPPED, NULL, 0);
+}
+
+static bool is_slow(const struct tail *t, u64 from, u64 to) { return t->o.slow_ns && to > from && to - from >= t->o.slow_ns; }
+
+static bool is_named(const struct tail *t, const char *name)
+{
+    for (size_t i = 0; i < t->o.n_names; i++)
+        if (!fnmatch(t->names[i], name, 0))
+            return true;
+    return false;
+}
+
+/* Full: who waits for stragglers is decided as it is; then the oldest running one is kept. */
+static void make_room(struct tail *t)
+{
+    while (is_full(t)) {
+        if (t->out.first) {
+            release(t, 0);
+            continue;
+        }
+        struct trace *tr = t->idle.first;
+        if (tr) {
+            settle_by_ratio(t, tr);
+        } else {
+            for (tr = t->running.first; tr && !tr->spans.first;)
+                tr = tr->next;
+            if (!tr)
+                return;
+            settle(t, tr, KEPT, "overflow", 0);
+        }
+        ledger_add(tail_overflow, 1);
+        release(t, 0);
+    }
+}
+
+/* --- traces --- */
+
+static u64 key_of(const struct span *s) { return hash_bytes(s->id.trace_id, TRACE_ID_LEN, 0) | 1; }
+
+static struct trace *trace_get(struct tail *t, const struct span *s, u64 key)
+{
+    bool fresh;
+    struct trace *tr = table_put(t->traces, &key, &fresh);
+    if (!tr)
+        return NULL;
+    if (fresh) {
+        u64 th;
+        tr->first_ns = s->start_ns;
+        tr->randomness = sampling_randomness(s);
+        tr->foreign = t->o.head_unknown || (s->remote_parent && !tracestate_th(s->tracestate, &th));
+    }
+    if (s->start_ns < tr->first_ns)
+        tr->first_ns = s->start_ns;
+    tr->touched_ns = t->now;
+    if (tr->state == UNDECIDED && !tr->open)
+        list_add(&t->idle, tr); /* to its end: it waits anew */
+    return tr;
+}
+
+static void trace_drop(void *arg, const void *key, void *value, enum table_drop_cause cause)
+{
+    struct tail *t = arg;
+    struct trace *tr = value;
+    UNUSED(key);
+    if (tr->state != UNDECIDED)
+        return;
+    if (cause == TABLE_EVICTED)
+        ledger_add(tail_overflow, 1);
+    if (tr->open && tr->spans.first)
+        settle(t, tr, KEPT, "overflow", 0);
+    else
+        settle_by_ratio(t, tr);
+}
+
+void tail_started(struct tail *t, struct span *s)
+{
+    u64 key = key_of(s);
+    if (s->start_ns > t->now)
+        t->now = s->start_ns;
+    struct trace *tr = trace_get(t, s, key);
+    if (!tr)
+        return;
+    s->pipeline_note = key;
+    if (!tr->open++ && tr->state == UNDECIDED)
+        list_add(&t->running, tr);
+    if (tr->state == UNDECIDED && is_named(t, s->name))
+        settle(t, tr, KEPT, "name", 0);
+}
+
+/* The trace that it was counted in when it started: it may have moved to another since. */
+static void count_end(struct tail *t, struct span *s)
+{
+    struct trace *tr = s->pipeline_note ? table_peek(t->traces, &s->pipeline_note) : NULL;
+    s->pipeline_note = 0;
+    if (tr && tr->open && !--tr->open && tr->state == UNDECIDED) {
+        tr->touched_ns = t->now;
+        list_add(&t->idle, tr);
+    }
+}
+
+static void wait_for_it(struct tail *t, struct trace *tr, struct span *s)
+{
+    struct packed *p = span_pack(s);
+    if (!p) {
+        ledger_add(spans_tail_dropped, 1);
+        span_unref(s);
+        return;
+    }
+    t->bytes += p->bytes;
+    t->spans++;
+    chain_add(&tr->spans, p);
+    make_room(t);
+}
+
+void tail_ended(struct tail *t, struct span *s)
+{
+    if (s->end_ns > t->now)
+        t->now = s->end_ns;
+    count_end(t, s);
+    struct trace *tr = s->id.flags & 1 ? trace_get(t, s, key_of(s)) : NULL;
+    if (!tr) {
+        if (s->id.flags & 1)
+            ledger_add(spans_tail_dropped, 1);
+        span_unref(s);
+        return;
+    }
+    if (s->end_ns > tr->last_ns)
+        tr->last_ns = s->end_ns;
+    if (tr->state != KEPT) {
+        bool was_dropped = tr->state == DROPPED;
+        if (t->o.errors && s->status == STATUS_ERROR)
+            settle(t, tr, KEPT, "error", 0);
+        else if (!was_dropped && is_slow(t, tr->first_ns, tr->last_ns))
+            settle(t, tr, KEPT, "slow", 0);
+        else if (!was_dropped && is_named(t, s->name))
+            settle(t, tr, KEPT, "name", 0);
+    }
+    if (tr->state == UNDECIDED) {
+        wait_for_it(t, tr, s);
+    } else if (tr->state == KEPT) {
+        mark(s, tr->rule, tr->th, tr->foreign);
+        t->next->ended(t->next, s);
+    } else {
+        ledger_add(spans_tail_dropped, 1);
+        span_unref(s);
+    }
+}
+
+void tail_tick(struct tail *t, u64 now, u32 budget)
+{
+    u64 wait = (u64)t->o.wait_ms * NSEC_PER_MSEC;
+    bool went_back = now + wait < t->now; /* the clock was set back: what is idle has waited long enough */
+    for (struct trace *tr; (tr = t->running.first) && is_slow(t, tr->first_ns, now);)
+        settle(t, tr, KEPT, "slow", 0);
+    for (struct trace *tr; (tr = t->idle.first) && (went_back || now >= tr->touched_ns + wait);)
+        settle_by_ratio(t, tr);
+    t->now = now;
+    release(t, budget);
+}
+
+bool tail_finish(struct tail *t, u32 budget)
+{
+    for (struct trace *tr; (tr = t->running.first);)
+        settle_by_ratio(t, tr);
+    for (struct trace *tr; (tr = t->idle.first);)
+        settle_by_ratio(t, tr);
+    u32 before = t->spans;
+    release(t, budget);
+    return t->out.first && t->spans < before;
+}
+
+u64 tail_bytes(const struct tail *t) { return t->bytes; }
+u32 tail_spans(const struct tail *t) { return t->spans; }
+
+static void defaults(struct tail_options *o)
+{
+    o->wait_ms = o->wait_ms ? o->wait_ms : 2000;
+    o->max_bytes = o->max_bytes ? o->max_bytes : 64u << 20;
+    o->max_spans = o->max_spans ? o->max_spans : 200000;
+    o->max_traces = o->max_traces ? o->max_traces : 65536;
+    o->n_names = min_u64(o->n_names, TAIL_NAMES);
+}
+
+struct tail *tail_new(const struct tail_options *o, struct span_sink *next)
+{
+    struct tail *t = calloc(1, sizeof(*t));
+    if (!t)
+        return NULL;
+    t->o = *o;
+    defaults(&t->o);
+    t->next = next;
+    t->threshold = sampling_threshold(o->ratio);
+    t->traces = table_new(&(struct table_spec){
+        .key_size = 8, .value_size = sizeof(struct trace), .max = t->o.max_traces, .drop = trace_drop, .arg = t });
+    bool fine = t->traces;
+    for (size_t i = 0; i < t->o.n_names; i++)
+        fine &= (t->names[i] = strdup(o->names[i])) != NULL;
+    return fine ? t : tail_free(t);
+}
+
+struct tail *tail_free(struct tail *t)
+{
+    if (!t)
+        return NULL;
+    if (t->traces)
+        t->traces = table_free(t->traces);
+    for (struct packed *p; (p = chain_take(&t->out));)
+        drop_packed(t, p);
+    for (size_t i = 0; i < t->o.n_names; i++)
+        free(t->names[i]);
+    free(t);
+    return NULL;
+}
