@@ -156,7 +156,7 @@ static void every_exporter_describes_itself(void **state)
         assert_non_null(exporters[n]->close);
         assert_true(exporters[n]->live || !exporters[n]->started);
     }
-    assert_int_equal(n, 5);
+    assert_true(n >= 6);
 }
 
 static void each_signal_has_its_own_variables(void **state)

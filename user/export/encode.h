@@ -86,6 +86,7 @@ static inline struct attr attr_of_text(const char *key, const char *s)
     return (struct attr){ .key = key, .type = ATTR_STR, .len = (u16)strlen(s), .s = s };
 }
 
+void json_value(struct json *j, const struct attr *a); /* as plain JSON: text, number, true, list */
 /* One span, flat, on one line (console:json), appended. */
 void json_span(struct json *j, const struct span *s);
 

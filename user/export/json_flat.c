@@ -1,7 +1,7 @@
 /* A span as one flat line for people and scripts. */
 #include "export/encode.h"
 
-static void flat_value(struct json *j, const struct attr *a)
+void json_value(struct json *j, const struct attr *a)
 {
     if (a->type == ATTR_STR) {
         json_str(j, a->s, a->len);
@@ -28,7 +28,7 @@ static void flat_attrs(struct json *j, const struct attr *v, size_t n)
         json_raw(j, i ? "," : "");
         json_text(j, v[i].key);
         json_raw(j, ":");
-        flat_value(j, &v[i]);
+        json_value(j, &v[i]);
     }
     json_raw(j, "}");
 }

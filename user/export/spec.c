@@ -276,10 +276,35 @@ static int parse_otlp_json(const char *rest, struct export_spec *ret, struct err
     return 0;
 }
 
+/* zipkin=URL; OTEL_EXPORTER_ZIPKIN_ENDPOINT and _TIMEOUT. */
+static int parse_zipkin(const char *rest, struct export_spec *ret, struct err_text *err)
+{
+    const char *env = getenv("OTEL_EXPORTER_ZIPKIN_ENDPOINT"), *timeout = getenv("OTEL_EXPORTER_ZIPKIN_TIMEOUT");
+    const char *text = *rest ? rest + 1 : env && *env ? env : "http://localhost:9411/api/v2/spans";
+    struct url u;
+    if (*rest == ':')
+        return BAD(err, "--export zipkin%s: write zipkin=%s", rest, rest + 1);
+    int e = url_check(*rest ? "--export zipkin" : "OTEL_EXPORTER_ZIPKIN_ENDPOINT", text, &u, err);
+    if (e)
+        return e;
+    if (slice_starts(u.scheme, "grpc"))
+        return BAD(err, "--export zipkin=%s: Zipkin speaks http or https", text);
+    size_t path = strcspn((const char *)u.rest.p, "?#");
+    bool bare = !path || (path == 1 && u.rest.p[0] == '/');
+    snprintf(ret->kind, sizeof(ret->kind), "zipkin");
+    snprintf(ret->target, sizeof(ret->target), "%.*s%s%s", (int)(u.rest.p - (const u8 *)text), text, bare ? "/api/v2/spans" : "",
+             (const char *)u.rest.p + (bare ? path : 0));
+    if (timeout && *timeout && (slice_u64(slice_str(timeout), &ret->timeout_ms) || !ret->timeout_ms))
+        return BAD(err, "OTEL_EXPORTER_ZIPKIN_TIMEOUT=%s is not a number of milliseconds", timeout);
+    return 0;
+}
+
 static const struct kind {
     const char *name;
     int (*parse)(const char *rest, struct export_spec *ret, struct err_text *err);
-} kinds[] = { { "console", parse_console }, { "otlp", parse_otlp }, { "otlp-json", parse_otlp_json } };
+} kinds[] = {
+    { "console", parse_console }, { "otlp", parse_otlp }, { "otlp-json", parse_otlp_json }, { "zipkin", parse_zipkin }
+};
 
 static int kind_unknown(const char *text, size_t n, struct err_text *err)
 {
@@ -289,8 +314,8 @@ static int kind_unknown(const char *text, size_t n, struct err_text *err)
         names[i] = kinds[i].name;
     snprintf(word, sizeof(word), "%.*s", (int)min_u64(n, sizeof(word) - 1), text);
     const char *near = nearest_word(word, names, ARRAY_LEN(names));
-    return BAD(err, "--export %s: unknown exporter '%s'%s%s%s; use console, console:json, otlp=URL or otlp-json:FILE", text, word,
-               near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "");
+    return BAD(err, "--export %s: unknown exporter '%s'%s%s%s; use console, console:json, otlp=URL, otlp-json:FILE or zipkin=URL",
+               text, word, near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
 static int parse(const char *text, struct export_spec *ret, struct err_text *err)
