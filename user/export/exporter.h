@@ -85,6 +85,8 @@ struct export_spec {
     const char *proxy;        /* URL; NULL: http_proxy, https_proxy and no_proxy */
     char unix_socket[108];    /* path; "": TCP */
     bool color;               /* the console may use colour and redraw */
+    u64 rotate_bytes;         /* files: begin anew beyond this; 0: never */
+    u32 keep;                 /* files: how many of the old ones stay; 0: 5 */
     struct lane_options lane; /* 0: those of export_queue_options */
 };
 

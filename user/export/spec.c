@@ -265,6 +265,32 @@ static int parse_console(const char *rest, struct export_spec *ret, struct err_t
     return 0;
 }
 
+static int file_option(struct slice item, struct export_spec *ret)
+{
+    u64 n;
+    if (slice_starts(item, "rotate="))
+        return export_size_parse(slice_from(item, 7), &ret->rotate_bytes);
+    if (!slice_starts(item, "keep=") || slice_u64(slice_from(item, 5), &n) || !n || n > 1000)
+        return -EINVAL;
+    ret->keep = (u32)n;
+    return 0;
+}
+
+/* FILE?rotate=100MB&keep=5. A '?' that neither word follows belongs to the name. */
+static int file_options(char *target, struct export_spec *ret, struct err_text *err)
+{
+    char *at = strrchr(target, '?');
+    if (!at || (strncmp(at, "?rotate=", 8) && strncmp(at, "?keep=", 6)))
+        return 0;
+    *at++ = 0;
+    for (size_t n; *at; at += n + (at[n] == '&')) {
+        n = strcspn(at, "&");
+        if (file_option(slice_of(at, n), ret))
+            return BAD(err, "--export otlp-json: '%.*s' is none of rotate=100MB, keep=5", (int)n, at);
+    }
+    return 0;
+}
+
 static int parse_otlp_json(const char *rest, struct export_spec *ret, struct err_text *err)
 {
     if (!*rest || !rest[1])
@@ -273,7 +299,7 @@ static int parse_otlp_json(const char *rest, struct export_spec *ret, struct err
         return BAD(err, "--export otlp-json: the file's name is too long");
     snprintf(ret->kind, sizeof(ret->kind), "otlp-json");
     snprintf(ret->target, sizeof(ret->target), "%s", rest + 1);
-    return 0;
+    return file_options(ret->target, ret, err);
 }
 
 /* zipkin=URL; OTEL_EXPORTER_ZIPKIN_ENDPOINT and _TIMEOUT. */
