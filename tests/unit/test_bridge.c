@@ -30,9 +30,11 @@ static const char text[] =
     "  - { name: sub, type: workflow, at: 'python:demo.sub:start', id: { sub: arg.id }, until: 'python:demo.sub:finish',\n"
     "      until_id: { sub: self.id } }\n"
     "  - { name: in sub, at: 'python:demo.sub:step', parent_id: { sub: arg.sub } }\n"
+    "  - { into: gate, at: 'python:demo.graph:taken', when: arg.static == false,\n"
+    "      attributes: { outcome: 'arg.to[0].node or arg.to[0]' } }\n"
     "  - { name: job, at: 'python:demo.queue:job', trace: new }\n";
 
-enum { W_GRAPH = 1, W_NODE, W_SEND, W_WORK, W_SUB, W_FINISH, W_STEP, W_JOB };
+enum { W_GRAPH = 1, W_NODE, W_SEND, W_WORK, W_SUB, W_FINISH, W_STEP, W_TAKEN, W_JOB };
 
 struct bed {
     struct rules rules;
@@ -221,6 +223,10 @@ static void choice(void **state)
     graph_start(b, 2, 1); /* depth 1: no activity */
     str_at(b, W_NODE, "type(self)", READ_AT_ENTRY, "demo.graph.Gate");
     call(b, BRIDGE_SAYS_START, W_NODE, 3);
+    str_at(b, W_TAKEN, "arg.to[0]", READ_AT_ENTRY, "west");
+    int_at(b, W_TAKEN, "arg.static", 0);
+    call(b, BRIDGE_SAYS_START, W_TAKEN, 8);
+    call(b, BRIDGE_SAYS_END, W_TAKEN, 8);
     str_at(b, W_NODE, "self.children[0].name", READ_AT_RETURN, "left");
     call(b, BRIDGE_SAYS_END, W_NODE, 3);
     call(b, BRIDGE_SAYS_END, W_GRAPH, 2);
@@ -229,6 +235,7 @@ static void choice(void **state)
     assert_int_equal(b->n, 2);
     assert_child(gate, named(b, "order.run"));
     assert_string_equal(str(gate, "kind"), "Gate");
+    assert_string_equal(str(gate, "outcome"), "west");
     assert_string_equal(str(gate, "wftrace.activity.type"), "decision");
 }
 

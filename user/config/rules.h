@@ -118,6 +118,7 @@ struct rule {
     struct rule_id until_id; /* python with `until:` (module in end_provider): whose end it is */
     struct source queued_at; /* python: when it was asked for; n_expr 0: not given */
     bool new_trace;          /* starts a trace of its own, linked to what called it */
+    const char *into;        /* python: no activity; its values go to the enclosing one of this label; interned */
     const char *label;       /* by which an override of the pack names it, or NULL; interned */
     const char *pack;        /* name of its pack, NULL: a user's file; interned */
     const char *file;        /* where it was written, for messages; interned */

@@ -248,6 +248,13 @@ static void read_trace(struct reader *r, struct rule *rule, yaml_node_t *v, cons
     rule->new_trace = word == words[1];
 }
 
+static void read_into(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
+{
+    const char *text = python_only(r, rule, v, key) ? scalar(r, v, key) : NULL;
+    if (text)
+        rule->into = intern(text);
+}
+
 static void read_label(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
 {
     const char *text = scalar(r, v, key);
@@ -264,6 +271,7 @@ const struct key activity_keys[] = {
     { "parent_id", read_parents }, { "link_id", read_links },
     { "queued_at", read_queued },  { "trace", read_trace },
     { "label", read_label },       { "until_id", read_until_id },
+    { "into", read_into },
 };
 const size_t activity_key_count = ARRAY_LEN(activity_keys);
 
@@ -338,9 +346,9 @@ void check_rule(struct reader *r, const struct rule *rule, yaml_node_t *map)
 {
     struct rule_plan plan;
     char err[256];
-    if (!rule->name)
+    if (!rule->name && !rule->into)
         mistake(r, map, 0, "«name» is missing");
-    else
+    else if (rule->name)
         check_name(r, rule, value_of(r, map, "name"));
     if (!rule->object[0])
         mistake(r, map, 0, "«at» is missing: where the activity happens");
@@ -374,6 +382,25 @@ static void read_activity(struct reader *r, yaml_node_t *map)
     r->rules->n++;
 }
 
+/* «into» names an activity of the same file. */
+static void check_into(struct reader *r, struct rule *rule, yaml_node_t *at)
+{
+    const char *names[64];
+    size_t n = 0;
+    for (size_t i = 0; rule->into && i < r->rules->n; i++) {
+        const char *label = r->rules->v[i].label;
+        if (label == rule->into)
+            return;
+        if (label && n < ARRAY_LEN(names))
+            names[n++] = label;
+    }
+    const char *near = rule->into ? nearest_word(rule->into, names, n) : NULL;
+    if (near)
+        mistake(r, at, 0, "no activity here is labelled «%s» (did you mean «%s»?)", rule->into, near);
+    else if (rule->into)
+        mistake(r, at, 0, "no activity here is labelled «%s»", rule->into);
+}
+
 static void read_activities(struct reader *r, struct rule *unused, yaml_node_t *v, const char *key)
 {
     UNUSED(unused);
@@ -391,6 +418,8 @@ static void read_activities(struct reader *r, struct rule *unused, yaml_node_t *
     }
     for (yaml_node_item_t *i = v->data.sequence.items.start; i < v->data.sequence.items.top; i++)
         read_activity(r, node(r, *i));
+    for (size_t i = 0; i < r->rules->n; i++)
+        check_into(r, &r->rules->v[i], v);
 }
 
 static const struct key top_keys[] = {

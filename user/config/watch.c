@@ -65,6 +65,7 @@ static int rule_add(struct watch *w, const struct rule *r, struct rule_slots *s)
         return err;
     w->rules[w->n_rules++] = r->id;
     w->always |= !r->n_when;
+    w->into |= r->into != NULL;
     return 0;
 }
 

@@ -19,6 +19,7 @@ struct watch {
     u32 rules[WATCH_RULES]; /* ids */
     u32 ends[WATCH_RULES];  /* ids of rules whose activity a call of this function ends (`until:`) */
     u8 n_ends;
+    bool into;   /* one of its rules only adds to another activity */
     bool always; /* one of its rules has no `when`: each call is an activity */
 };
 /* Under which indexes of a watch one value of a rule comes; -1: none. AFTER has two: by return and by failure. */

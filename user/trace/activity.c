@@ -137,6 +137,14 @@ void activity_adopt(struct tracer *t, struct activity *child, struct activity *p
     slot_of(parent)->children++;
 }
 
+struct activity *activity_current(struct tracer *t, u32 tgid, u32 tid, u64 unit)
+{
+    enum join join;
+    return unit_label(t, tgid, tid, unit, &join);
+}
+
+struct activity *activity_parent(struct activity *a) { return weak_get(slot_of(a)->parent); }
+
 void activity_suspend(struct tracer *t, struct activity *a)
 {
     if (a->pushed)

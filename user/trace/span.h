@@ -120,7 +120,7 @@ struct span {
     const char *scope;          /* what made it: "http1", "postgres", "process", a rule's pack; static or interned */
     struct resource *resource;
     u32 tgid, tid;
-    u32 rule; /* number of the rule that made it + 1 (rule_metrics of config/rules.h), 0 none */
+    u32 rule;          /* number of the rule that made it + 1 (rule_metrics of config/rules.h), 0 none */
     u64 pipeline_note; /* private to pipeline/, from started() to ended() */
     struct attr_set attrs;
     struct attr attr_v[SPAN_ATTRS];

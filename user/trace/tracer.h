@@ -67,6 +67,9 @@ void activity_end(struct tracer *t, struct activity *a, u64 time);              
  * that it caused may have come back before it. */
 void activity_suspend(struct tracer *t, struct activity *a);
 void activity_resume(struct tracer *t, struct activity *a, u32 tid, u64 unit);
+/* What the unit works on, and what an activity is for, while that is open; or NULL. */
+struct activity *activity_current(struct tracer *t, u32 tgid, u32 tid, u64 unit);
+struct activity *activity_parent(struct activity *a);
 /* A better parent became known while `child` is open; linked instead when `child` has children in its trace already. */
 void activity_adopt(struct tracer *t, struct activity *child, struct activity *parent, enum join join);
 

@@ -262,13 +262,32 @@ static void describe_start(struct bridge *b, struct call *c, const struct watch 
     describe_name(c->rule, s);
 }
 
+/* `into:` the innermost open activity of that label that this call belongs to. */
+static void add_into(struct bridge *b, const struct event *e, const struct rule *r)
+{
+    struct activity *a = activity_current(b->tracer, e->tgid, e->tid, e->unit);
+    for (int hops = 0; a && hops < 16; hops++, a = activity_parent(a)) {
+        u32 n = a->span->rule;
+        const struct rule *owner = n && n <= b->rules->n ? &b->rules->v[n - 1] : NULL;
+        if (!owner || owner->label != r->into || owner->pack != r->pack)
+            continue;
+        struct call as = { .rule = r, .slots = &b->book.slots[r->id] };
+        set_constants(r, a->span);
+        set_values(b, &as, a->span);
+        describe_name(owner, a->span);
+        return;
+    }
+}
+
 static void on_start(struct bridge *b, const struct event *e, const struct watch *w)
 {
     const struct rule *r = rule_of(b, w);
     struct id_owner owner;
     struct id_key asked = { 0 };
     bool fresh;
-    if (!r)
+    if (r && r->into)
+        add_into(b, e, r);
+    if (!r || r->into)
         return;
     const struct rule_slots *slots = &b->book.slots[r->id];
     struct call_key key = { e->tgid, e->bridge.activity };
@@ -514,6 +533,16 @@ static void process_leave(struct bridge *b, const struct event *e)
     table_del(b->processes, &e->tgid);
 }
 
+/* The end of a call that made no activity; with `when:` it cannot be told which rule held at its start. */
+static void add_ends_into(struct bridge *b, const struct event *e, const struct watch *w)
+{
+    if (e->bridge.phase != BRIDGE_SAYS_END && e->bridge.phase != BRIDGE_SAYS_FAIL)
+        return;
+    for (u8 i = 0; i < w->n_rules; i++)
+        if (b->rules->v[w->rules[i]].into && !b->rules->v[w->rules[i]].n_when)
+            add_into(b, e, &b->rules->v[w->rules[i]]);
+}
+
 static void on_call(struct bridge *b, const struct event *e)
 {
     bool watched = e->bridge.watch >= 1 && e->bridge.watch <= b->book.n;
@@ -527,8 +556,10 @@ static void on_call(struct bridge *b, const struct event *e)
     bool failed = e->bridge.phase == BRIDGE_SAYS_FAIL;
     if (w && w->n_ends && (failed || e->bridge.phase == BRIDGE_SAYS_END))
         end_others(b, w, e->time, failed);
+    if (!c && w && w->into)
+        add_ends_into(b, e, w);
     if (!c || c->lasting) {
-        if (!w || w->always)
+        if (!w || (w->always && !w->into))
             ledger_add(bridge_unmatched, 1);
         return;
     }

@@ -106,7 +106,7 @@ static bool like(const char *pattern, struct slice text)
 {
     char copy[600];
     snprintf(copy, sizeof(copy), "%.*s", (int)min_u64(text.n, sizeof(copy) - 1), text.n ? (const char *)text.p : "");
-    return !fnmatch(pattern, copy, 0);
+    return !fnmatch(pattern, copy, FNM_EXTMATCH);
 }
 
 bool condition_holds(const struct rule_condition *c, s64 value, struct slice text)

@@ -1,0 +1,60 @@
+"""LangGraph against its own debug stream: branch, parallel, nested, retried, failing, interrupted; sync and async."""
+from support import engine
+from support.harness import test
+
+
+def keyed(run):
+    """Our spans under the record's keys: nodes by the engine's task id; a graph by the node that it is, or by its place in order."""
+    nodes, graphs, count = {}, {}, {}
+    for s in sorted(run.spans.where(wftrace__activity__type="task"), key=lambda s: s.start):
+        if s["langgraph.task.id"]:
+            key = s["langgraph.task.id"]
+            nodes[key + " again" if key in nodes else key] = s
+    for s in sorted(run.spans.where(wftrace__activity__type="workflow"), key=lambda s: s.start):
+        node = engine.nearest(run.spans, s, nodes)
+        count[s.name] = count.get(s.name, 0) + 1
+        graphs[f"graph {node}" if node else f"{s.name}-{count[s.name]}"] = s
+    return nodes | graphs
+
+
+def check(case, *args):
+    run = engine.Run(case, "langgraph", "langgraph_app.py", *args)
+    engine.compare(case, run.spans, keyed(run), run.record)
+    decisions = run.spans.where(wftrace__activity__type="decision")
+    taken = sorted((d.name, d["wftrace.decision.outcome"], d["wftrace.decision.count"]) for d in decisions)
+    assert taken == [("fan", "work", 3), ("side", "left", 1)], taken
+    attempts = sorted((s["wftrace.attempt"], s["error.type"]) for s in run.spans if s["wftrace.attempt"])
+    assert attempts == [(2, "ConnectionError"), (3, None)], attempts
+    for s in run.spans:
+        if s["wftrace.attempt"]:
+            assert run.spans.parent(s).name == "s2", run.spans.parent(s)
+    return run
+
+
+@test("engine/langgraph-sync", limit=240)
+def sync(case):
+    """Graphs by invoke and stream: every task of the debug stream once, in its graph."""
+    run = check(case)
+    threads = [s["langgraph.thread_id"] for s in run.spans.where(name="asking")]
+    assert threads == ["t-1", "t-1"], threads
+    assert all(s.status != 2 for s in run.spans.where(name="ask")), "an interrupt is no error"
+
+
+@test("engine/langgraph-async", limit=240)
+def asynchronous(case):
+    """The same graphs by astream, with a coroutine among the parallel nodes."""
+    check(case, "async")
+
+
+@test("engine/langgraph-override", limit=240)
+def override(case):
+    """A pack is changed key by key in a rule file, and switched off by it and by --packs."""
+    rules = case.dir / "mine.yaml"
+    rules.write_text("packs: { langgraph: { node: { name: 'node {langgraph.node}', attributes: { mine: 'arg.task.path[0]' } } } }\n")
+    run = engine.Run(case, "langgraph", "langgraph_app.py", opts=["-r", rules])
+    node = run.spans.where(name="node a")[0]
+    assert node["mine"] == "__pregel_pull" and node["langgraph.task.id"], node.attrs
+    rules.write_text("packs: { langgraph: { enabled: false } }\n")
+    for opts in (["-r", rules], ["--packs", "off"], ["--bridge", "off"]):
+        run = engine.Run(case, "langgraph", "langgraph_app.py", opts=opts)
+        assert not run.spans.where(name="outer"), opts

@@ -1,0 +1,71 @@
+"""What the tests of workflow engines share: a program under wftrace that writes down the engine's own record, and the comparison.
+
+The program gets the path of a file in ENGINE_RECORD and writes a list of entries into it (record() below reads it):
+    {"key": id by the engine, "name": …, "parent": key or null, "error": type or null, "outcome": …, "seconds": …}
+A test says which attribute of a span is the key; everything in the record must be there once, under its parent, and nothing else."""
+import json
+import os
+import subprocess
+
+from . import paths, spans, venv
+
+
+class Run:
+    """One run: the spans, the engine's record by key, the process's output."""
+
+    def __init__(self, case, requirements, program, *args, opts=(), env=None, timeout=90, check=True):
+        python = venv.venv(requirements) / "bin" / "python"
+        record, out = case.dir / "record.json", case.dir / "trace.jsonl"
+        argv = [paths.WFTRACE, "run", "-v", "--privacy", "off", "--export", f"otlp-json:{out}", *opts, "--", python,
+                paths.TARGETS / "engines" / program, *args]
+        p = subprocess.run([str(a) for a in argv], capture_output=True, text=True, errors="replace", timeout=timeout,
+                           env={**os.environ, "ENGINE_RECORD": str(record), **(env or {})}, cwd=case.dir)
+        self.out, self.said, self.status = p.stdout, p.stderr, p.returncode
+        assert not check or p.returncode == 0, f"status {p.returncode}: {p.stderr[-2500:]}"
+        self.spans = spans.load(out)
+        self.record = {e["key"]: e for e in json.loads(record.read_text())} if record.exists() else {}
+
+
+def by_key(found, attribute, **where):
+    """Spans by that attribute; two with the same key are an error."""
+    keyed = {}
+    for s in found.where(**where):
+        key = s[attribute]
+        if key is None:
+            continue
+        assert key not in keyed, f"two spans with {attribute}={key}: {keyed[key]!r} and {s!r}"
+        keyed[key] = s
+    return keyed
+
+
+def nearest(found, span, keyed):
+    """Key of the nearest ancestor among `keyed`, or None."""
+    ids = {s.span_id: key for key, s in keyed.items()}
+    return next((ids[a.span_id] for a in found.ancestors(span) if a.span_id in ids), None)
+
+
+def compare(case, found, keyed, record, seconds=0.005):
+    """Every entry of the record once, under its parent, with its error and outcome; durations within `seconds` (told, and asserted
+    for the median only: the machine is busy)."""
+    missing, invented = record.keys() - keyed.keys(), keyed.keys() - record.keys()
+    assert not missing, f"missing: {[record[k] for k in sorted(missing)][:5]}"
+    assert not invented, f"invented: {[keyed[k] for k in sorted(invented)][:5]}"
+    wrong, apart = [], []
+    for key, entry in record.items():
+        span = keyed[key]
+        parent = nearest(found, span, keyed)
+        if parent != entry.get("parent"):
+            wrong.append(f"{entry['name']} is under {parent}, not {entry.get('parent')}")
+        assert span.name == entry["name"], f"{key} is called {span.name!r}, not {entry['name']!r}"
+        assert span["error.type"] == entry.get("error"), f"{entry['name']}: error {span['error.type']!r}, not {entry.get('error')!r}"
+        if entry.get("outcome") is not None:
+            assert span["wftrace.decision.outcome"] == entry["outcome"], \
+                f"{entry['name']}: {span['wftrace.decision.outcome']!r}, not {entry['outcome']!r}"
+        if entry.get("seconds") is not None:
+            apart.append(abs((span.end - span.start) / 1e9 - entry["seconds"]))
+    assert not wrong, f"WRONG {len(wrong)}: {wrong[:5]}"
+    if apart:
+        apart.sort()
+        assert apart[len(apart) // 2] <= seconds, f"durations differ by {apart[len(apart) // 2] * 1000:.1f} ms (median)"
+        case.note(f"durations differ by {apart[len(apart) // 2] * 1000:.2f} ms (median), {apart[-1] * 1000:.2f} ms (most)")
+    case.note(f"{len(record)} activities of the engine's record: 0 missing, 0 invented, 0 under a wrong parent")
