@@ -16,6 +16,8 @@ class Run:
     def __init__(self, case, requirements, program, *args, opts=(), env=None, timeout=90, check=True):
         python = venv.venv(requirements) / "bin" / "python"
         record, out = case.dir / "record.json", case.dir / "trace.jsonl"
+        for old in (record, out):
+            old.unlink(missing_ok=True)
         argv = [paths.WFTRACE, "run", "-v", "--privacy", "off", "--export", f"otlp-json:{out}", *opts, "--", python,
                 paths.TARGETS / "engines" / program, *args]
         p = subprocess.run([str(a) for a in argv], capture_output=True, text=True, errors="replace", timeout=timeout,

@@ -20,16 +20,16 @@ static void env_add(struct launch *l, const char *name, const char *value)
 /* The folder with the helper: beside the program where it is built, or where it is installed. */
 static bool helper_find(char *out, size_t size)
 {
-    static const char *const places[] = { "bridge", "../lib/wftrace/bridge" };
+    static const char *const places[] = { "inproc/python", "../lib/wftrace/python" };
     char exe[PATH_MAX], path[PATH_MAX + 64];
     ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
     exe[n > 0 ? n : 0] = 0;
     char *slash = strrchr(exe, '/');
     for (size_t i = 0; slash && i < ARRAY_LEN(places); i++) {
-        snprintf(path, sizeof(path), "%.*s/%s/_wftrace.so", (int)(slash - exe), exe, places[i]);
+        snprintf(path, sizeof(path), "%.*s/%s/_wftrace.abi3.so", (int)(slash - exe), exe, places[i]);
         if (access(path, R_OK))
             continue;
-        path[strlen(path) - strlen("/_wftrace.so")] = 0;
+        path[strlen(path) - strlen("/_wftrace.abi3.so")] = 0;
         char *real = realpath(path, NULL);
         bool fits = real && snprintf(out, size, "%s", real) < (int)size;
         free(real);
@@ -88,7 +88,7 @@ static void say(const struct options *o, const struct agent *a)
 
 void launch_prepare(struct launch *l, const struct options *o, struct agent *a)
 {
-    char err[256] = "", helper[PATH_MAX], object[PATH_MAX + 16];
+    char err[256] = "", helper[PATH_MAX], object[PATH_MAX + 32];
     *l = (struct launch){ 0 };
     if (!rules_want_bridge(agent_rules(a)))
         return;
@@ -97,7 +97,7 @@ void launch_prepare(struct launch *l, const struct options *o, struct agent *a)
         return;
     }
     if (!helper_find(helper, sizeof(helper))) {
-        log_warn("bridge", "the helper for Python (bridge/_wftrace.so) is not installed beside wftrace: the rules on Python "
+        log_warn("bridge", "the helper for Python (_wftrace.abi3.so) is not installed beside wftrace: the rules on Python "
                            "functions see nothing");
         return;
     }
@@ -107,7 +107,7 @@ void launch_prepare(struct launch *l, const struct options *o, struct agent *a)
         return;
     }
     env_fill(l, helper);
-    snprintf(object, sizeof(object), "%s/_wftrace.so", helper);
+    snprintf(object, sizeof(object), "%s/_wftrace.abi3.so", helper);
     int code = agent_file(a, object);
     if (code)
         log_warn("bridge", "%s: %s (no events from Python processes)", object, errno_name(code));
