@@ -15,7 +15,7 @@ CFLAGS   := -std=gnu17 $(OPT) $(WARN) -D_GNU_SOURCE -DWF_VERSION='"$(VERSION)"' 
 LDFLAGS  := $(SAN)
 LIBS      = $(shell pkg-config --libs $(PKGS)) -liberty -lm -lpthread
 
-FOLDERS  := base config probe ingest stream protocol workflow trace pipeline export store self cli
+FOLDERS  := base config probe ingest stream protocol workflow trace pipeline export store self cli inproc
 SRC      := $(foreach d,$(FOLDERS),$(wildcard user/$(d)/*.c))
 OBJ      := $(SRC:user/%.c=$(B)/obj/%.o)
 BPF_SRC  := $(wildcard bpf/*.bpf.c)

@@ -3,3 +3,7 @@ $(B)/tests/inproc/recorder.so: tests/inproc/recorder.c user/inproc/python/bridge
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(CC) -std=gnu17 $(OPT) $(WARN) -D_GNU_SOURCE -Iuser -shared -fPIC -o $@ $<
+$(B)/tests/inproc/inject: tests/inproc/inject_main.c $(patsubst user/%.c,$(B)/obj/%.o,$(wildcard user/inproc/*.c user/probe/elf*.c) user/base/base.c)
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS)
