@@ -17,6 +17,7 @@ LAYERS = {  # folder: headers of other folders
     "stream": ["ingest/event.h", "protocol/protocol.h"],
     "trace": ["ingest/event.h", "stream/stream.h", "protocol/protocol.h", "workflow/workflow.h", "config/rules.h"],
     "workflow": ["ingest/event.h", "config/rules.h", "trace/tracer.h", "config/sites.h", "config/watch.h"],
+    "inproc": ["probe/elf.h"],
     "pipeline": ["ingest/event.h", "trace/tracer.h"], "export": ["config/rules.h", "store/store.h"], "store": [],
 }
 ANYWHERE = ("base/", "trace/span.h", "trace/signal.h", "self/ledger.h", "config/option.h")
