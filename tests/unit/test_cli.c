@@ -71,7 +71,7 @@ static void what_is_wrong_is_named(void **state)
         { "run", "--for=soon", "not a duration" },
         { "run", "--privacy=on", "strict or off" },
         { "run", "--export=consle", "console" },
-        { "run", "--config=x", "not in this version" },
+        { "run", "--config=", "wants a file" },
         { "run", "--sample=1.5", "ratio from 0 to 1" },
         { "run", "--bridge=maybe", "auto, on or off" },
         { "run", "--packs=celry", "there is no pack" },

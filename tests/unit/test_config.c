@@ -68,16 +68,16 @@ static void test_defaults(void **state)
     assert_null(b->exporter->otlp_grpc);
     assert_null(b->exporter->otlp_http->endpoint);
     assert_int_equal(b->exporter->otlp_http->timeout, 10000);
-    assert_int_equal(b->exporter->otlp_http->encoding, ENCODING_PROTOBUF);
+    assert_int_equal(b->exporter->otlp_http->encoding, CONFIG_ENCODING_PROTOBUF);
     assert_int_equal(c->tracer_provider->limits->events, 128);
     assert_int_equal(c->tracer_provider->limits->count, CONFIG_UNSET);
     assert_int_equal(c->attribute_limits->count, 128);
     assert_int_equal(c->attribute_limits->value_length, CONFIG_UNSET);
-    assert_int_equal(c->log_level, SEVERITY_CONFIG_INFO);
+    assert_int_equal(c->log_level, CONFIG_SEVERITY_INFO);
     assert_null(c->meter_provider);
     assert_null(c->tracer_provider->sampler);
     assert_true(c->wftrace->enabled);
-    assert_int_equal(c->wftrace->privacy, PRIVACY_STRICT);
+    assert_int_equal(c->wftrace->privacy, CONFIG_PRIVACY_STRICT);
     assert_false(config_off(c));
     config_free(c);
 }
@@ -100,34 +100,34 @@ static void test_substitution(void **state)
         const char *in, *out;
         enum config_value_kind kind;
     } rows[] = {
-        { "${STRING_VALUE}", "value", VALUE_TEXT },
-        { "${BOOL_VALUE}", "true", VALUE_BOOL },
-        { "${INT_VALUE}", "1", VALUE_INT },
-        { "${FLOAT_VALUE}", "1.1", VALUE_DOUBLE },
-        { "${HEX_VALUE}", "0xdeadbeef", VALUE_INT },
-        { "\"${STRING_VALUE}\"", "value", VALUE_TEXT },
-        { "\"${BOOL_VALUE}\"", "true", VALUE_TEXT },
-        { "\"${INT_VALUE}\"", "1", VALUE_TEXT },
-        { "${env:STRING_VALUE}", "value", VALUE_TEXT },
-        { "${INVALID_MAP_VALUE}", "value\nkey:value", VALUE_TEXT },
-        { "foo ${STRING_VALUE} ${FLOAT_VALUE}", "foo value 1.1", VALUE_TEXT },
-        { "${UNDEFINED_KEY}", "", VALUE_NULL },
-        { "${EMPTY:-filled}", "filled", VALUE_TEXT },
-        { "${UNDEFINED_KEY:-fallback}", "fallback", VALUE_TEXT },
-        { "${UNDEFINED_KEY:-}", "", VALUE_NULL },
-        { "${REPLACE_ME}", "${DO_NOT_REPLACE_ME}", VALUE_TEXT },
-        { "${UNDEFINED_KEY:-${STRING_VALUE}}", "${STRING_VALUE}", VALUE_TEXT },
-        { "$${STRING_VALUE}", "${STRING_VALUE}", VALUE_TEXT },
-        { "$$${STRING_VALUE}", "$value", VALUE_TEXT },
-        { "$$$${STRING_VALUE}", "$${STRING_VALUE}", VALUE_TEXT },
-        { "$${STRING_VALUE:-fallback}", "${STRING_VALUE:-fallback}", VALUE_TEXT },
-        { "$${STRING_VALUE:-${STRING_VALUE}}", "${STRING_VALUE:-value}", VALUE_TEXT },
-        { "${UNDEFINED_KEY:-$${UNDEFINED_KEY}}", "${UNDEFINED_KEY:-${UNDEFINED_KEY}}", VALUE_TEXT },
-        { "${VALUE_WITH_ESCAPE}", "value$$", VALUE_TEXT },
-        { "a $$ b", "a $ b", VALUE_TEXT },
-        { "a $ b", "a $ b", VALUE_TEXT },
-        { "a ${ b", "a ${ b", VALUE_TEXT },
-        { "x${}", "x${}", VALUE_TEXT },
+        { "${STRING_VALUE}", "value", CONFIG_VALUE_TEXT },
+        { "${BOOL_VALUE}", "true", CONFIG_VALUE_BOOL },
+        { "${INT_VALUE}", "1", CONFIG_VALUE_INT },
+        { "${FLOAT_VALUE}", "1.1", CONFIG_VALUE_DOUBLE },
+        { "${HEX_VALUE}", "0xdeadbeef", CONFIG_VALUE_INT },
+        { "\"${STRING_VALUE}\"", "value", CONFIG_VALUE_TEXT },
+        { "\"${BOOL_VALUE}\"", "true", CONFIG_VALUE_TEXT },
+        { "\"${INT_VALUE}\"", "1", CONFIG_VALUE_TEXT },
+        { "${env:STRING_VALUE}", "value", CONFIG_VALUE_TEXT },
+        { "${INVALID_MAP_VALUE}", "value\nkey:value", CONFIG_VALUE_TEXT },
+        { "foo ${STRING_VALUE} ${FLOAT_VALUE}", "foo value 1.1", CONFIG_VALUE_TEXT },
+        { "${UNDEFINED_KEY}", "", CONFIG_VALUE_NULL },
+        { "${EMPTY:-filled}", "filled", CONFIG_VALUE_TEXT },
+        { "${UNDEFINED_KEY:-fallback}", "fallback", CONFIG_VALUE_TEXT },
+        { "${UNDEFINED_KEY:-}", "", CONFIG_VALUE_NULL },
+        { "${REPLACE_ME}", "${DO_NOT_REPLACE_ME}", CONFIG_VALUE_TEXT },
+        { "${UNDEFINED_KEY:-${STRING_VALUE}}", "${STRING_VALUE}", CONFIG_VALUE_TEXT },
+        { "$${STRING_VALUE}", "${STRING_VALUE}", CONFIG_VALUE_TEXT },
+        { "$$${STRING_VALUE}", "$value", CONFIG_VALUE_TEXT },
+        { "$$$${STRING_VALUE}", "$${STRING_VALUE}", CONFIG_VALUE_TEXT },
+        { "$${STRING_VALUE:-fallback}", "${STRING_VALUE:-fallback}", CONFIG_VALUE_TEXT },
+        { "$${STRING_VALUE:-${STRING_VALUE}}", "${STRING_VALUE:-value}", CONFIG_VALUE_TEXT },
+        { "${UNDEFINED_KEY:-$${UNDEFINED_KEY}}", "${UNDEFINED_KEY:-${UNDEFINED_KEY}}", CONFIG_VALUE_TEXT },
+        { "${VALUE_WITH_ESCAPE}", "value$$", CONFIG_VALUE_TEXT },
+        { "a $$ b", "a $ b", CONFIG_VALUE_TEXT },
+        { "a $ b", "a $ b", CONFIG_VALUE_TEXT },
+        { "a ${ b", "a ${ b", CONFIG_VALUE_TEXT },
+        { "x${}", "x${}", CONFIG_VALUE_TEXT },
     };
     static const char *const types[] = { "string", "string", "bool", "int", "double" };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -163,7 +163,7 @@ static void test_overlays(void **state)
     assert_non_null(c);
     assert_int_equal(c->attribute_limits->count, 8);
     assert_int_equal(c->attribute_limits->value_length, 9);
-    assert_int_equal(c->log_level, SEVERITY_CONFIG_DEBUG);
+    assert_int_equal(c->log_level, CONFIG_SEVERITY_DEBUG);
     assert_non_null(c->tracer_provider->sampler->trace_id_ratio_based);
     assert_null(c->tracer_provider->sampler->always_on);
     assert_true(c->tracer_provider->sampler->trace_id_ratio_based->ratio == 0.25);
@@ -242,8 +242,8 @@ static void test_precedence(void **state)
     assert_non_null(c);
     assert_false(config_off(c));
     assert_int_equal(c->tracer_provider->processors.v[0].batch->max_queue_size, 2048);
-    assert_int_equal(c->wftrace->privacy, PRIVACY_OFF);
-    assert_int_equal(c->log_level, SEVERITY_CONFIG_DEBUG);
+    assert_int_equal(c->wftrace->privacy, CONFIG_PRIVACY_OFF);
+    assert_int_equal(c->log_level, CONFIG_SEVERITY_DEBUG);
     config_free(c);
     c = fine(HEAD "disabled: ${OTEL_SDK_DISABLED:-false}\n", env);
     assert_true(config_off(c));

@@ -196,6 +196,8 @@ static int rules_open(struct agent *a, char *err, size_t err_size)
 {
     struct watch_book book = { 0 };
     int code = a->o.keep_pack ? packs_load(&a->rules, err, err_size) : 0;
+    for (size_t i = 0; !code && i < a->o.n_rule_texts; i++)
+        code = rules_parse(&a->rules, a->o.rule_texts[i].name, a->o.rule_texts[i].text, a->o.rule_texts[i].len, err, err_size);
     for (size_t i = 0; !code && i < a->o.n_rule_files; i++)
         code = rules_load(&a->rules, a->o.rule_files[i], err, err_size);
     if (!code && a->o.keep_pack)
@@ -221,6 +223,7 @@ static int line_open(struct agent *a, char *err, size_t err_size)
         return code;
     a->verdicts = (struct verdict_sink){ .set = verdict_set, .set_tls = verdict_set_tls };
     struct tracer_options t = { .service = a->o.service,
+                                .resource = a->o.resource,
                                 .root = a->o.root,
                                 .root_state = a->o.root_state,
                                 .keep_values = a->o.keep_values,
@@ -268,6 +271,15 @@ static bool pack_in_force(const struct agent *a, const char *name)
     return false;
 }
 
+static int header_rule(struct wfcap_header *h, const char *name, struct slice text)
+{
+    char key[512];
+    snprintf(key, sizeof(key), "rules:%s", name);
+    for (char *eq = key; (eq = strchr(eq, '='));) /* '=' ends a key */
+        *eq = '-';
+    return wfcap_header_add(h, key, text);
+}
+
 static int header_rules(struct agent *a, struct wfcap_header *h)
 {
     struct pack_text p;
@@ -278,17 +290,19 @@ static int header_rules(struct agent *a, struct wfcap_header *h)
         if (err)
             return err;
     }
+    for (size_t i = 0; i < a->o.n_rule_texts; i++) {
+        const struct rule_text *t = &a->o.rule_texts[i];
+        int err = header_rule(h, t->name, slice_of(t->text, t->len));
+        if (err)
+            return err;
+    }
     for (size_t i = 0; i < a->o.n_rule_files; i++) {
         cleanup(freep) char *text = NULL;
         size_t len = 0;
-        char key[512];
         int err = read_small_file(a->o.rule_files[i], WFCAP_HEADER_MAX, &text, &len);
         if (err)
             return err;
-        snprintf(key, sizeof(key), "rules:%s", a->o.rule_files[i]);
-        for (char *eq = key; (eq = strchr(eq, '='));) /* '=' ends a key */
-            *eq = '-';
-        err = wfcap_header_add(h, key, slice_of(text, len));
+        err = header_rule(h, a->o.rule_files[i], slice_of(text, len));
         if (err)
             return err;
     }

@@ -13,20 +13,28 @@
 #include "trace/span.h"
 
 #define AGENT_RULE_FILES 16
+#define AGENT_RULE_TEXTS 2  /* packs and activities written in the configuration */
 #define AGENT_EXPORTS    24 /* one for each exporter and signal */
 
+struct rule_text { /* as a rule file; name: for messages */
+    const char *name, *text;
+    size_t len;
+};
 struct agent_options {
     struct probe_options probe;
     const char *rule_files[AGENT_RULE_FILES];
     size_t n_rule_files;
     bool (*keep_pack)(void *arg, const struct pack *p); /* whether a pack is in force; NULL: none is */
     void *keep_arg;
+    struct rule_text rule_texts[AGENT_RULE_TEXTS]; /* read before the files */
+    size_t n_rule_texts;
     struct export_spec exports[AGENT_EXPORTS];
     size_t n_exports;
     struct export_queue_options queues;
     struct pipeline_options pipeline; /* what it points to must outlive the agent */
     const char *service;
-    struct span_context root; /* of TRACEPARENT in wftrace's own environment */
+    const struct resource *resource; /* added to that of every process; or NULL */
+    struct span_context root;        /* of TRACEPARENT in wftrace's own environment */
     const char *root_state;
     bool keep_values; /* --privacy off */
     bool logs;        /* standard output and error as log records */

@@ -211,7 +211,15 @@ static int attach_main(struct options *o)
     if (!o->n_select)
         return usage_error(&command_attach,
                            "attach to what? --pid N, --name GLOB, --port N, …; wftrace list shows what there is");
-    int code = check_first(o);
+    int code = session_read(o);
+    if (code)
+        return code;
+    if (config_off(o->config)) {
+        if (!o->quiet)
+            complain("disabled by the configuration: nothing is attached");
+        return EXIT_FINE;
+    }
+    code = check_first(o);
     if (code)
         return code;
     struct attach t = { .o = o, .targets = calloc(TARGETS_MAX, sizeof(struct target)) };

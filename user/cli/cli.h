@@ -6,6 +6,7 @@
 #define WF_CLI_CLI_H
 
 #include "cli/agent.h"
+#include "config/config.h"
 
 enum exit_status { EXIT_FINE = 0, EXIT_RUNTIME = 1, EXIT_USAGE = 2, EXIT_PRIVILEGE = 3 };
 int exit_of(enum agent_failure about);
@@ -18,6 +19,7 @@ struct selector {
 };
 
 #define CLI_SELECTORS 64
+#define CLI_CONFIGS   8
 
 enum bridge_choice { BRIDGE_AUTO, BRIDGE_ALWAYS, BRIDGE_NEVER };
 
@@ -29,7 +31,10 @@ struct options {
     u64 for_ns;                /* 0: no end */
     enum bridge_choice bridge; /* --bridge */
     const char *packs;         /* --packs: "off", or names with commas; NULL: those that are recognised */
-    bool json, no_color, quiet, help;
+    const char *config_files[CLI_CONFIGS];
+    size_t n_config_files;
+    struct config *config; /* session_config(): lives as long as the process */
+    bool json, no_color, quiet, verbose, help;
     char **rest; /* what is no option */
     int n_rest;
 };

@@ -122,7 +122,12 @@ static int set_propagate(struct options *o, const char *value, char *err, size_t
 
 static int set_config(struct options *o, const char *value, char *err, size_t err_size)
 {
-    return SENTENCE("--config is not in this version; use options, and --rules for activities");
+    if (o->n_config_files == CLI_CONFIGS)
+        return SENTENCE("more than %d configuration files", CLI_CONFIGS);
+    if (!*value)
+        return SENTENCE("--config wants a file");
+    o->config_files[o->n_config_files++] = value;
+    return 0;
 }
 
 static int set_json(struct options *o, const char *value, char *err, size_t err_size)
@@ -146,6 +151,7 @@ static int set_quiet(struct options *o, const char *value, char *err, size_t err
 
 static int set_verbose(struct options *o, const char *value, char *err, size_t err_size)
 {
+    o->verbose = true;
     log_level = log_level < LOG_INFO ? LOG_INFO : LOG_DEBUG;
     return 0;
 }
@@ -217,6 +223,7 @@ const struct option option_table[] = {
     { "cgroup", 0, "PATH", TAKES_TARGET, "all processes in this control group", add_cgroup },
     { "unit", 'u', "NAME", TAKES_TARGET, "all processes of this systemd unit", add_unit },
     { "container", 0, "ID", TAKES_TARGET, "all processes of this container (beginning of its id)", add_container },
+    { "config", 'c', "FILE", TAKES_EXPORT, "configuration; repeatable, later files go over earlier ones", set_config },
     { "rules", 'r', "FILE", TAKES_RULES, "activities to watch, in YAML (repeatable)", set_rules },
     { "packs", 0, "off|NAME,…", TAKES_LIVE, "engines to know (default: those that are installed)", set_packs },
     { "bridge", 0, "auto|on|off", TAKES_LIVE, "the helper inside Python processes (auto: when a rule or a pack needs it)",
@@ -236,7 +243,6 @@ const struct option option_table[] = {
     { "quiet", 'q', NULL, TAKES_COMMON, "no warnings, no closing line", set_quiet },
     { "verbose", 'v', NULL, TAKES_COMMON, "more about what happens; twice: everything", set_verbose },
     { "help", 'h', NULL, TAKES_COMMON, "this text", set_help },
-    { "config", 'c', "FILE", TAKES_EXPORT, NULL, set_config },
     { "propagate", 0, "off|http|all", TAKES_LIVE, NULL, set_propagate },
     { NULL },
 };

@@ -6,6 +6,14 @@ static int replay_main(struct options *o)
     char err[1024] = "";
     enum agent_failure about = AGENT_CONFIG;
     struct agent *a = NULL;
+    int read = session_read(o);
+    if (read)
+        return read;
+    if (config_off(o->config)) {
+        if (!o->quiet)
+            complain("disabled by the configuration: nothing is replayed");
+        return EXIT_FINE;
+    }
     if (session_prepare(o, err, sizeof(err)) || agent_replay(&o->agent, o->rest[0], &a, &about, err, sizeof(err))) {
         complain("%s: %s", o->rest[0], err);
         return exit_of(about);

@@ -38,14 +38,19 @@ static bool child_told(int go)
     return n > 0;
 }
 
-static void child_exec(int go, char **argv)
+static void child_become(char **argv)
 {
-    if (!child_told(go))
-        _exit(EXIT_RUNTIME);
     execvp(argv[0], argv);
     int err = errno;
     fprintf(stderr, "wftrace: %s: %s\n", argv[0], err == ENOENT ? "command not found" : strerror(err));
     _exit(err == ENOENT ? 127 : 126);
+}
+
+static void child_exec(int go, char **argv)
+{
+    if (!child_told(go))
+        _exit(EXIT_RUNTIME);
+    child_become(argv);
 }
 
 static int child_make(char **argv, struct child *ret)
@@ -167,6 +172,14 @@ static int run_traced(struct options *o, struct child *c)
 static int run_main(struct options *o)
 {
     struct child c;
+    int code = session_read(o);
+    if (code)
+        return code;
+    if (config_off(o->config)) { /* as if wftrace had not been there */
+        if (!o->quiet)
+            complain("disabled by the configuration: the command runs untraced");
+        child_become(o->rest);
+    }
     int err = child_make(o->rest, &c);
     if (err) {
         complain("run: cannot make a process: %s", errno_name(err));

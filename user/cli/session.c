@@ -57,31 +57,38 @@ static void take_environment(struct agent_options *a)
         a->root_state = state;
 }
 
-/* --sample and the configuration come first. */
-static int take_sampler(struct agent_options *a, char *err, size_t err_size)
+int session_read(struct options *o)
 {
-    const char *name = getenv("OTEL_TRACES_SAMPLER");
-    char why[512];
-    if (!name || !*name || a->pipeline.sampler.sampler.kind != SAMPLER_NONE)
-        return 0;
-    int code = sampler_parse(name, getenv("OTEL_TRACES_SAMPLER_ARG"), &a->pipeline.sampler.sampler, why, sizeof(why));
-    if (code)
-        snprintf(err, err_size, "OTEL_TRACES_SAMPLER: %s", why);
-    return code;
+    char err[8300] = "";
+    if (!o->config && session_config(o, err, sizeof(err))) {
+        fprintf(stderr, "%s\n", err);
+        return EXIT_USAGE;
+    }
+    return EXIT_FINE;
+}
+
+/* Spans are shown when nobody said where anything should go; «none» is said. */
+static bool wants_console(const struct options *o)
+{
+    const struct config *c = o->config;
+    const char *traces = getenv("OTEL_TRACES_EXPORTER");
+    return !o->agent.n_exports && !c->tracer_provider && !c->meter_provider && !c->logger_provider &&
+           (o->n_config_files || !traces || !*traces);
 }
 
 int session_prepare(struct options *o, char *err, size_t err_size)
 {
     struct agent_options *a = &o->agent;
-    int code = take_sampler(a, err, err_size);
-    if (code)
-        return code;
-    if (!a->n_exports &&
+    if (!o->config && session_config(o, err, err_size))
+        return -EINVAL;
+    a->flush_ms = FLUSH_MS;
+    if (session_apply(o, err, err_size))
+        return -EINVAL;
+    if (wants_console(o) &&
         export_spec_parse(o->json ? "console:json" : "console", SIGNAL_TRACES, &a->exports[a->n_exports++], err, err_size))
         return -EINVAL;
     for (size_t i = 0; i < a->n_exports; i++)
         a->exports[i].color = wants_color(o);
-    a->flush_ms = FLUSH_MS;
     take_environment(a);
     return 0;
 }

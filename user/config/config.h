@@ -32,7 +32,14 @@ struct config_selection { /* patterns with * and ? */
     CONFIG_LIST(const char *) included;
     CONFIG_LIST(const char *) excluded;
 };
-enum config_value_kind { VALUE_NULL, VALUE_TEXT, VALUE_BOOL, VALUE_INT, VALUE_DOUBLE, VALUE_LIST };
+enum config_value_kind {
+    CONFIG_VALUE_NULL,
+    CONFIG_VALUE_TEXT,
+    CONFIG_VALUE_BOOL,
+    CONFIG_VALUE_INT,
+    CONFIG_VALUE_DOUBLE,
+    CONFIG_VALUE_LIST
+};
 struct config_value {
     enum config_value_kind kind;
     const char *text; /* as written, also of the others */
@@ -41,14 +48,14 @@ struct config_value {
     CONFIG_LIST(struct config_value) items;
 };
 enum config_attr_type {
-    ATTR_TYPE_STRING,
-    ATTR_TYPE_BOOL,
-    ATTR_TYPE_INT,
-    ATTR_TYPE_DOUBLE,
-    ATTR_TYPE_STRING_ARRAY,
-    ATTR_TYPE_BOOL_ARRAY,
-    ATTR_TYPE_INT_ARRAY,
-    ATTR_TYPE_DOUBLE_ARRAY,
+    CONFIG_ATTR_STRING,
+    CONFIG_ATTR_BOOL,
+    CONFIG_ATTR_INT,
+    CONFIG_ATTR_DOUBLE,
+    CONFIG_ATTR_STRING_ARRAY,
+    CONFIG_ATTR_BOOL_ARRAY,
+    CONFIG_ATTR_INT_ARRAY,
+    CONFIG_ATTR_DOUBLE_ARRAY,
 };
 struct config_attribute {
     const char *name;
@@ -96,16 +103,16 @@ struct config_otlp {
     const char *compression; /* gzip, none; NULL: none */
     s64 timeout;             /* ms; 0: no limit */
     s64 max_request_size, max_response_size;
-    int encoding;                                 /* enum config_encoding; http only */
-    int temporality, histogram;                   /* enum config_temporality, config_histogram; metrics only */
-    const char *bearer_token_file, *headers_file; /* read again when they change */
+    int encoding;                  /* enum config_encoding; http only */
+    int temporality, histogram;    /* enum config_temporality, config_histogram; metrics only */
+    const char *bearer_token_file; /* read again when it changes */
     struct config_basic_auth *basic_auth;
     const char *proxy;
     s64 compression_level;
 };
-enum config_encoding { ENCODING_PROTOBUF, ENCODING_JSON };
-enum config_temporality { TEMPORALITY_CUMULATIVE, TEMPORALITY_DELTA, TEMPORALITY_LOW_MEMORY };
-enum config_histogram { HISTOGRAM_EXPLICIT, HISTOGRAM_EXPONENTIAL };
+enum config_encoding { CONFIG_ENCODING_PROTOBUF, CONFIG_ENCODING_JSON };
+enum config_temporality { CONFIG_TEMPORALITY_CUMULATIVE, CONFIG_TEMPORALITY_DELTA, CONFIG_TEMPORALITY_LOW_MEMORY };
+enum config_histogram { CONFIG_HISTOGRAM_EXPLICIT, CONFIG_HISTOGRAM_EXPONENTIAL };
 struct config_otlp_file {
     const char *output_stream; /* "stdout", "file:///path" */
     int temporality, histogram;
@@ -114,7 +121,7 @@ struct config_console {
     int format; /* enum config_console_format */
     int temporality, histogram;
 };
-enum config_console_format { CONSOLE_AUTO, CONSOLE_LIVE, CONSOLE_LINES, CONSOLE_JSON };
+enum config_console_format { CONFIG_CONSOLE_AUTO, CONFIG_CONSOLE_LIVE, CONFIG_CONSOLE_LINES, CONFIG_CONSOLE_JSON };
 struct config_zipkin {
     const char *endpoint;
     s64 timeout; /* ms */
@@ -135,7 +142,12 @@ struct config_prometheus {
     struct config_basic_auth *basic_auth;
     struct config_tls *tls; /* of the listener: cert_file, key_file; ca_file: clients must show a certificate */
 };
-enum config_translation { TRANSLATION_UNDERSCORES, TRANSLATION_NO_SUFFIXES, TRANSLATION_UTF8, TRANSLATION_NONE };
+enum config_translation {
+    CONFIG_TRANSLATION_UNDERSCORES,
+    CONFIG_TRANSLATION_NO_SUFFIXES,
+    CONFIG_TRANSLATION_UTF8,
+    CONFIG_TRANSLATION_NONE
+};
 
 /* --- traces --- */
 struct config_batch {
@@ -231,14 +243,14 @@ struct config_reader { /* one of */
     struct config_pull *pull;
 };
 enum config_instrument {
-    INSTRUMENT_ANY = CONFIG_UNSET,
-    INSTRUMENT_COUNTER,
-    INSTRUMENT_GAUGE,
-    INSTRUMENT_HISTOGRAM,
-    INSTRUMENT_OBSERVABLE_COUNTER,
-    INSTRUMENT_OBSERVABLE_GAUGE,
-    INSTRUMENT_OBSERVABLE_UP_DOWN_COUNTER,
-    INSTRUMENT_UP_DOWN_COUNTER,
+    CONFIG_INSTRUMENT_ANY = CONFIG_UNSET,
+    CONFIG_INSTRUMENT_COUNTER,
+    CONFIG_INSTRUMENT_GAUGE,
+    CONFIG_INSTRUMENT_HISTOGRAM,
+    CONFIG_INSTRUMENT_OBSERVABLE_COUNTER,
+    CONFIG_INSTRUMENT_OBSERVABLE_GAUGE,
+    CONFIG_INSTRUMENT_OBSERVABLE_UP_DOWN_COUNTER,
+    CONFIG_INSTRUMENT_UP_DOWN_COUNTER,
 };
 struct config_view_selector {
     const char *instrument_name; /* pattern with * and ? */
@@ -268,7 +280,7 @@ struct config_view {
     struct config_view_selector *selector;
     struct config_view_stream *stream;
 };
-enum config_exemplar_filter { EXEMPLAR_ALWAYS_ON, EXEMPLAR_ALWAYS_OFF, EXEMPLAR_TRACE_BASED };
+enum config_exemplar_filter { CONFIG_EXEMPLAR_ALWAYS_ON, CONFIG_EXEMPLAR_ALWAYS_OFF, CONFIG_EXEMPLAR_TRACE_BASED };
 struct config_meter_provider {
     CONFIG_LIST(struct config_reader) readers;
     CONFIG_LIST(struct config_view) views;
@@ -296,7 +308,7 @@ struct config_text { /* a part of a file, everything else in it blanked, so that
 };
 struct config_rules {
     CONFIG_LIST(const char *) files;
-    struct config_text activities; /* text NULL: none */
+    struct config_text activities, packs; /* text NULL: none */
 };
 struct config_store {
     const char *file;
@@ -307,7 +319,7 @@ struct config_spool {
     s64 max_size, max_age; /* bytes, ms */
     int fsync;             /* enum config_fsync */
 };
-enum config_fsync { FSYNC_NEVER, FSYNC_SEGMENT, FSYNC_ALWAYS };
+enum config_fsync { CONFIG_FSYNC_NEVER, CONFIG_FSYNC_SEGMENT, CONFIG_FSYNC_ALWAYS };
 struct config_logs {
     bool stdio; /* what traced processes write to standard output and error */
     CONFIG_LIST(const char *) files;
@@ -317,8 +329,8 @@ struct config_logs {
 struct config_self {
     const char *listen; /* HOST:PORT */
 };
-enum config_privacy { PRIVACY_STRICT, PRIVACY_OFF };
-enum config_propagation { PROPAGATION_OFF, PROPAGATION_HTTP, PROPAGATION_ALL };
+enum config_privacy { CONFIG_PRIVACY_STRICT, CONFIG_PRIVACY_OFF };
+enum config_propagation { CONFIG_PROPAGATION_OFF, CONFIG_PROPAGATION_HTTP, CONFIG_PROPAGATION_ALL };
 struct config_wftrace {
     bool enabled;
     struct config_rules *rules;
@@ -333,12 +345,12 @@ struct config_wftrace {
 
 /* trace trace2 … fatal4, as OpenTelemetry's severity numbers less one */
 enum config_severity {
-    SEVERITY_CONFIG_TRACE = 0,
-    SEVERITY_CONFIG_DEBUG = 4,
-    SEVERITY_CONFIG_INFO = 8,
-    SEVERITY_CONFIG_WARN = 12,
-    SEVERITY_CONFIG_ERROR = 16,
-    SEVERITY_CONFIG_FATAL = 20
+    CONFIG_SEVERITY_TRACE = 0,
+    CONFIG_SEVERITY_DEBUG = 4,
+    CONFIG_SEVERITY_INFO = 8,
+    CONFIG_SEVERITY_WARN = 12,
+    CONFIG_SEVERITY_ERROR = 16,
+    CONFIG_SEVERITY_FATAL = 20
 };
 
 struct config {
@@ -387,8 +399,13 @@ bool config_off(const struct config *c);
 /* «config explain»: each key that has a value, the value, and where it came from. Secrets are <secret>. */
 void config_explain(const struct config *c, bool json, FILE *to);
 
+/* Where the value at a path («tracer_provider.processors[0].batch.exporter») was written: "FILE:LINE:COLUMN", a variable, an
+ * option, or "default"; of what is not there, its nearest ancestor. */
+const char *config_where(const struct config *c, const char *path, char *ret, size_t size);
+
 /* From the table: the tables of docs/configuration.md, and a JSON Schema (2020-12) for editors. */
 void config_write_docs(FILE *to);
+void config_write_variables(FILE *to);
 void config_write_schema(FILE *to);
 
 #endif

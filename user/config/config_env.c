@@ -22,9 +22,10 @@ const struct config_variable config_variables[] = {
     { "OTEL_RESOURCE_ATTRIBUTES", "resource attributes, " OF_PROCESS, NULL, NULL, NULL },
     { "OTEL_ENTITIES", "entities of the resource", NULL, NULL, "in development in the specification" },
     { "OTEL_PROPAGATORS", "forms of context", "tracecontext,baggage", "propagator.composite_list", NULL },
-    { "OTEL_TRACES_SAMPLER", "which traces are kept: `always_on`, `always_off`, `traceidratio`, each also `parentbased_…`",
+    { "OTEL_TRACES_SAMPLER",
+      "which traces are kept: `always_on`, `always_off`, `traceidratio`, and wftrace's `rate`; each also `parentbased_…`",
       "parentbased_always_on", "tracer_provider.sampler", NULL },
-    { "OTEL_TRACES_SAMPLER_ARG", "the ratio", "1.0", "tracer_provider.sampler", NULL },
+    { "OTEL_TRACES_SAMPLER_ARG", "the ratio, or traces a second", "1.0", "tracer_provider.sampler", NULL },
     { "OTEL_TRACES_EXPORTER", "`otlp`, `zipkin`, `console`, `otlp/stdout`, `none`; several with commas",
       "`console`, not the specification's `otlp`: what is traced is seen with no backend", "tracer_provider.processors", NULL },
     { "OTEL_METRICS_EXPORTER", "`otlp`, `prometheus`, `console`, `otlp/stdout`, `none`", "`none`", "meter_provider.readers",
@@ -140,8 +141,8 @@ static const struct {
 /* --- samplers --- */
 static void sampler_read(struct env *e, struct config_node *provider)
 {
-    static const char *const words[] = { "always_on", "always_off", "traceidratio" };
-    static const char *const keys[] = { "always_on", "always_off", "trace_id_ratio_based" };
+    static const char *const words[] = { "always_on", "always_off", "traceidratio", "rate" };
+    static const char *const keys[] = { "always_on", "always_off", "trace_id_ratio_based", "rate_limiting" };
     const char *name = "OTEL_TRACES_SAMPLER", *v = config_getenv(e->s, name), *arg = "OTEL_TRACES_SAMPLER_ARG";
     struct config_place at = from(name);
     bool parent = v && !strncasecmp(v, "parentbased_", 12);
@@ -152,8 +153,8 @@ static void sampler_read(struct env *e, struct config_node *provider)
         if (parent)
             n = map_in(e, map_in(e, n, "parent_based", at), "root", at);
         n = map_in(e, n, keys[i], at);
-        if (i == 2)
-            put_var(e, n, "ratio", arg);
+        if (i >= 2)
+            put_var(e, n, i == 2 ? "ratio" : "traces_per_second", arg);
         return;
     }
     if (v)

@@ -3,7 +3,9 @@
 
 /* --- shared --- */
 static const struct config_key none_keys[0];
-const struct config_group config_group_none = { .name = "this", .size = sizeof(struct config_empty), .keys = none_keys };
+const struct config_group config_group_none = {
+    .id = "none", .name = "this", .size = sizeof(struct config_empty), .keys = none_keys
+};
 
 static const struct config_key pair_keys[] = {
     TEXT(pair, name, "name", NULL, "name", REQUIRED),
@@ -101,6 +103,10 @@ static void headers_check(struct config_state *s, const struct config_node *at)
 
 static void otlp_http_check(struct config_state *s, void *group, const struct config_node *at)
 {
+    const char *url = ((struct config_otlp *)group)->endpoint, *host = url ? strstr(url, "://") : NULL;
+    if (host && !strchr(host + 3, '/'))
+        config_note(s, &config_node_get(at, "endpoint")->at,
+                    "«endpoint» has no path and gets none: a receiver of OTLP wants /v1/traces, /v1/metrics or /v1/logs");
     config_check_endpoint(s, at, ((struct config_otlp *)group)->endpoint, false);
     headers_check(s, at);
 }
@@ -115,16 +121,17 @@ static void otlp_grpc_check(struct config_state *s, void *group, const struct co
         GROUPS(otlp, headers, "headers", pair, "headers of each request"),                                                       \
         TEXT(otlp, headers_list, "headers_list", NULL, "the same as `name=value,…`; `headers` wins", SECRET),                    \
         TEXT(otlp, compression, "compression", NULL, "`gzip` or `none`", .words = compressions, .unset = "none"),                \
-        INT(otlp, max_request_size, "max_request_size", 0, 0, "67108864", "bytes of a request before compression; 0: no limit"), \
-        INT(otlp, max_response_size, "max_response_size", 1, 0, "4194304", "bytes of an answer that are read"),                  \
+        INT(otlp, max_request_size, "max_request_size", 0, 0, "67108864", "bytes of a request before compression",               \
+            .ignored = "a request is bounded by max_export_batch_size, and by 64 MiB"),                                          \
+        INT(otlp, max_response_size, "max_response_size", 1, 0, "4194304", "bytes of an answer",                                 \
+            .ignored = "64 KiB of an answer are read, in any case"),                                                             \
         INT(otlp, timeout, "timeout", 0, 0, "10000", "ms for one request; 0: no limit")
 #define OTLP_OURS                                                                                                                \
     TEXT(otlp, bearer_token_file, "bearer_token_file", NULL,                                                                     \
-         "file with a token for `Authorization: Bearer …`; read again when it changes", OURS),                                   \
-        TEXT(otlp, headers_file, "headers_file", NULL, "file of `Name: value` lines; read again when it changes", OURS),         \
-        GROUP(otlp, basic_auth, "basic_auth", basic_auth, "`Authorization: Basic …`", OURS),                                     \
+         "file with the token of `Authorization: Bearer`; rotations are seen", OURS),                                            \
+        GROUP(otlp, basic_auth, "basic_auth", basic_auth, "`Authorization: Basic`", OURS),                                       \
         TEXT(otlp, proxy, "proxy", NULL, "URL of a proxy", OURS, .unset = "`https_proxy` and its like of the environment"),      \
-        INT(otlp, compression_level, "compression_level", 1, 9, "6", "of gzip", OURS)
+        INT(otlp, compression_level, "compression_level", 1, 9, "1", "of gzip", OURS)
 #define OTLP_METRICS                                                                                                             \
     WORD(otlp, temporality, "temporality_preference", temporalities, "cumulative", "of sums and histograms"),                    \
         WORD(otlp, histogram, "default_histogram_aggregation", histograms, "explicit_bucket_histogram",                          \

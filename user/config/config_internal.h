@@ -58,7 +58,9 @@ struct config_key {
 struct config_reader_state;
 struct config_node;
 struct config_group {
-    const char *name, *help;
+    const char *id;   /* of its table: unique */
+    const char *name; /* for messages */
+    const char *help;
     size_t size;
     const struct config_key *keys;
     size_t n;
@@ -131,6 +133,8 @@ void config_mistake(struct config_state *s, const struct config_place *at, const
     __attribute__((format(printf, 3, 4)));
 void config_note(struct config_state *s, const struct config_place *at, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* Texts that a terminal, Markdown and JSON can bear. */
+void config_json_text(FILE *to, const char *text);
 /* What may be shown of a scalar in a message or in explain: never a secret. */
 const char *config_shown(const struct config_node *n, const struct config_key *k);
 

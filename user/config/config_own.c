@@ -30,6 +30,11 @@ static const struct config_key rules_keys[] = {
       AT(rules, activities),
       OURS,
       .help = "rules written here, as in a rule file; `${…}` is not replaced in them" },
+    { .name = "packs",
+      .type = CONFIG_PART,
+      AT(rules, packs),
+      OURS,
+      .help = "which built-in packs are used and how, as in a rule file" },
 };
 DEFINE(rules, rules, "rules", "Functions, probes and commands to watch.");
 #define LATER "not in this version"
@@ -43,14 +48,14 @@ DEFINE(store, store, "store", "The embedded store.");
 static const char *const fsyncs[] = { "never", "segment", "always", NULL };
 static const struct config_key spool_keys[] = {
     TEXT(spool, dir, "dir", NULL, "directory; one below it for each exporter", .flags = KEY_OURS | KEY_REQUIRED),
-    SIZE(spool, max_size, "max_size", 1 << 20, "1GiB", "bytes of each exporter's spool", OURS),
+    SIZE(spool, max_size, "max_size", 1 << 20, "256MB", "bytes of each exporter's spool", OURS),
     TIME(spool, max_age, "max_age", 1, "24h", "what is older is dropped and counted", OURS),
     WORD(spool, fsync, "fsync", fsyncs, "segment", "when the disk is waited for", OURS),
 };
 DEFINE(spool, spool, "spool", "What an exporter could not deliver yet, on disk.");
 static const struct config_key logs_keys[] = {
     BOOL(logs, stdio, "stdio", "false", "what traced processes write to standard output and error", OURS),
-    TEXTS(logs, files, "files", "log files, with `*` and `?`", OURS),
+    TEXTS(logs, files, "files", "log files, with `*` and `?`", OURS, .ignored = LATER),
     WORD(logs, level, "level", config_severities, "trace", "what is below it is left out", OURS),
     INT(logs, rate, "rate", 1, 1e9, "1000", "lines a second and process; what is above is dropped and counted", OURS),
 };
@@ -77,11 +82,11 @@ static const struct config_key wftrace_keys[] = {
     WORD(wftrace, privacy, "privacy", privacies, "strict", "`off`: statements and values are kept as they are", OURS),
     WORD(wftrace, propagation, "propagation", propagations, "off", "where context is written", OURS, .ignored = LATER),
     GROUP(wftrace, store, "store", store, "the embedded store", OURS, .ignored = LATER),
-    GROUP(wftrace, spool, "spool", spool, "what could not be delivered yet, on disk", OURS, .ignored = LATER),
+    GROUP(wftrace, spool, "spool", spool, "what could not be delivered yet, on disk", OURS),
     SIZE(wftrace, memory_limit, "memory_limit", 16 << 20, NULL, "memory of the whole of wftrace", OURS, .ignored = LATER,
          .unset = "no limit beyond those of each table and queue"),
     TIME(wftrace, shutdown_timeout, "shutdown_timeout", 1, "5s", "how long exporters may take at the end", OURS),
-    GROUP(wftrace, logs, "logs", logs, "log lines of traced processes", OURS, .ignored = LATER),
+    GROUP(wftrace, logs, "logs", logs, "log lines of traced processes", OURS),
     GROUP(wftrace, self, "self", self, "wftrace's own telemetry", OURS, .ignored = LATER),
 };
 SHARED(wftrace, wftrace, "wftrace", "What is wftrace's own.");

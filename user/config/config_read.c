@@ -301,16 +301,16 @@ static void value_scalar(const struct config_node *n, struct config_value *ret)
 {
     bool b;
     ret->text = n->text;
-    ret->kind = VALUE_TEXT;
+    ret->kind = CONFIG_VALUE_TEXT;
     if (config_node_null(n)) {
-        ret->kind = VALUE_NULL;
+        ret->kind = CONFIG_VALUE_NULL;
     } else if (n->plain && config_scalar_bool(n->text, &b)) {
-        ret->kind = VALUE_BOOL;
+        ret->kind = CONFIG_VALUE_BOOL;
         ret->integer = b;
     } else if (n->plain && config_scalar_int(n->text, &ret->integer)) {
-        ret->kind = VALUE_INT;
+        ret->kind = CONFIG_VALUE_INT;
     } else if (n->plain && config_scalar_number(n->text, &ret->number)) {
-        ret->kind = VALUE_DOUBLE;
+        ret->kind = CONFIG_VALUE_DOUBLE;
     }
 }
 
@@ -324,7 +324,7 @@ static void read_value(const struct at *a, struct config_value *ret)
         config_mistake(a->s, &a->n->at, "«%s» is a text, a number, true, false or a list of them", a->key->name);
         return;
     }
-    ret->kind = VALUE_LIST;
+    ret->kind = CONFIG_VALUE_LIST;
     ret->items.v = config_alloc(a->s, (a->n->n + 1) * sizeof(*ret->items.v));
     for (size_t i = 0; ret->items.v && i < a->n->n; i++) {
         if (a->n->items[i]->type != NODE_SCALAR)
@@ -335,12 +335,12 @@ static void read_value(const struct at *a, struct config_value *ret)
 }
 
 /* The file with everything outside the part made blank and its first line replaced by the key: lines and columns stay (but
- * for a list on the very first line). */
+ * for what stands on the very first line). */
 static void read_part(const struct at *a, struct config_text *ret)
 {
     const struct config_node *n = a->n;
-    if (n->type != NODE_SEQUENCE || !n->file_text) {
-        (void)items_of(a);
+    if (n->type == NODE_SCALAR || !n->file_text) {
+        config_mistake(a->s, &n->at, "«%s» is a list or a mapping, as in a rule file", a->key->name);
         return;
     }
     const char *first = memchr(n->file_text, '\n', n->from);
@@ -526,6 +526,10 @@ void config_read_group(struct config_state *s, const struct config_group *g, con
         key_default(s, &g->keys[i], into);
     if (!n)
         return;
+    if (n->type == NODE_SCALAR && g->one_of && key_of(g, n->text)) {
+        config_mistake(s, &n->at, "%s is a key with its settings: write «%s:»", g->name, n->text);
+        return;
+    }
     if (n->type != NODE_MAP && !config_node_null(n)) {
         config_mistake(s, &n->at, "%s is a mapping of keys to values%s", g->name, g->n ? "" : ", or nothing");
         return;

@@ -10,15 +10,15 @@ static const char *const attr_types[] = { "string",     "bool",      "int",     
 
 static enum config_value_kind kind_wanted(int type)
 {
-    static const enum config_value_kind kinds[] = { VALUE_TEXT, VALUE_BOOL, VALUE_INT, VALUE_DOUBLE };
-    return kinds[type % ATTR_TYPE_STRING_ARRAY];
+    static const enum config_value_kind kinds[] = { CONFIG_VALUE_TEXT, CONFIG_VALUE_BOOL, CONFIG_VALUE_INT, CONFIG_VALUE_DOUBLE };
+    return kinds[type % CONFIG_ATTR_STRING_ARRAY];
 }
 
 static bool value_to(struct config_value *v, enum config_value_kind want)
 {
-    if (want == VALUE_DOUBLE && v->kind == VALUE_INT) {
+    if (want == CONFIG_VALUE_DOUBLE && v->kind == CONFIG_VALUE_INT) {
         v->number = (double)v->integer;
-        v->kind = VALUE_DOUBLE;
+        v->kind = CONFIG_VALUE_DOUBLE;
     }
     return v->kind == want;
 }
@@ -28,17 +28,17 @@ static void attribute_check(struct config_state *s, void *group, const struct co
     struct config_attribute *a = group;
     const struct config_node *v = config_node_get(at, "value");
     enum config_value_kind want = kind_wanted(a->type);
-    bool fine = a->value.kind == VALUE_NULL;
-    if (!fine && a->type < ATTR_TYPE_STRING_ARRAY) {
-        fine = (v->written && want == VALUE_TEXT) || value_to(&a->value, want);
-        if (fine && want == VALUE_TEXT)
-            a->value.kind = VALUE_TEXT;
+    bool fine = a->value.kind == CONFIG_VALUE_NULL;
+    if (!fine && a->type < CONFIG_ATTR_STRING_ARRAY) {
+        fine = (v->written && want == CONFIG_VALUE_TEXT) || value_to(&a->value, want);
+        if (fine && want == CONFIG_VALUE_TEXT)
+            a->value.kind = CONFIG_VALUE_TEXT;
     } else if (!fine) {
-        fine = a->value.kind == VALUE_LIST;
+        fine = a->value.kind == CONFIG_VALUE_LIST;
         for (size_t i = 0; fine && i < a->value.items.n; i++)
             fine = value_to(&a->value.items.v[i], want);
     }
-    if (!fine && a->type == ATTR_TYPE_STRING && v->type == NODE_SCALAR)
+    if (!fine && a->type == CONFIG_ATTR_STRING && v->type == NODE_SCALAR)
         config_mistake(s, &v->at, "the value is no text: put it in quotes, or say its type (type: int, double, bool …)");
     else if (!fine)
         config_mistake(s, &v->at, "the value is not of type %s", attr_types[a->type]);
@@ -225,7 +225,8 @@ static const struct config_key composable_keys[] = {
     GROUP(composable, probability, "probability", ratio, "a share"),
     GROUP(composable, rule_based, "rule_based", rule_based, "by rules"),
 };
-static const struct config_group config_group_composable = { .name = "a composite sampler",
+static const struct config_group config_group_composable = { .id = "composable",
+                                                             .name = "a composite sampler",
                                                              .help = "One sampler that works with thresholds.",
                                                              .size = sizeof(struct config_composable),
                                                              .keys = composable_keys,
@@ -245,7 +246,8 @@ static const struct config_key sampler_keys[] = {
     GROUP(sampler, trace_id_ratio_based, "trace_id_ratio_based", ratio, "a share by trace id"),
     GROUP(sampler, rate_limiting, "rate_limiting", rate, "so many a second", OURS),
 };
-static const struct config_group config_group_sampler = { .name = "a sampler",
+static const struct config_group config_group_sampler = { .id = "sampler",
+                                                          .name = "a sampler",
                                                           .help = "One sampler.",
                                                           .size = sizeof(struct config_sampler),
                                                           .keys = sampler_keys,
@@ -470,8 +472,9 @@ static const struct config_key top_keys[] = {
       .flags = KEY_ALWAYS | KEY_OURS,
       .help = "what is wftrace's own" },
 };
-const struct config_group config_root_group = { .name = "the configuration",
-                                                .help = "The top of the file.",
+const struct config_group config_root_group = { .id = "configuration",
+                                                .name = "the configuration",
+                                                .help = "Keys of the top.",
                                                 .size = sizeof(struct config),
                                                 .keys = top_keys,
                                                 .n = ARRAY_LEN(top_keys),

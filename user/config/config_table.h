@@ -49,20 +49,22 @@
     {                                                                                                                            \
         .name = key, .type = CONFIG_ANY, .ignored = why, .help = text                                                            \
     }
-#define DEFINE(id, S, called, text, ...)                                                                                         \
-    static const struct config_group config_group_##id = { .name = called,                                                       \
-                                                           .help = text,                                                         \
-                                                           .size = sizeof(struct config_##S),                                    \
-                                                           .keys = id##_keys,                                                    \
-                                                           .n = ARRAY_LEN(id##_keys),                                            \
-                                                           ##__VA_ARGS__ }
-#define SHARED(id, S, called, text, ...)                                                                                         \
-    const struct config_group config_group_##id = { .name = called,                                                              \
-                                                    .help = text,                                                                \
-                                                    .size = sizeof(struct config_##S),                                           \
-                                                    .keys = id##_keys,                                                           \
-                                                    .n = ARRAY_LEN(id##_keys),                                                   \
-                                                    ##__VA_ARGS__ }
+#define DEFINE(tag, S, called, text, ...)                                                                                        \
+    static const struct config_group config_group_##tag = { .id = #tag,                                                          \
+                                                            .name = called,                                                      \
+                                                            .help = text,                                                        \
+                                                            .size = sizeof(struct config_##S),                                   \
+                                                            .keys = tag##_keys,                                                  \
+                                                            .n = ARRAY_LEN(tag##_keys),                                          \
+                                                            ##__VA_ARGS__ }
+#define SHARED(tag, S, called, text, ...)                                                                                        \
+    const struct config_group config_group_##tag = { .id = #tag,                                                                 \
+                                                     .name = called,                                                             \
+                                                     .help = text,                                                               \
+                                                     .size = sizeof(struct config_##S),                                          \
+                                                     .keys = tag##_keys,                                                         \
+                                                     .n = ARRAY_LEN(tag##_keys),                                                 \
+                                                     ##__VA_ARGS__ }
 #define ONE_OF   .one_of = true
 #define REQUIRED .flags = KEY_REQUIRED
 #define SECRET   .flags = KEY_SECRET

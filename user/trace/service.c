@@ -209,5 +209,9 @@ struct resource *service_resource(const struct tracer_options *o, u32 tgid, stru
     host_attributes(r, info);
     attr_str(&r->attrs, "telemetry.distro.name", slice_str("wftrace"));
     attr_str(&r->attrs, "telemetry.distro.version", slice_str(WF_VERSION));
+    if (o->resource)
+        attr_set_copy(&r->attrs, &o->resource->attrs);
+    if (o->resource && o->service)
+        attr_str(&r->attrs, "service.name", slice_str(o->service));
     return r;
 }

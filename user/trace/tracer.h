@@ -20,6 +20,7 @@ struct exec_hooks {
 
 struct tracer_options {
     const char *service;      /* --service: overrides service.name of every process; or NULL */
+    const struct resource *resource; /* attributes of every process's resource, above what is found; or NULL. Outlives it */
     struct span_context root; /* TRACEPARENT that wftrace itself was given; invalid when none */
     const char *root_state;   /* its tracestate, or NULL */
     bool keep_values;         /* --privacy off */
