@@ -256,9 +256,9 @@ static void a_hundred_thousand_series_are_bounded(void **state)
 
 static void exemplars_follow_the_filter(void **state)
 {
-    static const int expected[] = { [EXEMPLAR_TRACE_BASED] = 0, [EXEMPLAR_ALWAYS_ON] = 1, [EXEMPLAR_ALWAYS_OFF] = 0 };
+    static const int expected[] = { [EXEMPLARS_TRACE_BASED] = 0, [EXEMPLARS_ALL] = 1, [EXEMPLARS_NONE] = 0 };
     for (int f = 0; f < 3; f++) {
-        struct metrics *m = begin((struct metrics_options){ .exemplars = (enum exemplar_filter)f });
+        struct metrics *m = begin((struct metrics_options){ .exemplars = (enum metric_exemplars)f });
         struct resource *r = service("shop", 1);
         struct span *s = span_of(r, SPAN_SERVER, 0.1);
         attr_str(&s->attrs, "http.request.method", slice_str("GET"));
@@ -372,17 +372,17 @@ static void rules_have_metrics_of_their_own(void **state)
 {
     static const char *const keys[] = { "graph" };
     static const struct metric_rule rules[] = {
-        { .rule = 7, .type = INSTRUMENT_COUNTER, .name = "agentmap.workflow.executions", .attrs = keys, .n_attrs = 1 },
+        { .rule = 7, .type = METER_COUNTER, .name = "agentmap.workflow.executions", .attrs = keys, .n_attrs = 1 },
         { .rule = 7,
-          .type = INSTRUMENT_HISTOGRAM,
+          .type = METER_HISTOGRAM,
           .name = "agentmap.workflow.duration",
           .of = "duration",
           .attrs = keys,
           .n_attrs = 1 },
-        { .rule = 7, .type = INSTRUMENT_COUNTER, .name = "agentmap.agent.errors", .errors_only = true },
-        { .rule = 7, .type = INSTRUMENT_COUNTER, .name = "orders.amount", .of = "amount", .unit = "EUR" },
-        { .rule = 7, .type = INSTRUMENT_GAUGE, .name = "orders.last", .of = "amount" },
-        { .rule = 8, .type = INSTRUMENT_COUNTER, .name = "agentmap.workflow.executions", .attrs = keys, .n_attrs = 1 },
+        { .rule = 7, .type = METER_COUNTER, .name = "agentmap.agent.errors", .errors_only = true },
+        { .rule = 7, .type = METER_COUNTER, .name = "orders.amount", .of = "amount", .unit = "EUR" },
+        { .rule = 7, .type = METER_GAUGE, .name = "orders.last", .of = "amount" },
+        { .rule = 8, .type = METER_COUNTER, .name = "agentmap.workflow.executions", .attrs = keys, .n_attrs = 1 },
     };
     struct metrics *m = begin((struct metrics_options){ .rules = rules, .n_rules = ARRAY_LEN(rules) });
     struct resource *r = service("agents", 1);
@@ -484,12 +484,12 @@ static void a_scraper_gets_cumulative_numbers_when_it_asks(void **state)
 static size_t some_numbers(void *arg, struct metric_number *v, size_t max)
 {
     v[0] =
-        (struct metric_number){ .name = "wftrace.x", .unit = "{span}", .description = "d", .type = INSTRUMENT_COUNTER, .i = 5 };
+        (struct metric_number){ .name = "wftrace.x", .unit = "{span}", .description = "d", .type = METER_COUNTER, .i = 5 };
     v[1] = v[0];
     v[1].attrs[0] = (struct attr){ .key = "stage", .type = ATTR_STR, .len = 1, .s = "a" };
     v[1].n_attrs = 1;
     v[2] = (struct metric_number){
-        .name = "wftrace.y", .unit = "s", .description = "d", .type = INSTRUMENT_GAUGE, .is_double = true, .d = 0.5
+        .name = "wftrace.y", .unit = "s", .description = "d", .type = METER_GAUGE, .is_double = true, .d = 0.5
     };
     return 3;
 }

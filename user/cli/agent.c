@@ -3,8 +3,10 @@
  * replay makes the same spans with the same ids. */
 #include "cli/agent.h"
 #include "base/log.h"
+#include "cli/metering.h"
 #include "ingest/event.h"
 #include "ingest/wfcap.h"
+#include "self/health.h"
 #include "self/ledger.h"
 #include "stream/stream.h"
 #include "trace/tracer.h"
@@ -35,6 +37,7 @@ struct agent {
     struct tracer *tracer;
     struct stream *stream;
     struct workflow *workflow;
+    struct metering metering; /* between tracer and pipeline */
     struct span_sink counted; /* between pipeline and queues: counts what goes out */
     struct logs *logs;        /* NULL: not wanted */
     struct verdict_sink verdicts;
@@ -151,6 +154,7 @@ static void line_tick(struct agent *a, u64 now_boot, s64 wall_minus_boot)
     if (a->logs)
         logs_tick(a->logs, now_boot);
     pipeline_tick(a->pipeline, now_boot + (u64)wall_minus_boot, queues_room(a));
+    metering_tick(&a->metering, now_boot + (u64)wall_minus_boot);
 }
 
 /* Wall minus boot time. Boot time is read on both sides of the wall clock; the narrowest of a few tries wins, so that a
@@ -216,9 +220,35 @@ static int pipeline_open(struct agent *a, char *err, size_t err_size)
                         &a->pipeline, err, err_size);
 }
 
+static u64 kernel_stat(void *arg, size_t i, const char **ret_name, const char **ret_help)
+{
+    static const char *const help[] = {
+#define STAT(name, text) text,
+#include "bpf/stats.def"
+#undef STAT
+    };
+    struct agent *a = arg;
+    *ret_name = *ret_help = NULL;
+    if (!a->probes || i >= ARRAY_LEN(help)) /* they go before the last collection */
+        return 0;
+    *ret_help = help[i];
+    return agent_kernel_stat(a, i, ret_name);
+}
+
+static int metrics_open(struct agent *a)
+{
+    struct metering_options o = { .start_ns = a->probes ? clock_boot_ns() + (u64)a->wall_minus_boot : 0,
+                                  .live = a->probes,
+                                  .kernel_stat = a->probes ? kernel_stat : NULL,
+                                  .arg = a };
+    return metering_open(&a->metering, &o, &a->rules, a->queues, pipeline_spans(a->pipeline), pipeline_metrics(a->pipeline));
+}
+
 static int line_open(struct agent *a, char *err, size_t err_size)
 {
     int code = pipeline_open(a, err, err_size);
+    if (!code && (code = metrics_open(a)))
+        snprintf(err, err_size, "not enough memory for metrics");
     if (code)
         return code;
     a->verdicts = (struct verdict_sink){ .set = verdict_set, .set_tls = verdict_set_tls };
@@ -230,7 +260,7 @@ static int line_open(struct agent *a, char *err, size_t err_size)
                                 .wall_minus_boot = a->wall_minus_boot,
                                 .seed = { a->seed[0], a->seed[1] },
                                 .exec = workflow_exec_hooks(&a->rules) };
-    a->tracer = tracer_new(&t, pipeline_spans(a->pipeline));
+    a->metering.tracer = a->tracer = tracer_new(&t, &a->metering.sink);
     struct stream_options s = { .privacy = { .keep_values = a->o.keep_values } };
     if (a->tracer)
         a->stream = stream_new(&s, tracer_exchanges(a->tracer), a->probes ? &a->verdicts : NULL);
@@ -388,6 +418,7 @@ int agent_open(const struct agent_options *o, struct agent **ret, enum agent_fai
         agent_close(a, NULL);
         return code;
     }
+    health_ready(true);
     *ret = a;
     return 0;
 }
@@ -588,6 +619,7 @@ void agent_close(struct agent *a, struct agent_summary *ret)
         workflow_free(a->workflow);
     if (a->tracer)
         a->tracer = tracer_free(a->tracer);
+    metering_close(&a->metering);
     while (a->pipeline && pipeline_finish(a->pipeline, max_u64(queues_room(a), 1)))
         queues_wait(a);
     a->pipeline = pipeline_free(a->pipeline);

@@ -55,6 +55,7 @@ struct json {
     bool failed;
 };
 void json_raw(struct json *j, const char *text);
+void json_bytes(struct json *j, const char *s, size_t n); /* as they are */
 void json_str(struct json *j, const char *s, size_t n); /* quoted and escaped; s is valid UTF-8 */
 void json_fmt(struct json *j, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void json_hex(struct json *j, const u8 *bytes, size_t n); /* quoted */

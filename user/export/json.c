@@ -39,6 +39,7 @@ static void json_add(struct json *j, const char *s, size_t n)
 }
 
 void json_raw(struct json *j, const char *s) { json_add(j, s, strlen(s)); }
+void json_bytes(struct json *j, const char *s, size_t n) { json_add(j, s, n); }
 
 void json_fmt(struct json *j, const char *fmt, ...)
 {

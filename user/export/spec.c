@@ -1,6 +1,7 @@
 /* What the user says after --export, and the OTEL_EXPORTER_OTLP_* variables (OpenTelemetry specification, «OpenTelemetry
  * Protocol Exporter»): the signal's form (_TRACES_, _LOGS_, _METRICS_) of a variable wins over the general one, an empty variable counts as unset.
  * Everything that can be wrong is said here, before anything runs. */
+#include "export/prometheus.h"
 #include "export/exporter.h"
 
 #include <ctype.h>
@@ -325,12 +326,29 @@ static int parse_zipkin(const char *rest, struct export_spec *ret, struct err_te
     return 0;
 }
 
+/* `prometheus` alone: OTEL_EXPORTER_PROMETHEUS_HOST and _PORT, else the specified localhost:9464. */
+static int parse_prometheus(const char *rest, struct export_spec *ret, struct err_text *err)
+{
+    struct prometheus_options o;
+    const char *host = getenv("OTEL_EXPORTER_PROMETHEUS_HOST"), *port = getenv("OTEL_EXPORTER_PROMETHEUS_PORT");
+    snprintf(ret->kind, sizeof(ret->kind), "prometheus");
+    if (*rest == ':')
+        return BAD(err, "--export prometheus%s: write prometheus=%s", rest, rest + 1);
+    if (*rest)
+        snprintf(ret->target, sizeof(ret->target), "%s", rest + 1);
+    else
+        snprintf(ret->target, sizeof(ret->target), "%s:%s", host && *host ? host : "localhost", port && *port ? port : "9464");
+    return prometheus_options_parse(ret->target, &o, err->p, err->size);
+}
+
 static const struct kind {
     const char *name;
     int (*parse)(const char *rest, struct export_spec *ret, struct err_text *err);
-} kinds[] = {
-    { "console", parse_console }, { "otlp", parse_otlp }, { "otlp-json", parse_otlp_json }, { "zipkin", parse_zipkin }
-};
+} kinds[] = { { "console", parse_console },
+              { "otlp", parse_otlp },
+              { "otlp-json", parse_otlp_json },
+              { "zipkin", parse_zipkin },
+              { "prometheus", parse_prometheus } };
 
 static int kind_unknown(const char *text, size_t n, struct err_text *err)
 {
@@ -340,7 +358,9 @@ static int kind_unknown(const char *text, size_t n, struct err_text *err)
         names[i] = kinds[i].name;
     snprintf(word, sizeof(word), "%.*s", (int)min_u64(n, sizeof(word) - 1), text);
     const char *near = nearest_word(word, names, ARRAY_LEN(names));
-    return BAD(err, "--export %s: unknown exporter '%s'%s%s%s; use console, console:json, otlp=URL, otlp-json:FILE or zipkin=URL",
+    return BAD(err,
+               "--export %s: unknown exporter '%s'%s%s%s; use console, console:json, otlp=URL, otlp-json:FILE, zipkin=URL or "
+               "prometheus=HOST:PORT",
                text, word, near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 

@@ -49,6 +49,13 @@ static bool slots_make(struct metrics *m)
     return m->slots;
 }
 
+static void begin_at(struct metrics *m, u64 wall_ns)
+{
+    m->now = m->o.start_ns = wall_ns;
+    m->push_due = wall_ns + m->o.interval_ns;
+    m->sweep_due = wall_ns + m->o.expire_ns / 4;
+}
+
 struct metrics *metrics_new(const struct metrics_options *o, struct metric_sink *sink)
 {
     struct metrics *m = calloc(1, sizeof(*m));
@@ -57,10 +64,8 @@ struct metrics *metrics_new(const struct metrics_options *o, struct metric_sink 
     m->o = *o;
     defaults(&m->o);
     m->sink = sink;
-    m->now = o->start_ns;
+    begin_at(m, o->start_ns);
     m->asked = metric_asked();
-    m->push_due = o->start_ns + m->o.interval_ns;
-    m->sweep_due = o->start_ns + m->o.expire_ns / 4;
     m->streams = calloc(STREAMS_MAX, sizeof(*m->streams));
     m->numbers = calloc(METRIC_NUMBERS, sizeof(*m->numbers));
     m->self = self_resource(m);
@@ -131,6 +136,8 @@ void metrics_tick(struct metrics *m, u64 wall_ns)
 {
     bool idle = !m->want_push && !m->want_pull;
     u64 asked = metric_asked();
+    if (!m->o.start_ns)
+        begin_at(m, wall_ns);
     m->now = wall_ns;
     if (push_is_due(m))
         m->want_push = true;

@@ -14,7 +14,7 @@
 
 #include "trace/signal.h"
 
-enum metric_instrument { INSTRUMENT_ANY, INSTRUMENT_COUNTER, INSTRUMENT_UPDOWN, INSTRUMENT_GAUGE, INSTRUMENT_HISTOGRAM };
+enum metric_instrument { METER_ANY, METER_COUNTER, METER_UPDOWN, METER_GAUGE, METER_HISTOGRAM };
 enum metric_aggregation {
     AGGREGATE_DEFAULT,
     AGGREGATE_DROP,
@@ -23,13 +23,13 @@ enum metric_aggregation {
     AGGREGATE_EXPLICIT,
     AGGREGATE_EXPONENTIAL
 };
-enum exemplar_filter { EXEMPLAR_TRACE_BASED, EXEMPLAR_ALWAYS_ON, EXEMPLAR_ALWAYS_OFF };
+enum metric_exemplars { EXEMPLARS_TRACE_BASED, EXEMPLARS_ALL, EXEMPLARS_NONE };
 
 /* A view, as the SDK specification has it. A metric that several views select yields a stream for each; one that none
  * selects, its default stream. All pointers outlive metrics_new() only where said. */
 struct metric_view {
     const char *select_name;            /* glob (* and ?), any case; NULL: every name */
-    enum metric_instrument select_type; /* INSTRUMENT_ANY: every type */
+    enum metric_instrument select_type; /* METER_ANY: every type */
     const char *select_unit;            /* NULL: every unit */
     const char *name, *description;     /* of the stream; NULL: the instrument's */
     const char *const *include, *const
@@ -75,12 +75,12 @@ struct metric_process {
 };
 
 struct metrics_options {
-    u64 start_ns;     /* wall clock */
+    u64 start_ns;     /* wall clock; 0: that of the first tick */
     u64 interval_ns;  /* push reader; 0: 60 s */
     bool push, pull;  /* which readers there are */
     bool delta;       /* push: delta for counters and histograms */
     bool exponential; /* histograms without a view are exponential (max size 160, max scale 20) */
-    enum exemplar_filter exemplars;
+    enum metric_exemplars exemplars;
     u32 limit;                       /* series per metric and resource; 0: 2000 */
     u32 max_series;                  /* in all; 0: 20000 */
     u64 expire_ns;                   /* 0: 15 minutes */

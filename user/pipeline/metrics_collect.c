@@ -88,10 +88,7 @@ static struct metric *metric_add(struct builder *b, const struct metric *like)
 
 /* --- series --- */
 
-static bool has_delta(const struct stream *st)
-{
-    return st->instrument == INSTRUMENT_COUNTER || st->instrument == INSTRUMENT_HISTOGRAM;
-}
+static bool has_delta(const struct stream *st) { return st->instrument == METER_COUNTER || st->instrument == METER_HISTOGRAM; }
 
 static void keep_exemplars(struct builder *b, const struct series *s, struct metric_point *p)
 {
@@ -297,7 +294,7 @@ static void add_number(struct builder *b, const struct metric_number *v, u32 n)
     for (u32 i = 0; points && i < n; i++) {
         points[i] = (struct metric_point){ .attrs = keep_attrs(b, v[i].attrs, v[i].n_attrs),
                                            .n_attrs = v[i].n_attrs,
-                                           .start_ns = v->type == INSTRUMENT_GAUGE ? 0 : b->m->o.start_ns,
+                                           .start_ns = v->type == METER_GAUGE ? 0 : b->m->o.start_ns,
                                            .time_ns = b->now,
                                            .is_int = !v[i].is_double };
         if (v[i].is_double)
@@ -311,8 +308,8 @@ static void add_number(struct builder *b, const struct metric_number *v, u32 n)
                                               .description = v->description,
                                               .scope = "self",
                                               .resource = b->m->self,
-                                              .kind = v->type == INSTRUMENT_GAUGE ? METRIC_GAUGE : METRIC_SUM,
-                                              .monotonic = v->type == INSTRUMENT_COUNTER,
+                                              .kind = v->type == METER_GAUGE ? METRIC_GAUGE : METRIC_SUM,
+                                              .monotonic = v->type == METER_COUNTER,
                                               .n_points = n,
                                               .points = points });
 }

@@ -62,13 +62,13 @@ static const double bounds_none[] = { 0 };
 #define ACTIVITY                                    "wftrace.activity.type", "wftrace.activity.name", "wftrace.workflow.name"
 #define METRIC(name, type, unit, scope, kinds, ...) METRIC_(name, type, unit, scope, kinds, __VA_ARGS__)
 #define METRIC_(name, type, unit, scope, kinds, gate, of, value, bounds, text, ...)                                              \
-    { name, INSTRUMENT_##type, unit, scope, kinds, gate, of, value, bounds_##bounds, ARRAY_LEN(bounds_##bounds),                 \
-      text, { __VA_ARGS__ },   { 0 } },
+    { name, METER_##type,    unit, scope, kinds, gate, of, value, bounds_##bounds, ARRAY_LEN(bounds_##bounds),                   \
+      text, { __VA_ARGS__ }, { 0 } },
 
 static const struct derived derived[] = {
 #include "pipeline/metrics.def"
     { "gen_ai.client.token.usage",
-      INSTRUMENT_HISTOGRAM,
+      METER_HISTOGRAM,
       "{token}",
       "gen_ai",
       CLIENT,
@@ -81,7 +81,7 @@ static const struct derived derived[] = {
       { GEN_AI, "gen_ai.token.type" },
       { .key = "gen_ai.token.type", .type = ATTR_STR, .len = 5, .s = "input" } },
     { "gen_ai.client.token.usage",
-      INSTRUMENT_HISTOGRAM,
+      METER_HISTOGRAM,
       "{token}",
       "gen_ai",
       CLIENT,
@@ -105,8 +105,7 @@ static bool plan_derived(struct metrics *m, const struct derived *d)
                                     .description = d->description,
                                     .scope = d->scope,
                                     .type = d->type,
-                                    .is_int =
-                                        d->type == INSTRUMENT_UPDOWN || (d->type == INSTRUMENT_COUNTER && d->of != OF_VALUE),
+                                    .is_int = d->type == METER_UPDOWN || (d->type == METER_COUNTER && d->of != OF_VALUE),
                                     .keys = d->keys,
                                     .bounds = d->bounds,
                                     .n_bounds = d->n_bounds };
@@ -128,7 +127,7 @@ static bool plan_rule(struct metrics *m, const struct metric_rule *r)
 {
     const char *keys[STREAM_KEYS + 1] = { NULL };
     struct derived_plan *p = &m->plans[m->n_plans];
-    bool duration = r->of && !strcmp(r->of, "duration"), counts = !r->of && r->type != INSTRUMENT_HISTOGRAM;
+    bool duration = r->of && !strcmp(r->of, "duration"), counts = !r->of && r->type != METER_HISTOGRAM;
     for (size_t i = 0; i < r->n_attrs && i < STREAM_KEYS; i++)
         keys[i] = r->attrs[i];
     struct instrument_spec spec = { .name = r->name,
@@ -138,7 +137,7 @@ static bool plan_rule(struct metrics *m, const struct metric_rule *r)
                                     .description = r->description,
                                     .scope = "rule",
                                     .type = r->type,
-                                    .is_int = r->type == INSTRUMENT_UPDOWN || (r->type == INSTRUMENT_COUNTER && counts),
+                                    .is_int = r->type == METER_UPDOWN || (r->type == METER_COUNTER && counts),
                                     .keys = keys,
                                     .bounds = duration ? bounds_activity : NULL,
                                     .n_bounds = duration ? ARRAY_LEN(bounds_activity) : 0 };
@@ -146,10 +145,10 @@ static bool plan_rule(struct metrics *m, const struct metric_rule *r)
                                 .name = r->name,
                                 .kinds = ANY,
                                 .rule = r->rule,
-                                .of = r->type == INSTRUMENT_UPDOWN                              ? OF_OPEN
-                                      : duration || (!r->of && r->type == INSTRUMENT_HISTOGRAM) ? OF_DURATION
-                                      : r->of                                                   ? OF_VALUE
-                                                                                                : OF_ONE,
+                                .of = r->type == METER_UPDOWN                              ? OF_OPEN
+                                      : duration || (!r->of && r->type == METER_HISTOGRAM) ? OF_DURATION
+                                      : r->of                                              ? OF_VALUE
+                                                                                           : OF_ONE,
                                 .gate = KEY_NONE,
                                 .value = OF_VALUE && r->of && !duration ? key_of(m, r->of) : KEY_NONE,
                                 .errors_only = r->errors_only,

@@ -31,7 +31,7 @@ bool graph_open(struct metrics *m)
         return false;
     g->calls = table_new(&(struct table_spec){ .key_size = SPAN_ID_LEN, .value_size = sizeof(struct call), .max = CALLS_MAX });
     struct instrument_spec spec = { .scope = "graph", .keys = keys, .bounds = bounds, .n_bounds = ARRAY_LEN(bounds) };
-    spec.type = INSTRUMENT_COUNTER;
+    spec.type = METER_COUNTER;
     spec.is_int = true;
     spec.name = "traces_service_graph_request_total";
     spec.description = "Requests between two services.";
@@ -39,7 +39,7 @@ bool graph_open(struct metrics *m)
     spec.name = "traces_service_graph_request_failed_total";
     spec.description = "Requests between two services that failed.";
     g->failed = instrument_make(m, &spec);
-    spec.type = INSTRUMENT_HISTOGRAM;
+    spec.type = METER_HISTOGRAM;
     spec.is_int = false;
     spec.unit = "s";
     spec.name = "traces_service_graph_request_server";

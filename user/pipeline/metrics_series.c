@@ -84,8 +84,23 @@ static u64 service_hash(const struct resource *r)
     return h;
 }
 
-static struct resource *service_resource_of(const struct metrics *m, const struct resource *from)
+/* A UUID of this run and this service (RFC 9562, version 8): the same in all its metrics, another for its next instance. */
+static void instance_of(const struct metrics *m, u64 hash, char out[37])
 {
+    u64 id[2] = { hash_bytes(m->o.instance, strlen(m->o.instance), hash),
+                  hash_bytes(m->o.instance, strlen(m->o.instance), ~hash) };
+    u8 raw[16];
+    char hex[33];
+    memcpy(raw, id, sizeof(raw));
+    raw[6] = (u8)((raw[6] & 0x0f) | 0x80);
+    raw[8] = (u8)((raw[8] & 0x3f) | 0x80);
+    hex_encode(raw, sizeof(raw), hex);
+    snprintf(out, 37, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12, hex + 16, hex + 20);
+}
+
+static struct resource *service_resource_of(const struct metrics *m, const struct resource *from, u64 hash)
+{
+    char instance[37];
     struct resource *r = resource_new();
     struct attr v[ARRAY_LEN(r->attr_v)];
     struct attr_set kept = { .v = v, .max = ARRAY_LEN(v) };
@@ -97,8 +112,9 @@ static struct resource *service_resource_of(const struct metrics *m, const struc
     attr_set_copy(&r->attrs, &kept);
     if (!attr_get(&r->attrs, "service.name"))
         attr_str(&r->attrs, "service.name", slice_str("unknown_service"));
+    instance_of(m, hash, instance);
     if (!attr_get(&r->attrs, "service.instance.id"))
-        attr_str(&r->attrs, "service.instance.id", slice_str(m->o.instance));
+        attr_str(&r->attrs, "service.instance.id", slice_str(instance));
     return r;
 }
 
@@ -110,7 +126,7 @@ static struct metric_owner *owner_make(struct metrics *m, const struct resource 
     o->spill = (struct series **)(o + 1);
     o->n_series = (u32 *)(o->spill + m->n_streams);
     o->hash = hash;
-    o->resource = service_resource_of(m, r);
+    o->resource = service_resource_of(m, r, hash);
     if (!o->resource) {
         free(o);
         return NULL;
@@ -169,7 +185,7 @@ static bool series_is(const struct series *s, const struct stream *st, const str
 
 static u32 exemplars_of(const struct metrics *m, const struct stream *st)
 {
-    if (m->o.exemplars == EXEMPLAR_ALWAYS_OFF || st->kind == METRIC_GAUGE || st->instrument == INSTRUMENT_UPDOWN)
+    if (m->o.exemplars == EXEMPLARS_NONE || st->kind == METRIC_GAUGE || st->instrument == METER_UPDOWN)
         return 0;
     if (st->kind == METRIC_HISTOGRAM)
         return st->n_bounds + 1;
@@ -313,7 +329,7 @@ static u32 bucket_of(const struct stream *st, double value)
 
 static void exemplar_put(struct metrics *m, struct series *s, u32 at, double value, const struct span *span)
 {
-    if (!s->n_exemplars || !span || (m->o.exemplars == EXEMPLAR_TRACE_BASED && !(span->id.flags & 1)))
+    if (!s->n_exemplars || !span || (m->o.exemplars == EXEMPLARS_TRACE_BASED && !(span->id.flags & 1)))
         return;
     s->exemplars[at % s->n_exemplars] = (struct exemplar){ span->end_ns ? span->end_ns : m->now, value, span->id };
 }
@@ -356,7 +372,7 @@ static void series_add(struct metrics *m, struct series *s, double value, const 
 
 void instrument_record(struct metrics *m, const struct instrument *in, struct metric_owner *o, double value, const struct span *s)
 {
-    if (!isfinite(value) || (value < 0 && in->type == INSTRUMENT_COUNTER)) {
+    if (!isfinite(value) || (value < 0 && in->type == METER_COUNTER)) {
         ledger_add(metric_values_bad, 1);
         return;
     }

@@ -13,7 +13,7 @@ static bool view_selects(const struct metric_view *v, const struct instrument_sp
 {
     if (v->select_name && fnmatch(v->select_name, spec->name, FNM_CASEFOLD))
         return false;
-    if (v->select_type != INSTRUMENT_ANY && v->select_type != spec->type)
+    if (v->select_type != METER_ANY && v->select_type != spec->type)
         return false;
     return !v->select_unit || !strcmp(v->select_unit, spec->unit);
 }
@@ -71,9 +71,9 @@ static enum metric_aggregation aggregation_of(const struct metrics *m, const str
 {
     if (v && v->aggregation != AGGREGATE_DEFAULT)
         return v->aggregation;
-    if (spec->type == INSTRUMENT_HISTOGRAM)
+    if (spec->type == METER_HISTOGRAM)
         return m->o.exponential ? AGGREGATE_EXPONENTIAL : AGGREGATE_EXPLICIT;
-    return spec->type == INSTRUMENT_GAUGE ? AGGREGATE_LAST : AGGREGATE_SUM;
+    return spec->type == METER_GAUGE ? AGGREGATE_LAST : AGGREGATE_SUM;
 }
 
 static bool stream_make(struct metrics *m, const struct instrument_spec *spec, const struct metric_view *v)
@@ -92,7 +92,7 @@ static bool stream_make(struct metrics *m, const struct instrument_spec *spec, c
                            .scope = intern(spec->scope),
                            .instrument = spec->type,
                            .is_int = spec->is_int,
-                           .monotonic = spec->type == INSTRUMENT_COUNTER || spec->type == INSTRUMENT_HISTOGRAM,
+                           .monotonic = spec->type == METER_COUNTER || spec->type == METER_HISTOGRAM,
                            .limit = v && v->limit ? v->limit : m->o.limit,
                            .id = m->n_streams };
     stream_keys(m, st, spec, v);

@@ -51,9 +51,13 @@ static struct copy *copy_new(struct metric_batch *from)
         return NULL;
     }
     memcpy(v, from->metrics, from->n * sizeof(*v));
-    c->b = (struct metric_batch){
-        .refs = 1, .time_ns = from->time_ns, .metrics = v, .n = from->n, .n_points = from->n_points, .free = copy_free
-    };
+    c->b = (struct metric_batch){ .refs = 1,
+                                  .time_ns = from->time_ns,
+                                  .metrics = v,
+                                  .n = from->n,
+                                  .n_points = from->n_points,
+                                  .pull = from->pull,
+                                  .free = copy_free };
     for (size_t i = 0; i < from->n; i++)
         if (v[i].resource)
             resource_ref(v[i].resource);

@@ -209,6 +209,14 @@ void activities_finish(struct tracer *t)
     }
 }
 
+void tracer_each_open(struct tracer *t, void (*see)(void *to, const struct span *s), void *to)
+{
+    for (u32 c = 0; c < t->n_chunks; c++)
+        for (u32 i = 0; i < CHUNK; i++)
+            if (t->chunks[c][i].a.open && !t->chunks[c][i].done)
+                see(to, t->chunks[c][i].a.span);
+}
+
 void activities_free(struct tracer *t)
 {
     for (u32 c = 0; c < t->n_chunks; c++)

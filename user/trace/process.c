@@ -324,3 +324,23 @@ struct resource *tracer_resource(struct tracer *t, u32 tgid)
         p->resource = service_resource(&t->o, tgid, slice_of(NULL, 0));
     return p->resource ? p->resource : t->unknown;
 }
+
+struct each_process {
+    void (*see)(void *to, u32 tgid, struct resource *r);
+    void *to;
+};
+
+static bool visit_process(void *arg, const void *key, void *value)
+{
+    const struct each_process *each = arg;
+    const struct process *p = value;
+    if (p->resource) /* it goes with the process */
+        each->see(each->to, p->tgid, p->resource);
+    return true;
+}
+
+void tracer_each_process(struct tracer *t, void (*see)(void *to, u32 tgid, struct resource *r), void *to)
+{
+    struct each_process each = { see, to };
+    table_each(t->processes, visit_process, &each);
+}

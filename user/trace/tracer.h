@@ -79,6 +79,10 @@ void activity_adopt(struct tracer *t, struct activity *child, struct activity *p
  * activity than itself, so that it was no other's even some time ago. */
 struct activity *tracer_current(struct tracer *t, u32 tgid, u32 tid, u64 unit, bool *ret_certain);
 
+/* Every span that has begun and not ended, every process that lives; what `see` is given is borrowed for the call. */
+void tracer_each_open(struct tracer *t, void (*see)(void *to, const struct span *s), void *to);
+void tracer_each_process(struct tracer *t, void (*see)(void *to, u32 tgid, struct resource *r), void *to);
+
 /* Resource of a process (service.name, process.*, host.*, container.*); borrowed; never NULL. */
 struct resource *tracer_resource(struct tracer *t, u32 tgid);
 u64 tracer_wall(const struct tracer *t, u64 boot);

@@ -1,0 +1,188 @@
+#include "cli/metering.h"
+#include "self/health.h"
+#include "self/numbers.h"
+
+#include <strings.h>
+
+/* --- the sink --- */
+
+static void on_started(struct span_sink *sink, struct span *s)
+{
+    struct metering *m = container_of(sink, struct metering, sink);
+    if (m->metrics)
+        metrics_span_started(m->metrics, s);
+    if (m->next->started)
+        m->next->started(m->next, s);
+}
+
+static void on_ended(struct span_sink *sink, struct span *s)
+{
+    struct metering *m = container_of(sink, struct metering, sink);
+    if (m->metrics)
+        metrics_span_ended(m->metrics, s);
+    m->next->ended(m->next, s);
+}
+
+/* --- what the stage asks --- */
+
+static void each_open(void *arg, void (*see)(void *to, const struct span *s), void *to)
+{
+    struct metering *m = arg;
+    if (m->tracer)
+        tracer_each_open(m->tracer, see, to);
+}
+
+struct adapter {
+    void (*see)(void *to, const struct metric_process *p);
+    void *to;
+};
+
+static void see_process(void *to, u32 tgid, struct resource *r)
+{
+    struct adapter *a = to;
+    a->see(a->to, &(struct metric_process){ tgid, r });
+}
+
+static void each_process(void *arg, void (*see)(void *to, const struct metric_process *p), void *to)
+{
+    struct metering *m = arg;
+    struct adapter a = { see, to };
+    if (m->tracer)
+        tracer_each_process(m->tracer, see_process, &a);
+}
+
+static struct metric_number number_of(const struct self_number *s)
+{
+    static const enum metric_instrument types[] = {
+        [SELF_COUNTER] = METER_COUNTER, [SELF_UPDOWN] = METER_UPDOWN, [SELF_GAUGE] = METER_GAUGE
+    };
+    struct metric_number n = {
+        .name = s->name, .unit = s->unit, .description = s->help, .type = types[s->type], .is_double = s->is_double
+    };
+    if (s->is_double)
+        n.d = s->d;
+    else
+        n.i = s->i;
+    if (s->key) {
+        n.attrs[0] = (struct attr){ .key = s->key, .type = ATTR_STR, .len = (u16)strlen(s->value), .s = s->value };
+        n.n_attrs = 1;
+    }
+    return n;
+}
+
+static size_t add_kernel(struct metering *m, struct metric_number *v, size_t max)
+{
+    size_t n = 0;
+    const char *name, *help;
+    for (u64 value; m->o.kernel_stat && n < max; n++) {
+        char text[80];
+        value = m->o.kernel_stat(m->o.arg, n, &name, &help);
+        if (!name)
+            break;
+        snprintf(text, sizeof(text), "wftrace.kernel.%s", name);
+        v[n] = number_of(&(struct self_number){
+            .name = intern(text), .unit = "", .help = help ? help : "", .type = SELF_COUNTER, .i = (s64)value });
+    }
+    return n;
+}
+
+static size_t numbers(void *arg, struct metric_number *v, size_t max)
+{
+    struct metering *m = arg;
+    struct self_number *own = malloc(max * sizeof(*own));
+    size_t n = own ? self_numbers(own, max) : 0;
+    for (size_t i = 0; i < n; i++)
+        v[i] = number_of(&own[i]);
+    free(own);
+    return n + add_kernel(m, v + n, max - n);
+}
+
+/* --- what it is told --- */
+
+static const char *env(const char *name)
+{
+    const char *v = getenv(name);
+    return v && *v ? v : NULL;
+}
+
+static void options_env(struct metrics_options *o)
+{
+    const char *interval = env("OTEL_METRIC_EXPORT_INTERVAL"), *filter = env("OTEL_METRICS_EXEMPLAR_FILTER");
+    const char *delta = env("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE");
+    const char *histogram = env("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION");
+    u64 ms;
+    if (interval && !slice_u64(slice_str(interval), &ms) && ms)
+        o->interval_ns = ms * NSEC_PER_MSEC;
+    o->delta = delta && (!strcasecmp(delta, "delta") || !strcasecmp(delta, "lowmemory"));
+    o->exponential = histogram && !strcasecmp(histogram, "base2_exponential_bucket_histogram");
+    if (filter && !strcasecmp(filter, "always_on"))
+        o->exemplars = EXEMPLARS_ALL;
+    if (filter && !strcasecmp(filter, "always_off"))
+        o->exemplars = EXEMPLARS_NONE;
+}
+
+static size_t rules_count(const struct rules *r)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->n; i++)
+        n += r->v[i].n_metrics;
+    return n;
+}
+
+static void rule_convert(const struct rule_metric *from, u32 rule, struct metric_rule *to)
+{
+    static const enum metric_instrument types[] = {
+        [RULE_COUNTER] = METER_COUNTER, [RULE_HISTOGRAM] = METER_HISTOGRAM, [RULE_ACTIVE] = METER_UPDOWN
+    };
+    *to = (struct metric_rule){ .rule = rule + 1,
+                                .type = types[from->kind],
+                                .name = from->name,
+                                .unit = from->unit,
+                                .description = from->description,
+                                .of = from->of,
+                                .attrs = from->attrs,
+                                .n_attrs = from->n_attrs,
+                                .errors_only = from->errors_only };
+}
+
+int metering_open(struct metering *m, const struct metering_options *o, const struct rules *rules, struct export_queues *q,
+                  struct span_sink *next, struct metric_sink *to)
+{
+    struct metrics_options mo = { .start_ns = o->start_ns,
+                                  .push = export_queues_metrics(q, false),
+                                  .pull = export_queues_metrics(q, true),
+                                  .no_processes = !o->live,
+                                  .each_open = each_open,
+                                  .each_process = each_process,
+                                  .numbers = o->live ? numbers : NULL,
+                                  .arg = m };
+    *m = (struct metering){ .sink = { .started = on_started, .ended = on_ended }, .next = next, .queues = q, .o = *o };
+    if (!mo.push && !mo.pull)
+        return 0;
+    size_t n = rules_count(rules);
+    cleanup(freep) struct metric_rule *converted = calloc(n + 1, sizeof(*converted));
+    if (!converted)
+        return -ENOMEM;
+    for (size_t i = 0; i < rules->n; i++)
+        for (u8 k = 0; k < rules->v[i].n_metrics; k++)
+            rule_convert(&rules->v[i].metrics[k], rules->v[i].id, &converted[mo.n_rules++]);
+    mo.rules = converted;
+    options_env(&mo);
+    m->metrics = metrics_new(&mo, to);
+    return m->metrics ? 0 : -ENOMEM;
+}
+
+void metering_tick(struct metering *m, u64 wall_ns)
+{
+    if (m->o.live)
+        health_beat(clock_boot_ns());
+    if (m->metrics)
+        metrics_tick(m->metrics, wall_ns);
+}
+
+void metering_close(struct metering *m)
+{
+    health_ready(false);
+    m->tracer = NULL;
+    m->metrics = metrics_free(m->metrics);
+}

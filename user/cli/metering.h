@@ -1,0 +1,34 @@
+/* The metrics stage in the line: what it is told (options, rules), what it is asked (open spans, processes, wftrace's own
+ * numbers), and the span sink in front of the pipeline, so that sampling never skews a number. */
+#ifndef WF_CLI_METERING_H
+#define WF_CLI_METERING_H
+
+#include "config/rules.h"
+#include "export/exporter.h"
+#include "pipeline/metrics.h"
+#include "trace/tracer.h"
+
+struct config_meter_provider;
+struct metering_options {
+    const struct config_meter_provider *meter; /* views, interval, temporality; NULL: OTEL_* variables and defaults */
+    u64 start_ns;                              /* wall clock */
+    bool live;                                 /* /proc is of the processes traced */
+    u64 (*kernel_stat)(void *arg, size_t i, const char **ret_name, const char **ret_help); /* or NULL; NULL name past the end */
+    void *arg;
+};
+struct metering {
+    struct span_sink sink; /* what the tracer hands to */
+    struct span_sink *next;
+    struct metrics *metrics; /* NULL: no exporter takes metrics; the sink passes on */
+    struct export_queues *queues;
+    struct tracer *tracer; /* set when it is there */
+    struct metering_options o;
+};
+/* -ENOMEM */
+int metering_open(struct metering *m, const struct metering_options *o, const struct rules *rules, struct export_queues *q,
+                  struct span_sink *next, struct metric_sink *to);
+void metering_tick(struct metering *m, u64 wall_ns);
+/* After the tracer has ended what was open: the last collection. */
+void metering_close(struct metering *m);
+
+#endif
