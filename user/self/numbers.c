@@ -8,12 +8,9 @@
 /* wftrace.<row>: `wftrace.spans_ended` says what it is as well as any path would. */
 static const char *row_name(u32 i)
 {
-    static const char *names[LEDGER_MAX];
-    char name[80];
-    if (!names[i]) {
-        snprintf(name, sizeof(name), "wftrace.%s", ledger_rows[i].name);
-        names[i] = intern(name);
-    }
+    static char names[LEDGER_MAX][64];
+    if (!names[i][0])
+        snprintf(names[i], sizeof(names[i]), "wftrace.%s", ledger_rows[i].name);
     return names[i];
 }
 

@@ -2,7 +2,7 @@
 #ifndef WF_SELF_NUMBERS_H
 #define WF_SELF_NUMBERS_H
 
-#include "trace/signal.h"
+#include "base/base.h"
 
 enum self_type { SELF_COUNTER, SELF_UPDOWN, SELF_GAUGE };
 struct self_number {
