@@ -36,7 +36,7 @@ static void bash_script(void)
            "    --pid|-p) COMPREPLY=($(compgen -W \"$(command ls /proc | grep -x '[0-9]*')\" -- \"$cur\")); return ;;\n"
            "    --privacy) COMPREPLY=($(compgen -W 'strict off' -- \"$cur\")); return ;;\n"
            "    --export|-e) COMPREPLY=($(compgen -W 'console console:json otlp= otlp-json:' -- \"$cur\")); return ;;\n"
-           "    --rules|-r|--capture) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n"
+           "    --rules|-r|--capture|--prices) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n"
            "    esac\n"
            "    case $cmd in\n");
     for (const struct command *const *c = commands; *c; c++) {

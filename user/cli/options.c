@@ -3,6 +3,7 @@
 #include "cli/enlist.h"
 #include "base/log.h"
 #include "pipeline/logs_line.h"
+#include "protocol/llm.h"
 
 #define SENTENCE(...) (snprintf(err, err_size, __VA_ARGS__), -1)
 
@@ -81,6 +82,17 @@ static int set_logs(struct options *o, const char *value, char *err, size_t err_
     o->agent.logs = strcmp(value, "off") != 0;
     o->agent.log_options.min_severity = least;
     return 0;
+}
+
+static int set_prices(struct options *o, const char *value, char *err, size_t err_size)
+{
+    cleanup(freep) char *text = NULL;
+    char why[256] = "no memory";
+    size_t n;
+    int e = read_small_file(value, 4u << 20, &text, &n);
+    if (e)
+        return SENTENCE("--prices %s: %s", value, errno_name(e));
+    return llm_prices_load(slice_of(text, n), why, sizeof(why)) ? SENTENCE("--prices %s: %s", value, why) : 0;
 }
 
 static int only_value(const char *name, const char *value, const char *only, char *err, size_t err_size)
@@ -238,6 +250,7 @@ const struct option option_table[] = {
     { "sample", 0, "RATIO", TAKES_EXPORT, "keep this part of the traces (0.1, 10%); metrics count all", set_sample },
     { "logs", 0, "off|all|LEVEL", TAKES_EXPORT,
       "standard output and error as log records, with the ids of who wrote them (default: off)", set_logs },
+    { "prices", 0, "FILE", TAKES_EXPORT, "what model calls cost, instead of the built-in list", set_prices },
     { "json", 'j', NULL, TAKES_JSON, "JSON instead of text", set_json },
     { "no-color", 0, NULL, TAKES_COMMON, "no colours", set_no_color },
     { "quiet", 'q', NULL, TAKES_COMMON, "no warnings, no closing line", set_quiet },

@@ -14,6 +14,7 @@ enum kind { GZIP, DEFLATE, BROTLI, ZSTD };
 struct content {
     enum kind kind;
     bool begun, dead;
+    bool ended; /* a gzip member; another may follow (RFC 1952 2.2) */
     u64 out;
     z_stream z;
     BrotliDecoderState *br;
@@ -93,6 +94,9 @@ static ptrdiff_t inflate_step(struct content *c, struct slice *in)
             return -1;
         c->begun = true;
     }
+    if (c->ended && in->n && inflateReset(&c->z) != Z_OK)
+        return -1;
+    c->ended = c->ended && !in->n;
     c->z.next_in = (Bytef *)(uintptr_t)in->p;
     c->z.avail_in = (uInt)min_u64(in->n, 1u << 20);
     c->z.next_out = c->piece;
@@ -100,8 +104,7 @@ static ptrdiff_t inflate_step(struct content *c, struct slice *in)
     uInt had = c->z.avail_in;
     int r = inflate(&c->z, Z_SYNC_FLUSH);
     *in = slice_from(*in, had - c->z.avail_in);
-    if (r == Z_STREAM_END && in->n) /* members may follow each other (RFC 1952 2.2) */
-        return inflateReset(&c->z) == Z_OK ? PIECE - (ptrdiff_t)c->z.avail_out : -1;
+    c->ended |= r == Z_STREAM_END;
     return r == Z_OK || r == Z_BUF_ERROR || r == Z_STREAM_END ? PIECE - (ptrdiff_t)c->z.avail_out : -1;
 }
 

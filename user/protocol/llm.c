@@ -259,6 +259,9 @@ static void tell_cost(const struct llm *l, struct attr_set *attrs)
                            .output = llm_number(l, LLM_OUTPUT),
                            .cached = llm_number(l, LLM_CACHE_READ),
                            .written = llm_number(l, LLM_CACHE_WRITE) };
+    const char *tier = l->text[LLM_SERVICE_TIER]; /* these have prices of their own */
+    if (!strcmp(tier, "flex") || !strcmp(tier, "priority") || !strcmp(tier, "batch"))
+        return;
     if (!llm_has(l, LLM_INPUT) || (!llm_has(l, LLM_OUTPUT) && strcmp(l->operation, "embeddings")))
         return;
     if (llm_cost(l->provider, l->text[LLM_RESPONSE_MODEL], &u, &usd) || llm_cost(l->provider, l->text[LLM_MODEL], &u, &usd))

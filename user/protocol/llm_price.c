@@ -19,7 +19,7 @@ extern const char llm_prices_text[];
 
 struct price {
     char provider[40], model[80]; /* globs with `*`; provider empty: any */
-    double input, output, cached, written;
+    double input, output, cached, written, up_to;
 };
 
 static struct {
@@ -58,7 +58,8 @@ static bool price_member(struct price *p, const char *key, const char *value)
     } numbers[] = { { "input", offsetof(struct price, input) },
                     { "output", offsetof(struct price, output) },
                     { "cache_read", offsetof(struct price, cached) },
-                    { "cache_write", offsetof(struct price, written) } };
+                    { "cache_write", offsetof(struct price, written) },
+                    { "up_to", offsetof(struct price, up_to) } };
     char *end;
     if (!strcmp(key, "provider"))
         return (size_t)snprintf(p->provider, sizeof(p->provider), "%s", value) < sizeof(p->provider);
@@ -87,14 +88,15 @@ static int refuse(char *err, size_t size, const yaml_node_t *at, const char *why
 
 static int price_read(yaml_document_t *d, yaml_node_t *node, struct price *ret, char *err, size_t size)
 {
-    struct price p = { .input = NAN, .output = NAN, .cached = NAN, .written = NAN };
+    struct price p = { .input = NAN, .output = NAN, .cached = NAN, .written = NAN, .up_to = INFINITY };
     if (!node || node->type != YAML_MAPPING_NODE)
         return refuse(err, size, node, "a price is a mapping: model, input, output …");
     for (yaml_node_pair_t *m = node->data.mapping.pairs.start; m < node->data.mapping.pairs.top; m++) {
         const char *key = scalar(d, m->key), *value = scalar(d, m->value);
         if (!key || !value || !price_member(&p, key, value))
-            return refuse(err, size, yaml_document_get_node(d, m->key),
-                          "expected provider, model, input, output, cache_read or cache_write, prices as numbers");
+            return refuse(
+                err, size, yaml_document_get_node(d, m->key),
+                "expected provider, model, input, output, cache_read, cache_write or up_to, all but the first two numbers");
     }
     if (!p.model[0] || isnan(p.input))
         return refuse(err, size, node, "a price needs at least a model and its input price");
@@ -178,7 +180,7 @@ static const struct price *price_of(const char *provider, const char *model)
 bool llm_cost(const char *provider, const char *model, const struct llm_usage *u, double *ret_usd)
 {
     const struct price *p = price_of(provider, model);
-    if (!p || (u->output > 0 && isnan(p->output)))
+    if (!p || u->input > p->up_to || (u->output > 0 && isnan(p->output)))
         return false;
     double cached = fmin(u->cached, u->input), written = fmin(u->written, u->input - cached);
     double usd = (u->input - cached - written) * p->input + cached * (isnan(p->cached) ? p->input : p->cached) +
