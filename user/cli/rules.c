@@ -1,6 +1,8 @@
 /* wftrace rules check|list: rule files read as `run` would read them. */
 #include "cli/cli.h"
+#include "config/watch.h"
 #include "probe/rule_sites.h"
+#include "workflow/packs.h"
 
 #include <sys/utsname.h>
 
@@ -12,6 +14,11 @@ static const char *place_name(enum rule_place at)
 
 static int compile_all(const struct rules *r, char *err, size_t err_size)
 {
+    struct watch_book book = { 0 };
+    int code = watch_book_make(r, &book, err, err_size);
+    watch_book_done(&book);
+    if (code)
+        return code;
     struct rule_plan plan;
     char why[400];
     for (size_t i = 0; i < r->n; i++) {
@@ -49,30 +56,48 @@ static void print_rule(const struct rule *r)
         printf("    %s\n", r->attrs[i].key);
 }
 
+static void print_packs(const struct rules *r)
+{
+    for (size_t i = 0; i < r->n_packs; i++) {
+        const struct pack *p = &r->packs[i];
+        printf("pack %s: %s %s%s\n", p->name, p->engine, p->versions, p->enabled ? "" : " (off)");
+        for (size_t k = 0; k < r->n; k++)
+            if (r->v[k].pack == p->name)
+                printf("  %-12s %-24s %-11s %s:%s%s%s\n", r->v[k].label ? r->v[k].label : "", r->v[k].name, r->v[k].type,
+                       place_name(r->v[k].at), r->v[k].object, r->v[k].symbol[0] ? ":" : "", r->v[k].symbol);
+    }
+}
+
+/* The packs of this binary come first, for a user's file may speak of them; what is shown is the rest. */
+static int load_all(struct rules *r, const struct options *o, size_t *ret_own, char *err, size_t err_size)
+{
+    int code = packs_load(r, err, err_size);
+    *ret_own = r->n;
+    for (int i = 1; i < o->n_rest && !code; i++)
+        code = rules_load(r, o->rest[i], err, err_size);
+    return code ? code : compile_all(r, err, err_size);
+}
+
 static int rules_main(struct options *o)
 {
     struct rules r = { 0 };
-    char err[1024] = "";
+    char err[2048] = "";
+    size_t own = 0;
     bool list = !strcmp(o->rest[0], "list");
     if (!list && strcmp(o->rest[0], "check"))
         return usage_error(NULL, "rules: '%s'? It is: wftrace rules check FILE…, wftrace rules list FILE…", o->rest[0]);
-    if (list && o->n_rest < 2) {
-        puts("no rule files given, and this version has none built in");
-        return EXIT_FINE;
-    }
-    if (o->n_rest < 2)
+    if (!list && o->n_rest < 2)
         return usage_error(NULL, "rules %s: which file?", o->rest[0]);
-    int code = 0;
-    for (int i = 1; i < o->n_rest && !code; i++)
-        code = rules_load(&r, o->rest[i], err, sizeof(err));
-    if (!code)
-        code = compile_all(&r, err, sizeof(err));
+    int code = load_all(&r, o, &own, err, sizeof(err));
+    struct rules shown = { .v = r.v + own, .n = r.n - own, .sites = r.sites };
     if (code)
         complain("%s", err);
     else if (!list)
-        code = check_places(&r, o->quiet);
-    for (size_t i = 0; list && !code && i < r.n; i++)
-        print_rule(&r.v[i]);
+        code = check_places(&shown, o->quiet);
+    else if (o->n_rest < 2)
+        print_packs(&r);
+    for (size_t i = 0; list && !code && i < shown.n; i++)
+        print_rule(&shown.v[i]);
     rules_done(&r);
     return code == -ENOENT && !err[0] ? EXIT_RUNTIME : code ? EXIT_USAGE : EXIT_FINE;
 }
@@ -82,7 +107,7 @@ const struct command command_rules = {
     .usage = "check FILE… | list [FILE…]",
     .summary = "read rule files and say what is wrong, or what they watch",
     .more = "An error names file, line, column and, for a mistyped word, the nearest right one. Symbols are looked up when a\n"
-            "trace starts, not here.",
+            "trace starts, not here. Without files, list shows the packs of this wftrace and the labels of their activities.",
     .takes = 0,
     .min_rest = 1,
     .max_rest = -1,

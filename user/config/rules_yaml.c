@@ -379,6 +379,8 @@ static void read_activity(struct reader *r, yaml_node_t *map)
     mapping_read(r, rule, map, activity_keys, activity_key_count, "an activity");
     if (r->mistakes == before)
         check_rule(r, rule, map);
+    if (rule->into)
+        rule->name = rule->into;
     r->rules->n++;
 }
 
