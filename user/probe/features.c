@@ -3,6 +3,7 @@
 #include "probe/internal.h"
 #include <bpf/btf.h>
 #include <linux/bpf.h>
+#include <malloc.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -24,13 +25,19 @@ static bool loads(enum bpf_prog_type type, enum bpf_attach_type attach, int btf_
     return fd >= 0;
 }
 
-/* The kernel's types, parsed once. */
+/* The kernel's types, parsed at the first question and kept until features_rest: they are 6 MB. */
+static struct btf *kernel_types;
 static int kernel_type(const char *name, u32 kind)
 {
-    static struct btf *btf;
-    if (!btf)
-        btf = btf__load_vmlinux_btf();
-    return btf ? btf__find_by_name_kind(btf, name, kind) : -ENOENT;
+    if (!kernel_types)
+        kernel_types = btf__load_vmlinux_btf();
+    return kernel_types ? btf__find_by_name_kind(kernel_types, name, kind) : -ENOENT;
+}
+
+void features_rest(void)
+{
+    btf__free(take_ptr(kernel_types));
+    malloc_trim(0); /* loading took tens of MB for a moment */
 }
 
 static int tracepoint_id(const char *name)

@@ -36,6 +36,7 @@ bool feature_has(enum feature f);
 /* Whether the kernel has this tracepoint as a typed one, this function in its BTF. */
 bool feature_tracepoint(const char *name);
 bool feature_function(const char *name);
+void features_rest(void); /* gives back the memory that asking took; asking again is possible */
 u32 feature_kernel(void); /* version: major << 16 | minor */
 /* The sentence for the user when bpf(2) is refused or the kernel lacks BTF; 0 when neither. */
 int feature_verdict(char *err, size_t err_size);

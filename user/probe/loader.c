@@ -231,6 +231,7 @@ static int object_need(struct probes *p, enum object which)
     if (p->objects[which] || p->refused[which])
         return p->refused[which];
     int err = object_load(p, which);
+    features_rest();
     p->refused[which] = err;
     if (err)
         log_warn("probe", "cannot load %s: %s (%s)", object_table[which].name, errno_name(err), libbpf_last);

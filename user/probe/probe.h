@@ -9,7 +9,7 @@
 struct rules;
 
 struct probe_options {
-    u32 ring_bytes;     /* power of two; default 16 MiB */
+    u32 ring_bytes;     /* power of two; default 8 MiB */
     u32 capture_call;   /* most bytes captured of one call; default 16384 */
     u32 capture_budget; /* bytes per run of one direction under HEAD; default 32768 */
     u32 max_targets, max_conns;

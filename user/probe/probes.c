@@ -8,7 +8,7 @@ static void on_record(void *arg, const void *record, size_t len);
 static struct probe_options options_with_defaults(const struct probe_options *o)
 {
     struct probe_options r = o ? *o : (struct probe_options){ 0 };
-    r.ring_bytes = r.ring_bytes ? r.ring_bytes : 16u << 20;
+    r.ring_bytes = r.ring_bytes ? r.ring_bytes : 8u << 20;
     r.capture_call = r.capture_call ? r.capture_call : 16384;
     r.capture_budget = r.capture_budget ? r.capture_budget : 32768;
     r.max_targets = r.max_targets ? r.max_targets : 65536;
@@ -40,6 +40,7 @@ int probes_open(const struct probe_options *o, struct probes **ret, char *err, s
         probes_close(p);
         return e;
     }
+    features_rest();
     *ret = p;
     return 0;
 }
