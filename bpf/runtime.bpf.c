@@ -5,11 +5,15 @@ char LICENSE[] SEC("license") = "GPL";
 
 static __always_inline void edge_put(const struct target *t, u64 child)
 {
-    struct rec_edge r = {};
-    hdr_fill(&r.h, t, REC_EDGE, sizeof(r));
-    r.parent = r.h.unit;
-    r.child = child;
-    ring_put(r, STAT_ring_full_unit);
+    struct rec_edge *r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
+    if (!r) {
+        ring_lost(STAT_ring_full_unit);
+        return;
+    }
+    hdr_fill_often(&r->h, t, REC_EDGE, sizeof(*r));
+    r->parent = r->h.unit;
+    r->child = child;
+    ring_submit(r);
 }
 
 static __always_inline void take_put(const struct target *t, u64 key)
