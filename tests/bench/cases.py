@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import cost
+from hits import hits
 from support import paths, procs, services, spans, tracer
 from support.venv import venv
 
@@ -209,4 +210,4 @@ def idle(folder, o):
         web.stop()
 
 
-CASES = {"nginx": nginx, "redis": redis, "uvicorn": uvicorn, "beside": beside, "start": start, "idle": idle}
+CASES = {"nginx": nginx, "redis": redis, "uvicorn": uvicorn, "beside": beside, "start": start, "idle": idle, "hits": hits}

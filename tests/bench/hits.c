@@ -1,5 +1,5 @@
 /* What is hit, so that the cost of a hit can be measured: reads lines «KIND N» and answers with the CPU ns that one of N turns
- * of this thread took. Functions of one known instruction each decide what a probe on them costs. x86-64. */
+ * of this thread, and its children, took. Functions of one known instruction each decide what a probe on them costs. x86-64. */
 #define _GNU_SOURCE
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/sdt.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -71,6 +72,10 @@ static void turn_exec(void)
         waitpid(pid, NULL, 0);
 }
 
+#ifdef UNWINDS /* what a C++ program has: no uretprobes then, but a probe on each `ret` */
+int __gxx_personality_v0;
+#endif
+
 static volatile long sink;
 static void turn_nop(void) { sink = at_nop(1); }
 static void turn_push(void) { sink = at_push(1); }
@@ -83,11 +88,15 @@ static const struct {
 } kinds[] = { { "socket", turn_socket }, { "fork", turn_fork }, { "exec", turn_exec }, { "nop", turn_nop },
               { "push", turn_push },     { "step", turn_step }, { "usdt", turn_usdt } };
 
+/* Of this thread and the children that were waited for. */
 static long long cpu_ns(void)
 {
     struct timespec t;
+    struct rusage r;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return t.tv_sec * 1000000000ll + t.tv_nsec;
+    getrusage(RUSAGE_CHILDREN, &r);
+    return (t.tv_sec + r.ru_utime.tv_sec + r.ru_stime.tv_sec) * 1000000000ll + t.tv_nsec +
+           (r.ru_utime.tv_usec + r.ru_stime.tv_usec) * 1000ll;
 }
 
 int main(void)

@@ -189,8 +189,10 @@ def case_big_write():
     heads = [e for e in sends if 'tail' not in e['flags'] and int(e['pos']) < total_sent]
     need(int(heads[0]['cap']) == 16384 and int(heads[0]['pos']) == 0, heads[0])
     need(sum(int(e['cap']) for e in heads) <= 20000, 'over budget')
-    tail = [e for e in sends if 'tail' in e['flags'] and e['bytes'].endswith(b'THE-END?')]
-    need(len(tail) == 1 and int(tail[0]['pos']) + int(tail[0]['cap']) == total_sent, tail)
+    tail = [e for e in sends if 'tail' in e['flags'] and int(e['pos']) + int(e['cap']) == total_sent]
+    need(len(tail) == 1, sends)
+    at, shown = int(tail[0]['pos']), tail[0]['bytes'][:100]
+    need(shown == bytes(65 + (at + i) % 26 for i in range(len(shown))) and len(shown) == 100, 'not the last bytes', tail)
     again = [e for e in sends if e['bytes'] == b'again?']
     need(len(again) == 1 and int(again[0]['pos']) == total_sent and 'tail' not in again[0]['flags'], 'budget not renewed', again)
     need(kernel['budget_bytes'] > 0, kernel)
