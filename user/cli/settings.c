@@ -165,8 +165,7 @@ int session_apply(struct options *o, char *err, size_t err_size)
 {
     const struct config *c = o->config;
     struct agent_options *a = &o->agent;
-    char where[300];
-    if (!o->quiet && !o->verbose && strcmp(config_where(c, "log_level", where, sizeof(where)), "default"))
+    if (!o->quiet && !o->verbose && config_given(c, "log_level"))
         log_level = level_of(c->log_level);
     a->keep_values = c->wftrace->privacy == CONFIG_PRIVACY_OFF;
     a->privacy_set |= c->wftrace->privacy == CONFIG_PRIVACY_OFF;

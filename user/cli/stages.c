@@ -82,6 +82,26 @@ static int apply_sampler(const struct place *p, const struct config_sampler *x, 
     return code;
 }
 
+/* --- rules and tail --- */
+static int apply_sampling(const struct place *p, const struct config_sampling *x, struct pipeline_options *ret)
+{
+    struct sampler_rule *rules = calloc(x->rules.n + 1, sizeof(*rules));
+    int code = rules ? 0 : -ENOMEM;
+    if (x->rules.n > SAMPLER_RULES)
+        return refuse(p, "wftrace.sampling.rules", "more than %d rules", SAMPLER_RULES);
+    for (size_t i = 0; i < x->rules.n && !code; i++) {
+        const struct config_sampling_rule *r = &x->rules.v[i];
+        rules[i] = (struct sampler_rule){ .label = r->label, .service = r->service, .name = r->name };
+        code = apply_sampler(p, r->sampler, &rules[i].sampler);
+    }
+    ret->sampler.rules = rules;
+    ret->sampler.n_rules = code ? 0 : x->rules.n;
+    if (x->tail)
+        apply_tail(x->tail, &ret->tail);
+    ret->tail.head_unknown = ret->sampler.sampler.kind == SAMPLER_RATE;
+    return code;
+}
+
 /* --- spool --- */
 static void apply_spool(const struct config_spool *x, struct spool_options *ret)
 {
@@ -113,6 +133,10 @@ int apply_stages(struct options *o, char *err, size_t err_size)
     int code = 0;
     if (c->tracer_provider && c->tracer_provider->sampler && s->kind == SAMPLER_NONE)
         code = apply_sampler(&p, c->tracer_provider->sampler, s);
+    if (!code && c->wftrace->sampling)
+        code = apply_sampling(&p, c->wftrace->sampling, &o->agent.pipeline);
+    if (!code)
+        code = apply_processors(o, err, err_size);
     if (c->wftrace->spool)
         apply_spool(c->wftrace->spool, &o->agent.queues.spool);
     apply_logs(o);

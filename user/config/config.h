@@ -331,6 +331,104 @@ struct config_self {
 };
 enum config_privacy { CONFIG_PRIVACY_STRICT, CONFIG_PRIVACY_OFF };
 enum config_propagation { CONFIG_PROPAGATION_OFF, CONFIG_PROPAGATION_HTTP, CONFIG_PROPAGATION_ALL };
+/* What a processor is for: all that is given must hold. Patterns have * and ?. */
+struct config_match {
+    const char *service, *name, *body, *attribute, *value;
+    int kind;                       /* 0 internal … 4 consumer; CONFIG_UNSET: any */
+    int min_severity, max_severity; /* enum config_severity; CONFIG_UNSET */
+    s64 min_duration, max_duration; /* ms; CONFIG_UNSET */
+    bool error;                     /* only spans with an error */
+};
+struct config_filter {
+    CONFIG_LIST(const char *) signals; /* empty: all; likewise below */
+    CONFIG_LIST(struct config_match) drop;
+    CONFIG_LIST(struct config_match) keep;
+};
+struct config_attr_set {
+    const char *key, *value, *from;
+    bool resource;
+};
+struct config_attr_key {
+    const char *key;
+    bool resource;
+};
+struct config_attr_rename {
+    const char *from, *key;
+    bool resource;
+};
+struct config_attr_hash {
+    const char *key, *secret;
+    bool resource;
+};
+struct config_attr_extract {
+    const char *key, *pattern;
+    bool resource;
+};
+struct config_attr_step { /* one of */
+    struct config_attr_set *set, *insert, *update;
+    struct config_attr_key *remove;
+    struct config_attr_rename *rename;
+    struct config_attr_hash *hash;
+    struct config_attr_extract *extract;
+};
+struct config_attributes {
+    CONFIG_LIST(const char *) signals;
+    CONFIG_LIST(struct config_attr_step) steps;
+    struct config_match *when;
+};
+struct config_rename_step {
+    const char *pattern, *name;
+};
+struct config_rename {
+    CONFIG_LIST(const char *) signals;
+    CONFIG_LIST(struct config_rename_step) steps;
+    struct config_match *when;
+};
+struct config_redact {
+    CONFIG_LIST(const char *) signals;
+    bool presets, emails, ibans, query_strings;
+    CONFIG_LIST(const char *) keys;
+    CONFIG_LIST(const char *) allow;
+    CONFIG_LIST(const char *) patterns;
+};
+struct config_limit {
+    CONFIG_LIST(const char *) signals;
+    s64 max_attributes, max_length, max_events, max_links, max_body; /* CONFIG_UNSET: none */
+};
+struct config_measure {
+    const char *name, *unit, *of;
+    CONFIG_LIST(const char *) by;
+    bool histogram;
+    struct config_match *when;
+};
+struct config_plugin {
+    CONFIG_LIST(const char *) signals;
+    const char *file, *config;
+};
+struct config_stage { /* one of */
+    struct config_filter *filter;
+    struct config_attributes *attributes;
+    struct config_rename *rename;
+    struct config_redact *redact;
+    struct config_limit *limit;
+    struct config_measure *metric;
+    struct config_plugin *plugin;
+};
+struct config_sampling_rule {
+    const char *label, *service, *name;
+    struct config_sampler *sampler;
+};
+struct config_tail {
+    bool errors;
+    s64 slower_than; /* ms; CONFIG_UNSET: no such rule */
+    CONFIG_LIST(const char *) names;
+    double ratio;
+    s64 wait, max_size, max_spans, max_traces; /* ms, bytes */
+};
+struct config_sampling {
+    CONFIG_LIST(struct config_sampling_rule) rules;
+    struct config_tail *tail; /* NULL: none */
+};
 struct config_wftrace {
     bool enabled;
     struct config_rules *rules;
@@ -341,6 +439,8 @@ struct config_wftrace {
     s64 memory_limit, shutdown_timeout; /* bytes, ms */
     struct config_logs *logs;
     struct config_self *self;
+    CONFIG_LIST(struct config_stage) processors; /* in order */
+    struct config_sampling *sampling;
 };
 
 /* trace trace2 … fatal4, as OpenTelemetry's severity numbers less one */
@@ -399,6 +499,7 @@ bool config_off(const struct config *c);
 /* «config explain»: each key that has a value, the value, and where it came from. Secrets are <secret>. */
 void config_explain(const struct config *c, bool json, FILE *to);
 
+bool config_given(const struct config *c, const char *path); /* somebody wrote it: it is no default */
 /* Where the value at a path («tracer_provider.processors[0].batch.exporter») was written: "FILE:LINE:COLUMN", a variable, an
  * option, or "default"; of what is not there, its nearest ancestor. */
 const char *config_where(const struct config *c, const char *path, char *ret, size_t size);

@@ -87,6 +87,9 @@ static const struct config_key wftrace_keys[] = {
          .unset = "no limit beyond those of each table and queue"),
     TIME(wftrace, shutdown_timeout, "shutdown_timeout", 1, "5s", "how long exporters may take at the end", OURS),
     GROUP(wftrace, logs, "logs", logs, "log lines of traced processes", OURS),
+    GROUPS(wftrace, processors, "processors", stage, "what happens to each item, in this order", OURS,
+           .unset = "`redact` with its presets, unless privacy is off"),
+    GROUP(wftrace, sampling, "sampling", sampling, "by service and name; and by what a trace turned out to be", OURS),
     GROUP(wftrace, self, "self", self, "wftrace's own telemetry", OURS, .ignored = LATER),
 };
 SHARED(wftrace, wftrace, "wftrace", "What is wftrace's own.");

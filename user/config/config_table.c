@@ -174,7 +174,7 @@ static void batch_check(struct config_state *s, void *group, const struct config
 BATCH(span, "5000", span_exporter, "spans");
 
 /* --- samplers --- */
-static const struct config_group config_group_sampler, config_group_composable;
+static const struct config_group config_group_composable;
 static const struct config_key ratio_keys[] = { NUMBER(ratio, ratio, "ratio", 0, 1, "1.0", "share of traces that is kept") };
 DEFINE(ratio, ratio, "this sampler", "A share of all traces.");
 static const struct config_key rate_keys[] = { NUMBER(rate, spans_per_second, "traces_per_second", 0, 1e9, NULL,
@@ -246,13 +246,13 @@ static const struct config_key sampler_keys[] = {
     GROUP(sampler, trace_id_ratio_based, "trace_id_ratio_based", ratio, "a share by trace id"),
     GROUP(sampler, rate_limiting, "rate_limiting", rate, "so many a second", OURS),
 };
-static const struct config_group config_group_sampler = { .id = "sampler",
-                                                          .name = "a sampler",
-                                                          .help = "One sampler.",
-                                                          .size = sizeof(struct config_sampler),
-                                                          .keys = sampler_keys,
-                                                          .n = ARRAY_LEN(sampler_keys),
-                                                          .one_of = true };
+const struct config_group config_group_sampler = { .id = "sampler",
+                                                   .name = "a sampler",
+                                                   .help = "One sampler.",
+                                                   .size = sizeof(struct config_sampler),
+                                                   .keys = sampler_keys,
+                                                   .n = ARRAY_LEN(sampler_keys),
+                                                   .one_of = true };
 
 static const struct config_key tracer_provider_keys[] = {
     GROUPS(tracer_provider, processors, "processors", span_processor, "where spans go", REQUIRED),

@@ -74,7 +74,7 @@
 /* Of which several files speak. */
 extern const struct config_group config_group_none, config_group_pair, config_group_selection, config_group_tls,
     config_group_basic_auth, config_group_span_exporter, config_group_log_exporter, config_group_metric_exporter,
-    config_group_wftrace;
+    config_group_wftrace, config_group_sampler, config_group_stage, config_group_sampling;
 extern const char *const config_severities[];
 void config_check_endpoint(struct config_state *s, const struct config_node *at, const char *endpoint, bool plain);
 
