@@ -62,8 +62,8 @@ static void test_entries(void **state)
         { "wf_loop", 0, 0, 0, false, true },          /* the jne is a loop's */
         { "wf_align", 0, 0, 0, false, true },
         { "wf_leaf", 0, 0, 0, false, true },
-        { "wf_nop", 0, 0, 0, false, true },
-        { "wf_nop", PLACE_NEW_NOPS, 0, 0, true, true },
+        { "wf_nop", 0, 5, 0, false, true },
+        { "wf_nop", PLACE_NEW_NOPS, 5, 0, false, true }, /* a forked child would die there */
         { "wf_nop_late", PLACE_NEW_NOPS, 0, 0, false, true }, /* would break the red zone */
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

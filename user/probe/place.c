@@ -58,8 +58,9 @@ static bool is_cheap(const struct insn *i, u32 want)
     return i->emulation == INSN_EMULATED || (i->emulation == INSN_EMULATED_NEW && want & PLACE_NEW_NOPS);
 }
 
-/* An optimised 5-byte nop is a call into a trampoline, which writes below rsp; only before the first store is that safe. */
-static bool nop_is_unsafe(const struct walk *w) { return w->insn.kind == INSN_NOP && w->insn.length == 5 && w->steps; }
+/* A probed 5-byte nop becomes a call into a trampoline (6.16+). That writes below rsp, and a child made by fork has the call but
+ * not the trampoline: it dies of SIGSEGV there (seen on 6.18). No probe of ours sits on one. */
+static bool nop_is_unsafe(const struct insn *i) { return i->kind == INSN_NOP && i->length == 5; }
 
 /* Walks to the first emulable instruction; false with why when it must not be reached. */
 static bool walk_prologue(struct slice code, u32 want, struct walk *w)
@@ -77,7 +78,7 @@ static bool walk_prologue(struct slice code, u32 want, struct walk *w)
             w->why = "fall back: the stack moves first and the return is wanted";
             return false;
         }
-        if (is_cheap(&w->insn, want) && !nop_is_unsafe(w))
+        if (is_cheap(&w->insn, want) && !nop_is_unsafe(&w->insn))
             return true;
         if (ends_straight_line(w->insn.kind)) {
             w->why = "fall back: nothing to emulate before control leaves";
@@ -110,6 +111,16 @@ static const char *why_chosen(enum insn_kind kind, bool first)
     }
 }
 
+/* A nop changes nothing, so what is behind it is as good as the entry. */
+static u32 behind_nops(struct slice body)
+{
+    struct insn i;
+    u32 at = 0;
+    while (at < 64 && !insn_decode(body.p + at, body.n - at, &i) && nop_is_unsafe(&i) && at + i.length < body.n)
+        at += i.length;
+    return at;
+}
+
 static void place_x86(struct slice body, u32 want, struct place *p)
 {
     struct walk w = { .why = NULL };
@@ -120,6 +131,7 @@ static void place_x86(struct slice body, u32 want, struct place *p)
     }
     if (!found) {
         p->why = w.why;
+        p->delta = behind_nops(body);
         return;
     }
     p->delta = w.at;

@@ -2,7 +2,7 @@
  * extension, the BPF side (bpf/bridge.bpf.c) and the tracer (ingest/decode.c); fixed-width fields only.
  *
  * Towards the tracer: the extension exports one function, `wftrace_bridge(const struct bridge_event *ev)`, which is a
- * multi-byte nop and a return. A BPF program sits on the nop. With nobody there the call does nothing.
+ * nop and a return. A BPF program sits on the nop. With nobody there the call does nothing.
  *
  * Towards the extension: a watch file, UTF-8 text, fields separated by tabs, one line each; WFTRACE_BRIDGE_WATCH names it.
  *     wftrace-bridge 1

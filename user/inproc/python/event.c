@@ -6,11 +6,11 @@
 
 #include "bridge.h"
 
-/* A nop of five bytes at a function's entry is what the kernel can turn into a call; in the middle of a leaf function it would
- * overwrite the red zone. */
+/* One byte: every kernel emulates it. A nop of five is turned into a call by newer kernels, and a child that a fork makes then has
+ * the call without its target (seen on 6.18: SIGSEGV in the child). */
 #if defined(__x86_64__)
-#define SITE_NOP  ".byte 0x0f,0x1f,0x44,0x00,0x00"
-#define SITE_BYTE 0x0f
+#define SITE_NOP  "nop"
+#define SITE_BYTE 0x90
 #elif defined(__aarch64__)
 #define SITE_NOP  "nop"
 #define SITE_BYTE 0x1f

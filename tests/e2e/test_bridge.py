@@ -1,0 +1,154 @@
+"""Rules on Python functions: every kind of function, asyncio and threads with no wrong parent, a killed worker, rules that never bind,
+values that cannot be read, arguments of a megabyte."""
+import os
+import subprocess
+
+from support import paths, spans, venv
+from support.harness import test
+
+APP = paths.TARGETS / "bridge_app.py"
+
+
+def traced(case, rules, *args, opts=(), env=None, want=0, python=None):
+    """Runs the target under the rules. Returns (CompletedProcess, Spans)."""
+    file, out = case.dir / "rules.yaml", case.dir / "trace.jsonl"
+    file.write_text("activities:\n" + rules)
+    out.unlink(missing_ok=True)
+    argv = [paths.WFTRACE, "run", "-v", "--privacy", "off", "-r", file, "--export", f"otlp-json:{out}", *opts, "--",
+            python or paths.PYTHON, APP, *args]
+    p = subprocess.run([str(a) for a in argv], capture_output=True, text=True, errors="replace", timeout=60, cwd=case.dir,
+                       env={**os.environ, **(env or {})})
+    assert p.returncode == want, f"status {p.returncode}: {p.stderr[-2000:]}"
+    return p, spans.load(out)
+
+
+FLOW = """
+  - { name: "flow {flow}", type: workflow, at: "python:bridge_app:Flow.run", attributes: { flow: self.number, nodes: arg.nodes, n: len(ret) } }
+  - { name: "node {flow} {node}", type: task, at: "python:bridge_app:Flow.node", attributes: { flow: self.number, node: arg.index } }
+  - { name: "check {flow} {node}", type: task, at: "python:bridge_app:Flow.check", attributes: { flow: self.number, node: arg.index } }
+"""
+
+
+@test("bridge/flows", limit=150)
+def flows(case):
+    """200 workflows at once in one event loop, 10 nodes each with a Redis call and a thread: 0 wrong parents"""
+    count, redis = 200, case.redis()
+    python = venv.venv("web") / "bin" / "python"
+    p, found = traced(case, FLOW, "flows", str(count), env={"REDIS_PORT": str(redis.port)}, python=python)
+    by = {s.name: s for s in found if s.name.split()[0] in ("flow", "node", "check")}
+    assert len(by) == count * 21, f"{len(by)} activities, not {count * 21}"
+    gets = [s for s in found if s["db.operation.name"] == "GET" and s.kind == "client"]
+    wrong, none = [], 0
+    for name, s in by.items():
+        kind, *rest = name.split()
+        parent = found.parent(s)
+        want = None if kind == "flow" else f"flow {rest[0]}" if kind == "node" else f"node {' '.join(rest)}"
+        if want and (parent is None or parent.name != want):
+            wrong.append(f"{name} under {parent!r}")
+    seen = set()
+    for s in gets:
+        text = s["db.query.text"] or ""
+        flow, node = text.rpartition("flow-")[2].split("-")[:2]
+        seen.add((flow, node))
+        parent = found.parent(s)
+        if parent is None:
+            none += 1
+        elif parent.name != f"node {flow} {node}":
+            wrong.append(f"GET {flow} {node} under {parent!r}")
+    case.note(f"{len(by)} activities, {len(gets)} calls: WRONG {len(wrong)}, without a parent {none}")
+    assert len(seen) == count * 10, f"{len(seen)} calls, not {count * 10}"
+    assert not wrong, f"WRONG {len(wrong)}: {wrong[:5]}"
+    assert none == 0, f"{none} calls without a parent"
+    slept = by["flow 0"]
+    assert 0 < slept["wftrace.active_time"] < (slept.end - slept.start) / 1e9, slept.attrs
+    assert slept["nodes"] == 10 and slept["n"] == 10
+
+
+@test("bridge/pool", limit=60)
+def pool(case):
+    """Threads that hand work to pools: each part under its own job"""
+    rules = """
+  - { name: "job {n}", at: "python:bridge_app:Pool.job", attributes: { n: arg.number } }
+  - { name: "part {n}", at: "python:bridge_app:Pool.part", attributes: { n: arg.number } }
+"""
+    _, found = traced(case, rules, "pool", "20")
+    parts = [s for s in found if s.name.startswith("part ")]
+    wrong = [s for s in parts if found.parent(s).name != s.name.replace("part", "job")]
+    assert len(parts) == 60 and not wrong, f"{len(parts)} parts, WRONG {len(wrong)}: {wrong[:3]}"
+
+
+@test("bridge/kinds", limit=60)
+def kinds(case):
+    """Methods, class and static ones, properties, generators, async generators, recursion, local functions; a closed generator"""
+    rules = """
+  - { name: "{f}", at: "python:bridge_app:Kinds.*", attributes: { f: arg.n or arg.i or arg.what } }
+  - { name: inner, at: "python:bridge_app:outer.<locals>.inner", attributes: { x: arg.x, r: ret } }
+"""
+    _, found = traced(case, rules, "kinds")
+    names = sorted(s["code.function.name"].removeprefix("bridge_app.") for s in found if s["code.function.name"])
+    want = sorted(["Kinds.made", "Kinds.fixed", "Kinds.size", "Kinds.numbers", "Kinds.numbers", "Kinds.anumbers", "Kinds.fails",
+                   *["Kinds.one"] * 4, *["Kinds.deep"] * 4, "outer.<locals>.inner"])
+    assert names == want, names
+    for s in found:
+        if s["code.function.name"] == "bridge_app.Kinds.one":
+            assert found.parent(s)["code.function.name"] == "bridge_app.Kinds.numbers", found.parent(s)
+    fails = [s for s in found if s.status == 2]
+    assert [s["error.type"] for s in fails] == ["ValueError"] and fails[0].message == "no luck", fails
+    event = fails[0].events[0]
+    assert event[0] == "exception" and "bridge_app.py" in event[1]["exception.stacktrace"], event
+
+
+@test("bridge/killed", limit=60)
+def killed(case):
+    """A worker killed in mid-call: the call ends as lost, with the signal, when the process ends"""
+    _, found = traced(case, '  - { name: stuck, type: task, at: "python:bridge_app:stuck" }\n', "stuck")
+    stuck = found.where(name="stuck")
+    assert len(stuck) == 1, found
+    s = stuck[0]
+    assert s.status == 2 and s["error.type"] == "SIGKILL" and s["wftrace.lost"] is True, s.attrs
+    took = (s.end - s.start) / 1e9
+    assert 0.1 < took < 30, took
+
+
+@test("bridge/never", limit=60)
+def never(case):
+    """Rules whose module or function never comes are told at the end, with near matches; the others work"""
+    (case.dir / "bridge_apq.py").write_text("")
+    rules = """
+  - { name: a, at: "python:bridge_apps:odd" }
+  - { name: b, at: "python:bridge_app:ood" }
+  - { name: c, at: "python:bridge_app:odd" }
+"""
+    p, found = traced(case, rules, "odd")
+    assert len(found.where(name="c")) == 2, found
+    lines = [line for line in p.stderr.splitlines() if "rules.yaml:" in line]
+    assert len(lines) == 2, p.stderr
+    assert "bridge_apps" in lines[0] and "did you mean bridge_app" in lines[0], lines
+    assert "ood" in lines[1], lines
+
+
+@test("bridge/odd-values", limit=60)
+def odd_values(case):
+    """A value that cannot be read is left out and counted, one of a megabyte is cut; the call is unharmed"""
+    rules = """
+  - { name: big, at: "python:bridge_app:big", attributes: { text: arg.text, n: len(arg.text), r: ret } }
+  - { name: odd, at: "python:bridge_app:odd", attributes: { a: arg.thing.x.y, b: "arg.thing[3]", c: arg.nothing, r: type(ret) } }
+"""
+    p, found = traced(case, rules, "odd")
+    assert p.stdout == "1048576 True 7\n", p.stdout
+    big, odd = found.where(name="big")[0], found.where(name="odd")
+    assert big["n"] == 1 << 20 and big["r"] == 1 << 20 and 100 < len(big["text"]) <= 512, big.attrs
+    assert len(odd) == 2 and all(s["a"] is None and s["b"] is None and s.status != 2 for s in odd), odd
+    assert sorted(s["r"] for s in odd) == ["bridge_app.Nasty", "int"], odd
+    assert "bridge_values_dropped" in p.stderr, p.stderr[-800:]
+
+
+@test("bridge/off", limit=60)
+def off(case):
+    """--bridge off puts nothing into the process, and says that the rules see nothing"""
+    rules = '  - { name: odd, at: "python:bridge_app:odd" }\n'
+    p, found = traced(case, rules, "odd", opts=["--bridge", "off"])
+    assert not found.where(name="odd") and "--bridge off" in p.stderr, p.stderr
+    p, found = traced(case, rules, "odd", opts=["--bridge", "on"])
+    assert len(found.where(name="odd")) == 2, found
+    assert p.stderr.count("wftrace: bridge:") == 1, p.stderr
