@@ -1,7 +1,7 @@
 # fuzz: every target for FUZZ_SECONDS under libFuzzer with ASan and UBSan. fuzz-replay: the corpora through a plain main, and
 # allocations that fail. fuzz-merge: what build/fuzz/corpus found, minimised, into the tree.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS := http1 resp postgres sql stream ring wfcap rules elf logs
+FUZZ_TARGETS := http1 llm resp postgres sql stream ring wfcap rules elf logs
 FUZZ_CFLAGS  := -std=gnu17 -O1 -g -D_GNU_SOURCE -DWF_VERSION='"fuzz"' -Iuser -I. -w -fno-sanitize-recover=all -MMD -MP
 FUZZ_FLAGS   := -max_len=8192 -timeout=10 -print_final_stats=1 -artifact_prefix=$(B)/fuzz/
 
@@ -9,6 +9,7 @@ FUZZ_FLAGS   := -max_len=8192 -timeout=10 -print_final_stats=1 -artifact_prefix=
 fuzz_of       = $(patsubst user/%.c,%,$(foreach d,$(1),$(wildcard user/$(d)/*.c)))
 FUZZ_WIRE    := trace/attr ingest/decode $(call fuzz_of,protocol stream)
 FUZZ_http1   := $(FUZZ_WIRE)
+FUZZ_llm     := $(FUZZ_WIRE)
 FUZZ_resp    := $(FUZZ_WIRE)
 FUZZ_postgres := $(FUZZ_WIRE)
 FUZZ_sql     := $(FUZZ_WIRE)
@@ -33,10 +34,10 @@ $(B)/fuzz/plain/%.o: user/%.c
 	$(Q)$(CC) $(FUZZ_CFLAGS) -fsanitize=address,undefined -c -o $@ $<
 $(B)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $$(call fuzz_objs,libfuzzer,$$*)
 	$(call say,FUZZ,$@)
-	$(Q)$(CLANG) $(FUZZ_CFLAGS) -fsanitize=fuzzer,address,undefined -o $@ $^ $(FUZZ_LIBS)
+	$(Q)$(CLANG) $(FUZZ_CFLAGS) -fsanitize=fuzzer,address,undefined -o $@ $(filter %.c %.o,$^) $(FUZZ_LIBS)
 $(B)/fuzz/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz_replay.c $$(call fuzz_objs,plain,$$*)
 	$(call say,REPLAY,$@)
-	$(Q)$(CC) $(FUZZ_CFLAGS) -fsanitize=address,undefined -o $@ $^ $(FUZZ_LIBS)
+	$(Q)$(CC) $(FUZZ_CFLAGS) -fsanitize=address,undefined -o $@ $(filter %.c %.o,$^) $(FUZZ_LIBS)
 # libyaml from its archive, so that --wrap reaches its allocations too.
 $(B)/fuzz/alloc: tests/fuzz/alloc.c $$(call fuzz_objs,plain,alloc) tests/wire/wire.c tests/fuzz/fuzz_stream.c
 	$(call say,TEST,$@)

@@ -17,6 +17,10 @@ static size_t fuzz_run(const struct protocol *proto, void *st, enum side side, c
         assert(r.used <= n - at);
         at += r.used;
         u64 skip = min_u64(r.skip, n - at);
+        if (r.show && proto->body) {
+            proto->body(st, side, slice_of(copy + at, skip), 0, 1);
+            proto->body(st, side, slice_of(NULL, 0), r.skip - skip, 2);
+        }
         at += skip;
         idle = r.used + skip ? 0 : idle + 1;
         if (r.status == PARSE_MORE || r.status == PARSE_SWITCH)
@@ -49,6 +53,8 @@ static int fuzz_protocol(const struct protocol *proto, const u8 *p, size_t n)
     size_t half = p[0] & 8 ? (n - 1) / 2 : n - 1;
     size_t used = fuzz_run(proto, st, p[0] & 16 ? SIDE_RESPONSE : SIDE_REQUEST, p + 1, half, &m);
     fuzz_run(proto, st, p[0] & 32 ? SIDE_RESPONSE : SIDE_REQUEST, p + 1 + used, n - 1 - used, &m);
+    if (proto->done)
+        proto->done(st);
     free(st);
     return 0;
 }

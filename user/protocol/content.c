@@ -84,18 +84,19 @@ struct content *content_free(struct content *c)
     return NULL;
 }
 
-/* Each takes from *in and puts into the piece: how much, or -1: broken. */
+/* Each takes from *in and puts into the piece: how much. What came before broken bytes is good (`dead` says that they came). */
 
-static ptrdiff_t inflate_step(struct content *c, struct slice *in)
+static size_t inflate_step(struct content *c, struct slice *in)
 {
     if (!c->begun) {
         bool zlib = (in->p[0] & 15) == Z_DEFLATED;
-        if (inflateInit2(&c->z, zlib ? 15 : -15) != Z_OK)
-            return -1;
-        c->begun = true;
+        c->begun = inflateInit2(&c->z, zlib ? 15 : -15) == Z_OK;
+        c->dead = !c->begun;
+        if (c->dead)
+            return 0;
     }
     if (c->ended && in->n && inflateReset(&c->z) != Z_OK)
-        return -1;
+        c->dead = true;
     c->ended = c->ended && !in->n;
     c->z.next_in = (Bytef *)(uintptr_t)in->p;
     c->z.avail_in = (uInt)min_u64(in->n, 1u << 20);
@@ -105,28 +106,27 @@ static ptrdiff_t inflate_step(struct content *c, struct slice *in)
     int r = inflate(&c->z, Z_SYNC_FLUSH);
     *in = slice_from(*in, had - c->z.avail_in);
     c->ended |= r == Z_STREAM_END;
-    return r == Z_OK || r == Z_BUF_ERROR || r == Z_STREAM_END ? PIECE - (ptrdiff_t)c->z.avail_out : -1;
+    c->dead |= r != Z_OK && r != Z_BUF_ERROR && r != Z_STREAM_END;
+    return PIECE - c->z.avail_out;
 }
 
-static ptrdiff_t brotli_step(struct content *c, struct slice *in)
+static size_t brotli_step(struct content *c, struct slice *in)
 {
     size_t left = in->n, room = PIECE;
     const u8 *from = in->p;
     u8 *to = c->piece;
-    if (BrotliDecoderDecompressStream(c->br, &left, &from, &room, &to, NULL) == BROTLI_DECODER_RESULT_ERROR)
-        return -1;
+    c->dead = BrotliDecoderDecompressStream(c->br, &left, &from, &room, &to, NULL) == BROTLI_DECODER_RESULT_ERROR;
     *in = slice_from(*in, in->n - left);
-    return PIECE - (ptrdiff_t)room;
+    return PIECE - room;
 }
 
-static ptrdiff_t zstd_step(struct content *c, struct slice *in)
+static size_t zstd_step(struct content *c, struct slice *in)
 {
     ZSTD_inBuffer from = { in->p, in->n, 0 };
     ZSTD_outBuffer to = { c->piece, PIECE, 0 };
-    if (ZSTD_isError(ZSTD_decompressStream(c->zstd, &to, &from)))
-        return -1;
+    c->dead = ZSTD_isError(ZSTD_decompressStream(c->zstd, &to, &from));
     *in = slice_from(*in, from.pos);
-    return (ptrdiff_t)to.pos;
+    return to.pos;
 }
 
 bool content_feed(struct content *c, struct slice in, content_fn *out, void *arg)
@@ -134,12 +134,12 @@ bool content_feed(struct content *c, struct slice in, content_fn *out, void *arg
     bool full = false;
     while ((in.n || full) && !c->dead) {
         size_t had = in.n;
-        ptrdiff_t n = c->kind == BROTLI ? brotli_step(c, &in) : c->kind == ZSTD ? zstd_step(c, &in) : inflate_step(c, &in);
-        c->out += n > 0 ? (u64)n : 0;
-        if (n > 0)
-            out(arg, slice_of(c->piece, (size_t)n));
+        size_t n = c->kind == BROTLI ? brotli_step(c, &in) : c->kind == ZSTD ? zstd_step(c, &in) : inflate_step(c, &in);
+        c->out += n;
+        if (n)
+            out(arg, slice_of(c->piece, n));
         full = n == PIECE;
-        c->dead = n < 0 || c->out > CONTENT_MAX || (n == 0 && in.n == had && had);
+        c->dead |= c->out > CONTENT_MAX || (!n && in.n == had && had);
     }
     return !c->dead;
 }

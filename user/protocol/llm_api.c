@@ -25,6 +25,9 @@ static bool glob(const char *g, struct slice s, struct slice *ret_part)
             return false;
     if (!*g)
         return !s.n;
+    size_t fixed = strcspn(g + 1, "*{");
+    if (*g == '*' && !g[1 + fixed]) /* the rest has no other place than the end */
+        return s.n >= fixed && slice_ieq(slice_from(s, s.n - fixed), g + 1);
     bool part = *g == '{';
     size_t most = 0;
     while (most < s.n && (!part || s.p[most] != '/'))
@@ -57,6 +60,8 @@ const struct llm_api *llm_api_of(struct slice path, struct slice *ret_model)
 const char *llm_provider_of(struct slice host)
 {
     struct slice none;
+    if (!host.n)
+        return NULL;
     ptrdiff_t colon = slice_find(host, ':');
     host = slice_head(host, colon < 0 ? host.n : (size_t)colon);
     for (size_t i = 0; i < ARRAY_LEN(hosts) && host.n < 256; i++)
