@@ -34,7 +34,7 @@ def traces():
                        capture_output=True, text=True)
     names = []
     for line in open(out) if os.path.exists(out) else ():
-        for scope in json.loads(line)["resourceSpans"]:
+        for scope in json.loads(line).get("resourceSpans", []):
             names += [s["name"] for x in scope["scopeSpans"] for s in x["spans"]]
     ok = p.returncode == 3 and sorted(names) in (["sh", "sh", "true"], ["sh", "true"])
     return "" if ok else "status %d, spans %s: %s" % (p.returncode, names, p.stderr[-400:])

@@ -54,8 +54,12 @@ struct json {
     size_t n, room, max;
     bool failed;
 };
-void json_raw(struct json *j, const char *text);
 void json_bytes(struct json *j, const char *s, size_t n); /* as they are */
+static inline void json_raw(struct json *j, const char *text)
+{
+    json_bytes(j, text, strlen(text));
+} /* a literal's length is free */
+void json_u64(struct json *j, u64 n);                   /* bare digits */
 void json_str(struct json *j, const char *s, size_t n); /* quoted and escaped; s is valid UTF-8 */
 void json_fmt(struct json *j, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void json_hex(struct json *j, const u8 *bytes, size_t n); /* quoted */

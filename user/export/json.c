@@ -38,7 +38,6 @@ static void json_add(struct json *j, const char *s, size_t n)
     j->p[j->n] = 0;
 }
 
-void json_raw(struct json *j, const char *s) { json_add(j, s, strlen(s)); }
 void json_bytes(struct json *j, const char *s, size_t n) { json_add(j, s, n); }
 
 void json_fmt(struct json *j, const char *fmt, ...)
@@ -49,6 +48,16 @@ void json_fmt(struct json *j, const char *fmt, ...)
     int n = vsnprintf(buf, sizeof(buf), fmt, args);
     va_end(args);
     json_add(j, buf, min_u64((u64)(n > 0 ? n : 0), sizeof(buf) - 1));
+}
+
+void json_u64(struct json *j, u64 n)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+    do
+        digits[--at] = (char)('0' + n % 10);
+    while (n /= 10);
+    json_add(j, digits + at, sizeof(digits) - at);
 }
 
 static bool is_plain(u8 c) { return c >= 0x20 && c != '"' && c != '\\' && c != 0x7f; }
@@ -91,9 +100,11 @@ void json_text(struct json *j, const char *s) { json_str(j, s ? s : "", s ? strl
 
 void json_hex(struct json *j, const u8 *bytes, size_t n)
 {
-    char hex[2 * TRACE_ID_LEN + 1];
-    hex_encode(bytes, min_u64(n, TRACE_ID_LEN), hex);
-    json_fmt(j, "\"%s\"", hex);
+    char hex[2 * TRACE_ID_LEN + 3] = "\"";
+    size_t len = min_u64(n, TRACE_ID_LEN);
+    hex_encode(bytes, len, hex + 1);
+    hex[2 * len + 1] = '"';
+    json_add(j, hex, 2 * len + 2);
 }
 
 void json_double(struct json *j, double d)

@@ -22,7 +22,9 @@ void json_otlp_value(struct json *j, const struct attr *a)
         json_raw(j, "}");
         break;
     case ATTR_INT:
-        json_fmt(j, "{\"intValue\":\"%lld\"}", (long long)a->i);
+        json_raw(j, a->i < 0 ? "{\"intValue\":\"-" : "{\"intValue\":\"");
+        json_u64(j, a->i < 0 ? 0 - (u64)a->i : (u64)a->i);
+        json_raw(j, "\"}");
         break;
     case ATTR_DOUBLE:
         json_raw(j, "{\"doubleValue\":");

@@ -66,10 +66,17 @@ static void otlp_span(struct json *j, const void *item)
     const struct span *s = item;
     struct attr by = attr_of_text("wftrace.parent.by", s->join < JOIN_MAX ? join_name[s->join] : "");
     otlp_ids(j, s);
-    json_fmt(j, ",\"flags\":%u,\"name\":", span_flags(s));
+    json_raw(j, ",\"flags\":");
+    json_u64(j, span_flags(s));
+    json_raw(j, ",\"name\":");
     json_text(j, s->name);
-    json_fmt(j, ",\"kind\":%u,\"startTimeUnixNano\":\"%llu\",\"endTimeUnixNano\":\"%llu\",", s->kind,
-             (unsigned long long)s->start_ns, (unsigned long long)s->end_ns);
+    json_raw(j, ",\"kind\":");
+    json_u64(j, s->kind);
+    json_raw(j, ",\"startTimeUnixNano\":\"");
+    json_u64(j, s->start_ns);
+    json_raw(j, "\",\"endTimeUnixNano\":\"");
+    json_u64(j, s->end_ns);
+    json_raw(j, "\",");
     json_otlp_attrs(j, s->attrs.v, s->attrs.n, s->join < JOIN_MAX ? &by : NULL);
     json_otlp_dropped(j, "droppedAttributesCount", s->attrs.dropped);
     otlp_events(j, s);
