@@ -1,4 +1,4 @@
-/* needs: base self trace stream protocol ingest export gen */
+/* needs: base self trace stream protocol ingest export store gen */
 /* The console exporter through the queue, with standard error turned into a pipe and into a terminal. */
 #include "export/exporter.h"
 #include "base/log.h"

@@ -1,4 +1,4 @@
-/* needs: base self trace stream protocol ingest export gen */
+/* needs: base self trace stream protocol ingest export store gen */
 /* Encoders. The protobuf form is read back by an independent program, protoc with the published schema; the JSON forms by
  * Python's parser. */
 #include "export/encode.h"

@@ -1,4 +1,4 @@
-/* needs: base self config trace stream protocol ingest export gen */
+/* needs: base self config trace stream protocol ingest export store gen */
 /* OTLP metrics: the protobuf form read back by protoc with the published schema, the JSON form by Python's parser. */
 #include "export/encode.h"
 

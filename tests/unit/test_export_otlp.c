@@ -1,4 +1,4 @@
-/* needs: base self trace stream protocol ingest export gen */
+/* needs: base self trace stream protocol ingest export store gen */
 /* OTLP over real sockets against tests/support/sink.py, which misbehaves as told. The gRPC half needs a Python with grpcio:
  * Debian's python3-grpcio will do, WF_PYTHON may name another one; without any those tests are skipped, visibly. */
 #include "export/exporter.h"

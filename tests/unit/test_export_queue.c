@@ -1,4 +1,4 @@
-/* needs: base self trace stream protocol ingest export gen */
+/* needs: base self trace stream protocol ingest export store gen */
 /* The queue against an exporter that answers as it is told. */
 #include "export/exporter.h"
 #include "base/log.h"

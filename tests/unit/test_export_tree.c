@@ -1,4 +1,4 @@
-/* needs: base self trace stream protocol ingest export gen */
+/* needs: base self trace stream protocol ingest export store gen */
 #include "export/tree.h"
 
 #include <setjmp.h>

@@ -7,6 +7,7 @@
 
 #include "cli/agent.h"
 #include "config/config.h"
+#include "store/store.h"
 
 enum exit_status { EXIT_FINE = 0, EXIT_RUNTIME = 1, EXIT_USAGE = 2, EXIT_PRIVILEGE = 3 };
 int exit_of(enum agent_failure about);
@@ -34,12 +35,23 @@ struct options {
     const char *config_files[CLI_CONFIGS];
     size_t n_config_files;
     struct config *config; /* session_config(): lives as long as the process */
+    struct store_query query; /* show-traces */
+    const char *store;        /* --store: the file, or NULL */
+    u64 since_ago_ns;         /* --since */
     bool json, no_color, quiet, verbose, help;
     char **rest; /* what is no option */
     int n_rest;
 };
 
-enum command_takes { TAKES_COMMON = 1, TAKES_RULES = 2, TAKES_EXPORT = 4, TAKES_LIVE = 8, TAKES_TARGET = 16, TAKES_JSON = 32 };
+enum command_takes {
+    TAKES_COMMON = 1,
+    TAKES_RULES = 2,
+    TAKES_EXPORT = 4,
+    TAKES_LIVE = 8,
+    TAKES_TARGET = 16,
+    TAKES_JSON = 32,
+    TAKES_STORE = 64
+};
 
 struct command {
     const char *name, *usage; /* usage: after the name */

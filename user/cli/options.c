@@ -142,6 +142,67 @@ static int set_config(struct options *o, const char *value, char *err, size_t er
     return 0;
 }
 
+static int set_store(struct options *o, const char *value, char *err, size_t err_size)
+{
+    o->store = value;
+    return 0;
+}
+
+static int set_last(struct options *o, const char *value, char *err, size_t err_size)
+{
+    u64 n;
+    if (slice_u64(slice_str(value), &n) || !n || n > 1000000)
+        return SENTENCE("--last %s: not a number of traces (1 to 1000000)", value);
+    o->query.last = (u32)n;
+    return 0;
+}
+
+static int set_errors(struct options *o, const char *value, char *err, size_t err_size)
+{
+    o->query.errors = true;
+    return 0;
+}
+
+static int set_query_service(struct options *o, const char *value, char *err, size_t err_size)
+{
+    o->query.service = value;
+    return 0;
+}
+
+static int set_query_name(struct options *o, const char *value, char *err, size_t err_size)
+{
+    o->query.name = value;
+    return 0;
+}
+
+static int set_since(struct options *o, const char *value, char *err, size_t err_size)
+{
+    if (duration_parse(value, &o->since_ago_ns))
+        return SENTENCE("--since %s: not a duration; write 10m, 1h", value);
+    return 0;
+}
+
+static int set_min_duration(struct options *o, const char *value, char *err, size_t err_size)
+{
+    if (duration_parse(value, &o->query.min_ns))
+        return SENTENCE("--min-duration %s: not a duration; write 500ms, 10s", value);
+    return 0;
+}
+
+/* Split in place: argv is ours. */
+static int add_attr(struct options *o, const char *value, char *err, size_t err_size)
+{
+    char *equals = strchr((char *)(uintptr_t)value, '=');
+    if (!equals || equals == value)
+        return SENTENCE("--attr %s: write key=value", value);
+    if (o->query.n_attrs == STORE_ATTRS)
+        return SENTENCE("more than %d --attr", STORE_ATTRS);
+    *equals = 0;
+    o->query.attr[o->query.n_attrs].key = value;
+    o->query.attr[o->query.n_attrs++].value = equals + 1;
+    return 0;
+}
+
 static int set_json(struct options *o, const char *value, char *err, size_t err_size)
 {
     o->json = true;
@@ -251,6 +312,14 @@ const struct option option_table[] = {
     { "logs", 0, "off|all|LEVEL", TAKES_EXPORT,
       "standard output and error as log records, with the ids of who wrote them (default: off)", set_logs },
     { "prices", 0, "FILE", TAKES_EXPORT, "what model calls cost, instead of the built-in list", set_prices },
+    { "store", 0, "FILE", TAKES_STORE, "the store to read (default: in the state folder)", set_store },
+    { "last", 0, "N", TAKES_STORE, "the N newest traces", set_last },
+    { "errors", 0, NULL, TAKES_STORE, "only traces with an error", set_errors },
+    { "service", 0, "GLOB", TAKES_STORE, "only traces in which this service took part", set_query_service },
+    { "name", 0, "GLOB", TAKES_STORE, "only traces with a span so called", set_query_name },
+    { "since", 0, "DURATION", TAKES_STORE, "only traces that began so long ago or later: 10m, 1h", set_since },
+    { "min-duration", 0, "DURATION", TAKES_STORE, "only traces that took so long or longer", set_min_duration },
+    { "attr", 0, "KEY=VALUE", TAKES_STORE, "only traces with a span that has this attribute (repeatable)", add_attr },
     { "json", 'j', NULL, TAKES_JSON, "JSON instead of text", set_json },
     { "no-color", 0, NULL, TAKES_COMMON, "no colours", set_no_color },
     { "quiet", 'q', NULL, TAKES_COMMON, "no warnings, no closing line", set_quiet },

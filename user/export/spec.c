@@ -341,6 +341,17 @@ static int parse_prometheus(const char *rest, struct export_spec *ret, struct er
     return prometheus_options_parse(ret->target, &o, err->p, err->size);
 }
 
+static int parse_store(const char *rest, struct export_spec *ret, struct err_text *err)
+{
+    if (*rest == '=')
+        return BAD(err, "--export store%s: write store or store:FILE", rest);
+    if (strlen(rest) > sizeof(ret->target))
+        return BAD(err, "--export store: the file's name is too long");
+    snprintf(ret->kind, sizeof(ret->kind), "store");
+    snprintf(ret->target, sizeof(ret->target), "%s", *rest ? rest + 1 : "");
+    return 0;
+}
+
 static const struct kind {
     const char *name;
     int (*parse)(const char *rest, struct export_spec *ret, struct err_text *err);
@@ -348,7 +359,8 @@ static const struct kind {
               { "otlp", parse_otlp },
               { "otlp-json", parse_otlp_json },
               { "zipkin", parse_zipkin },
-              { "prometheus", parse_prometheus } };
+              { "prometheus", parse_prometheus },
+              { "store", parse_store } };
 
 static int kind_unknown(const char *text, size_t n, struct err_text *err)
 {
@@ -359,8 +371,8 @@ static int kind_unknown(const char *text, size_t n, struct err_text *err)
     snprintf(word, sizeof(word), "%.*s", (int)min_u64(n, sizeof(word) - 1), text);
     const char *near = nearest_word(word, names, ARRAY_LEN(names));
     return BAD(err,
-               "--export %s: unknown exporter '%s'%s%s%s; use console, console:json, otlp=URL, otlp-json:FILE, zipkin=URL or "
-               "prometheus=HOST:PORT",
+               "--export %s: unknown exporter '%s'%s%s%s; use console, console:json, otlp=URL, otlp-json:FILE, zipkin=URL, "
+               "prometheus=HOST:PORT or store",
                text, word, near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
