@@ -6,7 +6,7 @@
 set -eu
 
 build='gcc libc6-dev make git pkg-config libelf-dev zlib1g-dev libbrotli-dev libzstd-dev libyaml-dev libjansson-dev libmicrohttpd-dev libprotobuf-c-dev protobuf-c-compiler
-       protobuf-compiler libiberty-dev libpcre2-dev libsqlite3-dev'
+       protobuf-compiler libiberty-dev libpcre2-dev libsqlite3-dev libssl-dev'
 demo='ca-certificates python3 python3-venv redis-server postgresql'
 tests='libcmocka-dev clang-format python3 python3-venv python3-dev python3-grpcio redis-server redis-tools postgresql nginx wrk
        openssl ca-certificates procps iproute2 util-linux binutils g++ rustc systemtap-sdt-dev nodejs opentelemetry-proto prometheus

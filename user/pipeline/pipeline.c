@@ -124,9 +124,19 @@ static void on_metrics(struct metric_sink *sink, struct metric_batch *b)
 
 /* --- making it --- */
 
+static bool does_any(const struct processor *x, u32 signals)
+{
+    return (x->on_span && (signals & 1u << SIGNAL_TRACES)) || (x->on_log && (signals & 1u << SIGNAL_LOGS)) ||
+           (x->on_metrics && (signals & 1u << SIGNAL_METRICS));
+}
+
 static int chain_add(struct pipeline *p, const struct processor_spec *spec, char *err, size_t err_size)
 {
     struct link l = { .x = processor_by_name(spec->kind), .signals = spec->signals ? spec->signals : ~0u };
+    if (l.x && !does_any(l.x, l.signals)) {
+        snprintf(err, err_size, "the processor %s does nothing for that signal", l.x->name);
+        return -EINVAL;
+    }
     if (!l.x || p->n == ARRAY_LEN(p->chain)) {
         snprintf(err, err_size, l.x ? "more than %d processors" : "no such processor", PROCESSORS_MAX);
         return -EINVAL;

@@ -8,8 +8,7 @@
 
 #include <fnmatch.h>
 
-#define KEYS      1024 /* direct-mapped by address: keys are literals or interned */
-#define RESOURCES 4096
+#define KEYS 1024 /* direct-mapped by address: keys are literals or interned */
 
 static char *lookup_copy(const char *s) { return s ? strdup(s) : NULL; }
 
@@ -141,42 +140,12 @@ static void attrs_run(struct redact *r, struct attr *v, size_t n)
         redact_attr(r, &v[i]);
 }
 
-/* --- resources --- */
-
-struct known_resource {
-    struct resource *clean; /* NULL: nothing to take out */
-};
-
-static void known_drop(void *arg, const void *key, void *value, enum table_drop_cause cause)
+static bool resource_change(void *self, struct attr_set *set)
 {
-    UNUSED(arg), UNUSED(key), UNUSED(cause);
-    resource_unref(((struct known_resource *)value)->clean);
-}
-
-static struct resource *resource_clean(struct redact *r, const struct resource *from)
-{
-    struct resource *c = resource_new();
+    struct redact *r = self;
     u64 before = r->found;
-    if (!c)
-        return NULL;
-    attr_set_copy(&c->attrs, &from->attrs);
-    attrs_run(r, c->attr_v, c->attrs.n);
-    return r->found == before ? resource_unref(c) : c;
-}
-
-struct resource *redact_resource(struct redact *r, struct resource *from)
-{
-    bool fresh;
-    struct known_resource *k = from ? table_put(r->resources, &from->id, &fresh) : NULL;
-    if (!k)
-        return from;
-    if (fresh)
-        k->clean = resource_clean(r, from);
-    if (!k->clean)
-        return from;
-    resource_ref(k->clean);
-    resource_unref(from);
-    return k->clean;
+    attrs_run(r, set->v, set->n);
+    return r->found != before;
 }
 
 /* --- signals --- */
@@ -200,7 +169,7 @@ static enum fate redact_on_span(void *self, struct span *s)
     }
     if (s->tracestate[0])
         redact_run(r, s->tracestate, strnlen(s->tracestate, sizeof(s->tracestate) - 1), 0);
-    s->resource = redact_resource(r, s->resource);
+    s->resource = resources_take(&r->resources, s->resource);
     note(r, before);
     return FATE_KEEP;
 }
@@ -211,7 +180,7 @@ static enum fate redact_on_log(void *self, struct log_record *l)
     u64 before = r->found;
     l->body_len = (u32)redact_run(r, l->body, l->body_len, 0);
     attrs_run(r, l->attr_v, l->attrs.n);
-    l->resource = redact_resource(r, l->resource);
+    l->resource = resources_take(&r->resources, l->resource);
     note(r, before);
     return FATE_KEEP;
 }
@@ -253,18 +222,15 @@ static void redact_close(void *self)
     for (size_t i = 0; i < r->n_patterns; i++)
         pattern_free(r->patterns[i]);
     free(r->patterns);
-    if (r->resources)
-        table_free(r->resources);
+    resources_done(&r->resources);
     free(r);
 }
 
 static int redact_steps(struct redact *r, const struct redact_options *o, char *err, size_t err_size)
 {
-    r->resources = table_new(
-        &(struct table_spec){ .key_size = 8, .value_size = sizeof(struct known_resource), .max = RESOURCES, .drop = known_drop });
     r->patterns = calloc(o->n_patterns ? o->n_patterns : 1, sizeof(*r->patterns));
-    if (!r->resources || !r->patterns || globs_copy(o->keys, o->n_keys, &r->keys, &r->n_keys) ||
-        globs_copy(o->allow, o->n_allow, &r->allow, &r->n_allow))
+    if (!r->patterns || resources_init(&r->resources, resource_change, r) ||
+        globs_copy(o->keys, o->n_keys, &r->keys, &r->n_keys) || globs_copy(o->allow, o->n_allow, &r->allow, &r->n_allow))
         return -ENOMEM;
     for (size_t i = 0; i < o->n_patterns; i++, r->n_patterns++) {
         int code = pattern_new(o->patterns[i], &r->patterns[i], err, err_size);

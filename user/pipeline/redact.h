@@ -2,10 +2,10 @@
 #ifndef WF_PIPELINE_REDACT_H
 #define WF_PIPELINE_REDACT_H
 
-#include "base/table.h"
 #include "pipeline/pattern.h"
 #include "pipeline/processor.h"
 #include "pipeline/redact_scan.h"
+#include "pipeline/resources.h"
 
 #define REDACTED "[redacted]"
 
@@ -20,7 +20,7 @@ struct redact {
     char **keys, **allow;
     size_t n_keys, n_allow, n_patterns;
     struct pattern **patterns;
-    struct table *resources; /* id → its clean copy */
+    struct resources resources;
     u64 found;
     struct redact_key_known known[];
 };
@@ -28,7 +28,6 @@ struct redact {
 const struct redact_key_known *redact_key_look(struct redact *r, const char *key);
 size_t redact_run(struct redact *r, char *text, size_t n, u32 more_flags); /* new length */
 void redact_attr(struct redact *r, struct attr *a);                        /* its text must be writable */
-struct resource *redact_resource(struct redact *r, struct resource *from); /* takes and gives a reference */
 struct metric_batch *redact_metrics(struct redact *r, struct metric_batch *b);
 
 #endif

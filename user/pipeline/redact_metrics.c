@@ -147,7 +147,7 @@ struct metric_batch *redact_metrics(struct redact *r, struct metric_batch *b)
         u64 before = r->found;
         metric_clean(r, &c, b, i);
         failed = r->found != before && !c;
-        clean = had ? redact_resource(r, resource_ref(had)) : NULL;
+        clean = had ? resources_take(&r->resources, resource_ref(had)) : NULL;
         if (clean == had) {
             resource_unref(clean);
             continue;
