@@ -1,4 +1,4 @@
-/* needs: base self trace stream protocol ingest export gen */
+/* needs: base self trace stream protocol ingest export store gen */
 /* A lane with a spool: order, outage, restart, a disk that fills up, the end. The receiver is a function; the spool is real. */
 #include "export/exporter.h"
 #include "base/log.h"

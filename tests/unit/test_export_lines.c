@@ -1,4 +1,4 @@
-/* needs: base self trace stream protocol ingest export gen */
+/* needs: base self trace stream protocol ingest export store gen */
 /* Files of lines: shared between lanes, rotated, renamed under us, full. */
 #include "export/lines.h"
 

@@ -1,4 +1,4 @@
-/* needs: base self trace stream protocol ingest export gen */
+/* needs: base self trace stream protocol ingest export store gen */
 /* The disk spool: order, restart, damage at every byte, limits, a disk that fills up, kill -9. */
 #include "export/spool.h"
 

@@ -1,4 +1,4 @@
-/* needs: base self trace stream protocol ingest export gen */
+/* needs: base self trace stream protocol ingest export store gen */
 /* Zipkin's JSON, read by Python's parser. */
 #include "export/exporter.h"
 

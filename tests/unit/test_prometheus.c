@@ -1,4 +1,4 @@
-/* needs: base self config trace stream protocol ingest export gen */
+/* needs: base self config trace stream protocol ingest export store gen */
 /* The scrape page: names, labels and both text forms, line by line; and the port. */
 #include "export/prometheus.h"
 #include "export/serve.h"
