@@ -1,3 +1,9 @@
 bench: all ## cost of being traced: bare against traced in one run (BENCH="nginx redis --rounds 7" picks)
 	python3 tests/bench/bench.py $(BENCH)
 .PHONY: bench
+
+# C benches of single stages: linked with the folders that tests/unit would name.
+$(B)/tests/bench/%_bench: tests/bench/%_bench.c $(foreach d,base self trace stream protocol ingest pipeline,$(patsubst user/%.c,$(B)/obj/%.o,$(wildcard user/$(d)/*.c)))
+	@mkdir -p $(@D)
+	$(call say,BENCH,$@)
+	$(Q)$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) $(LIBS)

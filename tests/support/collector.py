@@ -25,6 +25,10 @@ service:
   pipelines:
     traces/grpc: {{ receivers: [otlp/grpc], exporters: [file/grpc] }}
     traces/http: {{ receivers: [otlp/http], exporters: [file/http] }}
+    logs/grpc: {{ receivers: [otlp/grpc], exporters: [file/grpc] }}
+    logs/http: {{ receivers: [otlp/http], exporters: [file/http] }}
+    metrics/grpc: {{ receivers: [otlp/grpc], exporters: [file/grpc] }}
+    metrics/http: {{ receivers: [otlp/http], exporters: [file/http] }}
 """
 
 

@@ -187,7 +187,7 @@ static void cumulative_grows_and_delta_starts_anew(void **state)
 
 static void the_limit_has_an_overflow_series(void **state)
 {
-    struct metrics *m = begin((struct metrics_options){ .limit = 10 });
+    struct metrics *m = begin((struct metrics_options){ .limits = { 10 } });
     struct resource *r = service("shop", 1);
     u64 before = ledger_get(metric_overflows);
     for (int i = 0; i < 100; i++) {
@@ -223,7 +223,7 @@ static void the_limit_has_an_overflow_series(void **state)
 /* 100,000 different series are asked for; 5,000 are kept and every measurement is in one of them. Silence makes room again. */
 static void a_hundred_thousand_series_are_bounded(void **state)
 {
-    struct metrics *m = begin((struct metrics_options){ .limit = 1000000, .max_series = 5000, .expire_ns = 60 * SEC });
+    struct metrics *m = begin((struct metrics_options){ .limits = { 1000000 }, .max_series = 5000, .expire_ns = 60 * SEC });
     struct resource *r = service("shop", 1);
     for (int i = 0; i < 100000; i++) {
         char route[16];
@@ -483,8 +483,7 @@ static void a_scraper_gets_cumulative_numbers_when_it_asks(void **state)
 
 static size_t some_numbers(void *arg, struct metric_number *v, size_t max)
 {
-    v[0] =
-        (struct metric_number){ .name = "wftrace.x", .unit = "{span}", .description = "d", .type = METER_COUNTER, .i = 5 };
+    v[0] = (struct metric_number){ .name = "wftrace.x", .unit = "{span}", .description = "d", .type = METER_COUNTER, .i = 5 };
     v[1] = v[0];
     v[1].attrs[0] = (struct attr){ .key = "stage", .type = ATTR_STR, .len = 1, .s = "a" };
     v[1].n_attrs = 1;

@@ -237,7 +237,8 @@ static u64 kernel_stat(void *arg, size_t i, const char **ret_name, const char **
 
 static int metrics_open(struct agent *a)
 {
-    struct metering_options o = { .start_ns = a->probes ? clock_boot_ns() + (u64)a->wall_minus_boot : 0,
+    struct metering_options o = { .meters = &a->o.meters,
+                                  .start_ns = a->probes ? clock_boot_ns() + (u64)a->wall_minus_boot : 0,
                                   .live = a->probes,
                                   .kernel_stat = a->probes ? kernel_stat : NULL,
                                   .arg = a };

@@ -7,6 +7,7 @@
 
 #include "config/rules.h"
 #include "export/exporter.h"
+#include "pipeline/metrics.h"
 #include "pipeline/logs.h"
 #include "pipeline/pipeline.h"
 #include "probe/probe.h"
@@ -31,6 +32,7 @@ struct agent_options {
     struct export_spec exports[AGENT_EXPORTS];
     size_t n_exports;
     struct export_queue_options queues;
+    struct metrics_options meters; /* views, interval, temporality, limits; what it points to must outlive the agent */
     struct pipeline_options pipeline; /* what it points to must outlive the agent */
     const char *service;
     const struct resource *resource; /* added to that of every process; or NULL */

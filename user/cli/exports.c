@@ -242,16 +242,72 @@ static int add_processors(struct maker *m, const char *provider, const struct co
     return code;
 }
 
+/* One more of what follows the `?` of prometheus=HOST:PORT. */
+static void scraped_option(char *target, size_t size, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static void scraped_option(char *target, size_t size, const char *fmt, ...)
+{
+    size_t n = strlen(target);
+    va_list ap;
+    if (n + 2 >= size)
+        return;
+    target[n] = strchr(target, '?') ? '&' : '?';
+    va_start(ap, fmt);
+    vsnprintf(target + n + 1, size - n - 1, fmt, ap);
+    va_end(ap);
+}
+
+static void scraped_labels(char *target, size_t size, const struct config_selection *c)
+{
+    char list[800] = "";
+    for (size_t i = 0; i < c->excluded.n; i++) /* they win */
+        snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s!%s", *list ? "," : "", c->excluded.v[i]);
+    for (size_t i = 0; i < c->included.n; i++)
+        snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s", *list ? "," : "", c->included.v[i]);
+    if (!c->included.n)
+        snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s*", *list ? "," : "");
+    scraped_option(target, size, "resource_labels=%s", list);
+}
+
+/* "user:password", as long-lived as the process. */
+static int scraped_user(const struct maker *m, const struct config_basic_auth *b, const char **ret)
+{
+    cleanup(freep) char *file = NULL;
+    char *line = NULL;
+    size_t n;
+    int e = b->password_file ? read_small_file(b->password_file, 1024, &file, &n) : 0;
+    if (e)
+        return refuse(m, "cannot read %s: %s", b->password_file, errno_name(e));
+    if (file)
+        file[strcspn(file, "\r\n")] = 0;
+    if (asprintf(&line, "%s:%s", b->username ? b->username : "", file ? file : b->password ? b->password : "") < 0)
+        return refuse(m, "out of memory");
+    *ret = line;
+    return 0;
+}
+
 static int add_scraped(const struct maker *m, const struct config_prometheus *x)
 {
+    static const char *const translations[] = { [CONFIG_TRANSLATION_UNDERSCORES] = "underscore_escaping_with_suffixes",
+                                                [CONFIG_TRANSLATION_NO_SUFFIXES] = "underscore_escaping_without_suffixes",
+                                                [CONFIG_TRANSLATION_UTF8] = "no_utf8_escaping_with_suffixes",
+                                                [CONFIG_TRANSLATION_NONE] = "no_translation" };
     struct agent_options *a = &m->o->agent;
     struct export_spec s = { .kind = "prometheus", .signal = SIGNAL_METRICS };
     bool v6 = strchr(x->host, ':') && *x->host != '[';
-    snprintf(s.target, sizeof(s.target), "%s%s%s:%lld", v6 ? "[" : "", x->host, v6 ? "]" : "", (long long)x->port);
-    if (!exporter_by_name(s.kind))
-        return refuse(m, "the exporter prometheus is not in this version");
+    int code = x->basic_auth ? scraped_user(m, x->basic_auth, &s.headers) : 0;
+    if (code)
+        return code;
     if (a->n_exports == AGENT_EXPORTS)
         return refuse(m, "more than %d exporters", AGENT_EXPORTS);
+    snprintf(s.target, sizeof(s.target), "%s%s%s:%lld", v6 ? "[" : "", x->host, v6 ? "]" : "", (long long)x->port);
+    if (x->translation_strategy >= 0 && x->translation_strategy < (int)ARRAY_LEN(translations))
+        scraped_option(s.target, sizeof(s.target), "translation=%s", translations[x->translation_strategy]);
+    scraped_option(s.target, sizeof(s.target), "target_info=%s&scope_labels=%s", x->target_info ? "on" : "off",
+                   x->scope_info ? "on" : "off");
+    if (x->tls && x->tls->cert_file)
+        scraped_option(s.target, sizeof(s.target), "cert=%s&key=%s", x->tls->cert_file, x->tls->key_file ? x->tls->key_file : "");
+    if (x->resource_constant_labels)
+        scraped_labels(s.target, sizeof(s.target), x->resource_constant_labels);
     a->exports[a->n_exports++] = s;
     return 0;
 }
@@ -282,6 +338,22 @@ static void lanes_of_options(struct options *o)
     }
 }
 
+/* wftrace.self.listen: the same page, with health beside it. */
+static int add_self(struct maker *m)
+{
+    const struct config_self *self = m->o->config->wftrace->self;
+    struct agent_options *a = &m->o->agent;
+    if (!self || !self->listen)
+        return 0;
+    snprintf(m->path, sizeof(m->path), "wftrace.self.listen");
+    if (a->n_exports == AGENT_EXPORTS)
+        return refuse(m, "more than %d exporters", AGENT_EXPORTS);
+    struct export_spec *s = &a->exports[a->n_exports++];
+    *s = (struct export_spec){ .kind = "prometheus", .signal = SIGNAL_METRICS };
+    snprintf(s->target, sizeof(s->target), "%s", self->listen);
+    return 0;
+}
+
 int apply_exporters(struct options *o, char *err, size_t err_size)
 {
     const struct config *c = o->config;
@@ -289,7 +361,7 @@ int apply_exporters(struct options *o, char *err, size_t err_size)
     int code = 0;
     if (o->agent.n_exports) {
         lanes_of_options(o);
-        return 0;
+        return add_self(&m);
     }
     if (c->tracer_provider)
         code = add_processors(&m, "tracer_provider", c->tracer_provider->processors.v, c->tracer_provider->processors.n,
@@ -299,5 +371,5 @@ int apply_exporters(struct options *o, char *err, size_t err_size)
                               SIGNAL_LOGS);
     if (!code && c->meter_provider)
         code = add_readers(&m, c->meter_provider);
-    return code;
+    return code ? code : add_self(&m);
 }

@@ -2,8 +2,6 @@
 #include "self/health.h"
 #include "self/numbers.h"
 
-#include <strings.h>
-
 /* --- the sink --- */
 
 static void on_started(struct span_sink *sink, struct span *s)
@@ -99,28 +97,6 @@ static size_t numbers(void *arg, struct metric_number *v, size_t max)
 
 /* --- what it is told --- */
 
-static const char *env(const char *name)
-{
-    const char *v = getenv(name);
-    return v && *v ? v : NULL;
-}
-
-static void options_env(struct metrics_options *o)
-{
-    const char *interval = env("OTEL_METRIC_EXPORT_INTERVAL"), *filter = env("OTEL_METRICS_EXEMPLAR_FILTER");
-    const char *delta = env("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE");
-    const char *histogram = env("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION");
-    u64 ms;
-    if (interval && !slice_u64(slice_str(interval), &ms) && ms)
-        o->interval_ns = ms * NSEC_PER_MSEC;
-    o->delta = delta && (!strcasecmp(delta, "delta") || !strcasecmp(delta, "lowmemory"));
-    o->exponential = histogram && !strcasecmp(histogram, "base2_exponential_bucket_histogram");
-    if (filter && !strcasecmp(filter, "always_on"))
-        o->exemplars = EXEMPLARS_ALL;
-    if (filter && !strcasecmp(filter, "always_off"))
-        o->exemplars = EXEMPLARS_NONE;
-}
-
 static size_t rules_count(const struct rules *r)
 {
     size_t n = 0;
@@ -148,14 +124,15 @@ static void rule_convert(const struct rule_metric *from, u32 rule, struct metric
 int metering_open(struct metering *m, const struct metering_options *o, const struct rules *rules, struct export_queues *q,
                   struct span_sink *next, struct metric_sink *to)
 {
-    struct metrics_options mo = { .start_ns = o->start_ns,
-                                  .push = export_queues_metrics(q, false),
-                                  .pull = export_queues_metrics(q, true),
-                                  .no_processes = !o->live,
-                                  .each_open = each_open,
-                                  .each_process = each_process,
-                                  .numbers = o->live ? numbers : NULL,
-                                  .arg = m };
+    struct metrics_options mo = *o->meters;
+    mo.start_ns = o->start_ns;
+    mo.push = export_queues_metrics(q, false);
+    mo.pull = export_queues_metrics(q, true);
+    mo.no_processes = !o->live;
+    mo.each_open = each_open;
+    mo.each_process = each_process;
+    mo.numbers = o->live ? numbers : NULL;
+    mo.arg = m;
     *m = (struct metering){ .sink = { .started = on_started, .ended = on_ended }, .next = next, .queues = q, .o = *o };
     if (!mo.push && !mo.pull)
         return 0;
@@ -167,8 +144,8 @@ int metering_open(struct metering *m, const struct metering_options *o, const st
         for (u8 k = 0; k < rules->v[i].n_metrics; k++)
             rule_convert(&rules->v[i].metrics[k], rules->v[i].id, &converted[mo.n_rules++]);
     mo.rules = converted;
-    options_env(&mo);
     m->metrics = metrics_new(&mo, to);
+    m->o.meters = NULL;
     return m->metrics ? 0 : -ENOMEM;
 }
 

@@ -8,11 +8,10 @@
 #include "pipeline/metrics.h"
 #include "trace/tracer.h"
 
-struct config_meter_provider;
 struct metering_options {
-    const struct config_meter_provider *meter; /* views, interval, temporality; NULL: OTEL_* variables and defaults */
-    u64 start_ns;                              /* wall clock */
-    bool live;                                 /* /proc is of the processes traced */
+    const struct metrics_options *meters; /* views, interval, temporality, limits; borrowed */
+    u64 start_ns;                         /* wall clock */
+    bool live;                            /* /proc is of the processes traced */
     u64 (*kernel_stat)(void *arg, size_t i, const char **ret_name, const char **ret_help); /* or NULL; NULL name past the end */
     void *arg;
 };

@@ -22,6 +22,7 @@ int apply_exporters(struct options *o, char *err, size_t err_size);  /* exports.
 int apply_stages(struct options *o, char *err, size_t err_size);     /* stages.c: sampler, spool, logs */
 int apply_processors(struct options *o, char *err, size_t err_size); /* processors.c */
 void apply_tail(const struct config_tail *t, struct tail_options *ret);
+int apply_meters(struct options *o); /* meters.c; -ENOMEM */
 int session_check_config(const struct config *c, char *err, size_t err_size);
 
 /* Before anything is started: o->config; EXIT_FINE, or the exit status with the mistakes printed. */

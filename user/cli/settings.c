@@ -174,6 +174,8 @@ int session_apply(struct options *o, char *err, size_t err_size)
     int code = apply_rules(o, err, err_size);
     if (!code)
         code = apply_stages(o, err, err_size);
+    if (!code && (code = apply_meters(o)))
+        snprintf(err, err_size, "out of memory");
     return code ? code : apply_exporters(o, err, err_size);
 }
 

@@ -76,7 +76,7 @@ struct export_spec {
     enum signal signal;  /* what this one carries */
     const char *service; /* unused by most */
     /* OTEL_EXPORTER_OTLP_* as they apply, or NULL / 0 for the specified defaults */
-    const char *headers; /* key=value,…; percent-encoded; ${env:}, ${file:}, ${base64:} as in export/secret.h */
+    const char *headers; /* prometheus: USER:PASSWORD lines. Else key=value,…; percent-encoded; ${env:}, ${file:}, ${base64:} as in export/secret.h */
     const char *certificate, *client_certificate, *client_key, *compression;
     u64 timeout_ms;
     bool insecure_skip_verify;

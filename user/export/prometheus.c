@@ -252,6 +252,7 @@ static int prometheus_open(const struct export_spec *spec, void **ret, char *err
                                .certificate = p->o.certificate[0] ? p->o.certificate : NULL,
                                .key = p->o.key[0] ? p->o.key : NULL,
                                .passwords = p->o.passwords[0] ? p->o.passwords : NULL,
+                               .users = spec->headers,
                                .answer = answer,
                                .arg = p };
     pthread_mutex_init(&p->lock, NULL);

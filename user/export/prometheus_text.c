@@ -237,11 +237,14 @@ static struct identity *identities_make(const struct metric_batch *b, size_t *re
     return v;
 }
 
+/* The first pattern that fits decides; «!» in front leaves out. */
 static bool is_chosen(const struct prometheus_options *o, const char *key)
 {
-    for (u32 i = 0; i < o->n_labels; i++)
-        if (!fnmatch(o->labels[i], key, 0))
-            return true;
+    for (u32 i = 0; i < o->n_labels; i++) {
+        bool out = o->labels[i][0] == '!';
+        if (!fnmatch(o->labels[i] + out, key, 0))
+            return !out;
+    }
     return false;
 }
 

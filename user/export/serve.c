@@ -199,9 +199,11 @@ int serve_open(const struct serve_options *o, struct serve **ret, char *err, siz
         e = contents(o->key, "the key", &s->key, err, err_size);
     if (!e)
         e = contents(o->passwords, "the file of passwords", &s->passwords, err, err_size);
+    if (!e && o->users && !(s->passwords = strdup(o->users)))
+        e = -ENOMEM;
     if (!e)
         e = daemon_start(s, err, err_size);
-    s->o.certificate = s->o.key = s->o.passwords = s->o.host = NULL; /* borrowed until here */
+    s->o.certificate = s->o.key = s->o.passwords = s->o.users = s->o.host = NULL; /* borrowed until here */
     if (e)
         s = serve_close(s);
     else

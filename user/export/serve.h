@@ -22,6 +22,7 @@ struct serve_options {
     const char *host;              /* address or name; "": every address */
     u16 port;                      /* 0: any */
     const char *certificate, *key; /* PEM files, or NULL */
+    const char *users;             /* USER:PASSWORD lines themselves, or NULL */
     const char *passwords;         /* file of USER:PASSWORD lines for every path but /healthz and /readyz, or NULL */
     /* Called on the connection's thread; may block for a while. */
     void (*answer)(void *arg, const struct serve_request *q, struct serve_reply *ret);

@@ -10,8 +10,8 @@ static void defaults(struct metrics_options *o)
 {
     if (!o->interval_ns)
         o->interval_ns = 60 * NSEC_PER_SEC;
-    if (!o->limit)
-        o->limit = 2000;
+    if (!o->limits[METER_ANY])
+        o->limits[METER_ANY] = 2000;
     if (!o->max_series)
         o->max_series = 20000;
     if (!o->expire_ns)

@@ -32,8 +32,8 @@ struct metric_view {
     enum metric_instrument select_type; /* METER_ANY: every type */
     const char *select_unit;            /* NULL: every unit */
     const char *name, *description;     /* of the stream; NULL: the instrument's */
-    const char *const *include, *const
-                                    *exclude; /* attribute keys; include NULL: the metric's own. Include may name opt-in ones */
+    const char *const *include,
+        *const *exclude; /* globs of attribute keys; include NULL: the metric's own. Include may name opt-in ones */
     size_t n_include, n_exclude;
     enum metric_aggregation aggregation;
     const double *bounds; /* EXPLICIT; NULL: the instrument's */
@@ -81,7 +81,7 @@ struct metrics_options {
     bool delta;       /* push: delta for counters and histograms */
     bool exponential; /* histograms without a view are exponential (max size 160, max scale 20) */
     enum metric_exemplars exemplars;
-    u32 limit;                       /* series per metric and resource; 0: 2000 */
+    u32 limits[METER_HISTOGRAM + 1]; /* series per metric and resource by type; [METER_ANY] is for those with 0; 0: 2000 */
     u32 max_series;                  /* in all; 0: 20000 */
     u64 expire_ns;                   /* 0: 15 minutes */
     bool no_processes;               /* no process.* metrics */

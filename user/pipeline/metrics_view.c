@@ -21,7 +21,7 @@ static bool view_selects(const struct metric_view *v, const struct instrument_sp
 static bool listed(const char *const *list, size_t n, const char *key)
 {
     for (size_t i = 0; i < n; i++)
-        if (!strcmp(list[i], key))
+        if (!fnmatch(list[i], key, 0))
             return true;
     return false;
 }
@@ -76,6 +76,12 @@ static enum metric_aggregation aggregation_of(const struct metrics *m, const str
     return spec->type == METER_GAUGE ? AGGREGATE_LAST : AGGREGATE_SUM;
 }
 
+static u32 limit_of(const struct metrics *m, const struct instrument_spec *spec, const struct metric_view *v)
+{
+    u32 own = m->o.limits[spec->type];
+    return v && v->limit ? v->limit : own ? own : m->o.limits[METER_ANY];
+}
+
 static bool stream_make(struct metrics *m, const struct instrument_spec *spec, const struct metric_view *v)
 {
     enum metric_aggregation how = aggregation_of(m, spec, v);
@@ -93,7 +99,7 @@ static bool stream_make(struct metrics *m, const struct instrument_spec *spec, c
                            .instrument = spec->type,
                            .is_int = spec->is_int,
                            .monotonic = spec->type == METER_COUNTER || spec->type == METER_HISTOGRAM,
-                           .limit = v && v->limit ? v->limit : m->o.limit,
+                           .limit = limit_of(m, spec, v),
                            .id = m->n_streams };
     stream_keys(m, st, spec, v);
     if (how == AGGREGATE_EXPLICIT || how == AGGREGATE_EXPONENTIAL)

@@ -1,0 +1,217 @@
+"""Metrics, end to end: what a real Prometheus scrapes and what a real Collector receives, each compared with the spans."""
+import bisect
+import collections
+import json
+import os
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+from support import collector, paths, points, procs, spans, tls, tracer
+from support.harness import Skip, test
+
+BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
+
+
+def _get(url, headers=None):
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers or {}), timeout=10) as r:
+        return r.read().decode()
+
+
+def _serve(case, opts, env=None, **kw):
+    """A traced HTTP server with a page `/` and no other; its tracer and its port."""
+    (case.dir / "site").mkdir()
+    (case.dir / "site" / "index.html").write_text("hello")
+    port = procs.free_port()
+    argv = [paths.PYTHON, "-m", "http.server", "--bind", "127.0.0.1", "-d", case.dir / "site", port]
+    t = tracer.Tracer(case.dir, argv, opts=opts, env={**os.environ, **(env or {})}, **kw)
+    case.defer(procs.stop, t.proc)
+    procs.wait_port(port, t.proc, t.log, 40)
+    return t, port
+
+
+def _load(port, good=40, bad=20):
+    for i in range(good + bad):
+        try:
+            _get(f"http://127.0.0.1:{port}/{'nothing' if i >= good else ''}")
+        except urllib.error.HTTPError as e:
+            assert e.code == 404
+            e.close()
+
+
+def _truth(found):
+    """(status → count, sum, buckets) of the server spans."""
+    want = collections.defaultdict(lambda: [0, 0.0, [0] * (len(BOUNDS) + 1)])
+    for s in found:
+        if s.kind == "server":
+            w = want[str(s["http.response.status_code"])]
+            w[0] += 1
+            w[1] += (s.end - s.start) / 1e9
+            w[2][bisect.bisect_left(BOUNDS, (s.end - s.start) / 1e9)] += 1
+    return want
+
+
+def _prometheus(case, target, scheme="http", more=""):
+    if not shutil.which("prometheus"):
+        raise Skip("no prometheus")
+    config, port = case.dir / "prometheus.yml", procs.free_port()
+    config.write_text(f"global: {{ scrape_interval: 1s, scrape_timeout: 1s }}\nscrape_configs:\n- job_name: wftrace\n  honor_labels: true\n"
+                      f"  scheme: {scheme}\n{more}  static_configs: [ {{ targets: ['{target}'] }} ]\n")
+    log = case.dir / "prometheus.log"
+    p = procs.start(["prometheus", f"--config.file={config}", f"--storage.tsdb.path={case.dir / 'tsdb'}",
+                     f"--web.listen-address=127.0.0.1:{port}", "--enable-feature=exemplar-storage"], log)
+    case.defer(procs.stop, p)
+    procs.wait_port(port, p, log, 30)
+    return f"http://127.0.0.1:{port}/api/v1"
+
+
+def _query(api, expr):
+    got = json.loads(_get(f"{api}/query?query={urllib.parse.quote(expr)}"))
+    return {tuple(sorted(r["metric"].items())): float(r["value"][1]) for r in got["data"]["result"]}
+
+
+def _of(series, **labels):
+    return {k: v for k, v in series.items() if all(dict(k).get(a) == b for a, b in labels.items())}
+
+
+@test("metrics/prometheus", limit=120)
+def scraped(case):
+    """a real Prometheus holds, series by series, what the spans say; exemplars name spans that exist; promtool finds no fault"""
+    port = procs.free_port()
+    t, web = _serve(case, ["--export", f"prometheus=127.0.0.1:{port}"])
+    api = _prometheus(case, f"127.0.0.1:{port}")
+    _load(web)
+    name = "http_server_request_duration_seconds"
+    procs.wait_for("the scrape", lambda: sum(_query(api, name + "_count").values()) == 60, 20)
+    counts, sums, buckets = (_query(api, name + end) for end in ("_count", "_sum", "_bucket"))
+    active, ups = _query(api, "http_server_active_requests"), _query(api, "up")
+    exemplars = json.loads(_get(f"{api}/query_exemplars?query={name}_bucket&start={time.time() - 60}&end={time.time() + 60}"))
+    cpu, info = _query(api, "process_cpu_time_seconds_total"), _query(api, "target_info")
+    ledger = _query(api, "wftrace_spans_ended_total")
+    page = _get(f"http://127.0.0.1:{port}/metrics")
+    assert _get(f"http://127.0.0.1:{port}/healthz") == "ok\n" and _get(f"http://127.0.0.1:{port}/readyz") == "ready\n"
+    t.finish()
+    found = t.spans()
+    want = _truth(found)
+    assert set(want) == {"200", "404"}, want
+    for status, (count, total, by_bucket) in want.items():
+        mine = {"http_response_status_code": status}
+        (labels, got), = _of(counts, **mine).items()
+        assert got == count and abs(sum(_of(sums, **mine).values()) - total) < 1e-6, (status, got, count)
+        assert dict(labels)["http_request_method"] == "GET" and dict(labels)["url_scheme"] == "http", labels
+        cumulated, so_far = {dict(k)["le"]: v for k, v in _of(buckets, **mine).items()}, 0
+        for bound, n in zip([*BOUNDS, float("inf")], by_bucket):
+            so_far += n
+            got, = [v for le, v in cumulated.items() if float(le) == bound]
+            assert got == so_far, (status, bound, got, so_far)
+    ids = {s.trace_id for s in found}
+    named = {e["labels"]["trace_id"] for s in exemplars["data"] for e in s["exemplars"]}
+    assert named and named <= ids, f"{len(named - ids)} exemplars of {len(named)} name no span"
+    assert sum(active.values()) == 0 and list(ups.values()) == [1], (active, ups)
+    assert {dict(k)["cpu_mode"] for k in cpu} == {"user", "system"} and len(info) >= 3, (cpu, info)
+    assert sum(ledger.values()) >= 60, ledger
+    p = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, text=True)
+    assert p.returncode == 0 and not p.stdout + p.stderr, p.stdout + p.stderr
+    case.note(f"{len(page.splitlines())} lines, {len(named)} exemplars")
+
+
+@test("metrics/prometheus-tls", limit=90)
+def scraped_safely(case):
+    """TLS and a password: a Prometheus that has both scrapes, whoever lacks one is refused"""
+    ca, cert, key = tls.make_certs(case.dir / "tls")
+    (case.dir / "users").write_text("anna:s3cret\n")
+    port = procs.free_port()
+    _, web = _serve(case, ["--export", f"prometheus=127.0.0.1:{port}?cert={cert}&key={key}&passwords={case.dir / 'users'}"])
+    api = _prometheus(case, f"localhost:{port}", "https", f"  tls_config: {{ ca_file: {ca} }}\n  basic_auth: {{ username: anna, password: s3cret }}\n")
+    _load(web, 5, 0)
+    procs.wait_for("the scrape", lambda: sum(_query(api, "http_server_request_duration_seconds_count").values()) == 5, 20)
+    p = subprocess.run(["curl", "-s", "--cacert", ca, "-o", "/dev/null", "-w", "%{http_code}", f"https://localhost:{port}/metrics"],
+                       capture_output=True, text=True)
+    assert p.stdout == "401", p
+    p = subprocess.run(["curl", "-s", f"http://localhost:{port}/metrics"], capture_output=True, text=True)
+    assert p.returncode != 0 and not p.stdout, p
+
+
+@test("metrics/collector", limit=400)
+def pushed(case):
+    """the real Collector receives, over gRPC and HTTP, the points that the file has, to the last attribute; the last are true"""
+    try:
+        ca, cert, key = tls.make_certs(case.dir / "tls")
+        col = case.start(collector.Collector(case.dir, cert, key))
+    except procs.NotReady as e:
+        raise Skip(str(e)) from None
+    env = {"OTEL_EXPORTER_OTLP_CERTIFICATE": str(ca), "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip", "OTEL_METRIC_EXPORT_INTERVAL": "500",
+           "OTEL_EXPORTER_OTLP_HEADERS": f"Authorization=Bearer%20{collector.TOKEN}"}
+    t, web = _serve(case, ["--export", f"otlp=grpcs://localhost:{col.grpc}", "--export", f"otlp=https://localhost:{col.http}"], env)
+    _load(web)
+    time.sleep(1)
+    t.finish()
+    mine = points.load(t.file)
+    want = sorted(p.facts() for c in mine for p in c)
+    assert len(mine) >= 3 and want, t.said()
+    for way in ("grpc", "http"):
+        def got():
+            return sorted(p.facts() for c in points.load(col.folder / f"{way}.jsonl") for p in c)
+        procs.wait_for(way, lambda: len(got()) >= len(want), 10)
+        assert got() == want, f"{way}: {len(set(got()) ^ set(want))} points differ"
+    truth = _truth(t.spans())
+    for p in mine[-1]:
+        if p.name == "http.server.request.duration":
+            count, total, buckets = truth.pop(str(p.attrs["http.response.status_code"]))
+            assert (p.count, p.counts) == (count, buckets) and abs(p.sum - total) < 1e-6, (p.attrs, p.count, count)
+    assert not truth, truth
+    case.note(f"{len(want)} points in {len(mine)} collections")
+
+
+@test("metrics/delta", limit=60)
+def deltas(case):
+    """with delta temporality the collections add up to the spans, and each begins where the last one ended"""
+    t, web = _serve(case, [], {"OTEL_METRIC_EXPORT_INTERVAL": "300", "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta",
+                               "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": "base2_exponential_bucket_histogram"})
+    for _ in range(5):
+        _load(web, 6, 2)
+        time.sleep(0.4)
+    t.finish()
+    seen, ended = collections.Counter(), {}
+    for c in points.load(t.file):
+        for p in c:
+            if p.name != "http.server.request.duration":
+                continue
+            assert p.delta and p.kind == "exponentialHistogram", p.kind
+            assert p.start >= ended.get(p.key(), 0) and p.time > p.start, "deltas overlap"
+            ended[p.key()] = p.time
+            seen[str(p.attrs["http.response.status_code"])] += p.count
+    assert seen == {k: v[0] for k, v in _truth(t.spans()).items()} and sum(seen.values()) == 40, seen
+
+
+@test("metrics/in-flight", limit=60)
+def in_flight(case):
+    """a process that is killed with requests open leaves no gauge behind"""
+    port, web = procs.free_port(), procs.free_port()
+    code = f"""
+import socket, os, time, threading
+s = socket.create_server(("127.0.0.1", {web}))
+held = []
+def one():
+    c, _ = s.accept(); c.recv(4096); held.append(c)
+for _ in range(3): one()
+time.sleep(60)
+"""
+    t = tracer.Tracer(case.dir, ["sh", "-c", f"{paths.PYTHON} -c '{code}'; sleep 5"], opts=["--export", f"prometheus=127.0.0.1:{port}"])
+    case.defer(procs.stop, t.proc)
+    procs.wait_port(port, t.proc, t.log, 20)
+    asked = []
+    for _ in range(3):
+        asked.append(subprocess.Popen(["curl", "-s", "--retry", "20", "--retry-connrefused", "--retry-delay", "1", f"http://127.0.0.1:{web}/x"]))
+        case.defer(procs.stop, asked[-1])
+
+    def active():
+        lines = [x for x in _get(f"http://127.0.0.1:{port}/metrics").splitlines() if x.startswith("http_server_active_requests{")]
+        return sum(float(x.rsplit(" ", 1)[1]) for x in lines) if lines else None
+    procs.wait_for("three open requests", lambda: active() == 3, 20)
+    shell = t.target()
+    procs.send(procs.children(shell)[0], 9)
+    procs.wait_for("none open", lambda: active() == 0, 10)
