@@ -5,13 +5,16 @@ import subprocess
 import zipfile
 
 from support import paths, procs, services, spans, tls, tracer
-from support.harness import Skip, test
+from support.harness import Skip, need, test
 from support.venv import venv
 
 ATTRS = {"input": "gen_ai.usage.input_tokens", "output": "gen_ai.usage.output_tokens", "finish": "gen_ai.response.finish_reasons",
          "id": "gen_ai.response.id", "response_model": "gen_ai.response.model", "tools": "wftrace.gen_ai.tool_calls.name",
          "chunks": "wftrace.gen_ai.stream.chunks", "reasoning": "gen_ai.usage.reasoning.output_tokens",
          "cached": "gen_ai.usage.cache_read.input_tokens", "error": "error.type"}
+
+
+NODE_OPENAI = "openai@6.49.0"
 
 
 def _python():
@@ -35,8 +38,11 @@ def _calls(case, kind, url, ca=None, opts=(), privacy="strict"):
     p = tracer.once("run", "--privacy", privacy, *opts, "--export", f"otlp-json:{out}", "--", _python(), paths.TARGETS / "llm_clients.py",
                     kind, url, *([ca] if ca else []), timeout=90)
     assert p.returncode == 0, f"status {p.returncode}: {p.stdout[-500:]} {p.stderr[-1500:]}"
-    said = [json.loads(line) for line in p.stdout.splitlines() if line.startswith("{")]
-    return said, spans.load(out)
+    return _said(p), spans.load(out)
+
+
+def _said(p):
+    return [json.loads(line) for line in p.stdout.splitlines() if line.startswith("{")]
 
 
 def _compare(said, found):
@@ -54,7 +60,7 @@ def _compare(said, found):
 
 
 def _sdk(kind, check=None, secure=False):
-    @test(f"llm/{kind}{'-tls' if secure else ''}", limit=120)
+    @test(f"llm/{kind}{'-tls' if secure else ''}", limit=300)
     def body(case):
         ca, cert, key = tls.make_certs(case.dir / "tls") if secure else (None, None, None)
         server = case.start(_Server(case, "llm_server.py", (cert, key) if secure else ()))
@@ -100,7 +106,7 @@ _sdk("bedrock")
 _sdk("bedrock", secure=True)
 
 
-@test("llm/cut", limit=120)
+@test("llm/cut", limit=300)
 def cut(case):
     """A stream that breaks in the middle: an error, and what is known is kept; the library's own attempts are spans too"""
     server = case.start(_Server(case, "llm_server.py"))
@@ -112,6 +118,36 @@ def cut(case):
         assert s["error.type"] == "connection_closed" or s["error.type"].startswith("E"), s.attrs
         assert s["gen_ai.response.id"] == "chatcmpl-123" and s["wftrace.gen_ai.stream.chunks"] == 1, s.attrs
         assert "gen_ai.usage.output_tokens" not in s.attrs, s.attrs
+
+
+def _node_library():
+    """Where OpenAI's library for Node is."""
+    where = paths.BUILD / "npm-llm"
+    if not (where / "node_modules" / "openai").exists():
+        where.mkdir(parents=True, exist_ok=True)
+        got = subprocess.run(["npm", "install", "--silent", "--prefix", str(where), NODE_OPENAI], capture_output=True, text=True)
+        if got.returncode:
+            raise Skip(f"{NODE_OPENAI} can't be had: {got.stderr[-200:]}")
+    return where / "node_modules"
+
+
+def _node(secure):
+    @test(f"llm/node{'-tls' if secure else ''}", limit=300)
+    def body(case):
+        node = need("/usr/bin/node")
+        ca, cert, key = tls.make_certs(case.dir / "tls") if secure else ("", None, None)
+        server = case.start(_Server(case, "llm_server.py", (cert, key) if secure else ()))
+        out = case.dir / "node.jsonl"
+        p = tracer.once("run", "--export", f"otlp-json:{out}", "--", node, paths.TARGETS / "llm_node.js",
+                        f"{'https' if secure else 'http'}://localhost:{server.port}",
+                        env={"NODE_PATH": str(_node_library()), "NODE_EXTRA_CA_CERTS": str(ca)}, timeout=60)
+        assert p.returncode == 0, f"status {p.returncode}: {p.stdout[-500:]} {p.stderr[-1500:]}"
+        _compare(_said(p), spans.load(out))
+    body.__doc__ = f"OpenAI's library for Node{' over TLS' if secure else ''}"
+
+
+_node(False)
+_node(True)
 
 
 def _model():
@@ -155,3 +191,29 @@ def _real(secure):
 
 _real(False)
 _real(True)
+
+
+def _mcp(mode, form):
+    @test(f"llm/mcp-{mode}-{form}", limit=300)
+    def body(case):
+        server = case.start(_Server(case, "mcp_server.py", (form,)))
+        out = case.dir / "mcp.jsonl"
+        p = tracer.once("run", "--export", f"otlp-json:{out}", "--", _python(), paths.TARGETS / "mcp_client.py",
+                        f"http://127.0.0.1:{server.port}/mcp", mode, timeout=60)
+        assert p.returncode == 0 and p.stdout.split() == ["Paris", "False", "nowhere", "True"], (p.stdout, p.stderr[-1000:])
+        found = spans.load(out)
+        calls = sorted((s for s in found.where("client", "tools/call get_weather")), key=lambda s: s.start)
+        assert [s["error.type"] for s in calls] == [None, "tool_error"], found
+        for s in calls:
+            assert s["wftrace.activity.type"] == "tool" and s["gen_ai.tool.name"] == "get_weather", s.attrs
+            assert s["mcp.method.name"] == "tools/call" and s["mcp.protocol.version"] and s["jsonrpc.request.id"], s.attrs
+        assert found.where("client", "tools/list"), found
+        if mode == "legacy":
+            assert found.where("client", "initialize") and all(s["mcp.session.id"] for s in calls), found
+    body.__doc__ = f"MCP's own library, {mode} handshake, answers as {form}"
+
+
+_mcp("auto", "json")
+_mcp("auto", "events")
+_mcp("legacy", "json")
+_mcp("legacy", "events")
