@@ -23,7 +23,7 @@ struct rec_hdr {
     __u64 time;
     __u32 tgid, tid;
     __u64 unit;   /* current unit below the thread: a Python context, a greenlet …; 0: the thread itself */
-    __u64 cgroup; /* cgroup v2 id; 0: unknown, or a DATA record: the connection told it */
+    __u64 cgroup; /* cgroup v2 id; 0: unknown, and in DATA and EDGE, whose process told it */
     __u32 lost;   /* records lost so far in all rings */
     __u32 pad;
 };
