@@ -104,7 +104,7 @@ def disk_full(case):
     """the span file's disk is full: the command is untouched, the loss is told, what is in the file is whole"""
     where = case.dir / "small"
     where.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", where], capture_output=True).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", where], capture_output=True).returncode:
         raise Skip("no tmpfs can be mounted here")
     case.defer(subprocess.run, ["umount", "-l", str(where)])
     out = where / "spans.jsonl"

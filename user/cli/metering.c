@@ -84,6 +84,45 @@ static size_t add_kernel(struct metering *m, struct metric_number *v, size_t max
     return n;
 }
 
+/* By enum export_number. */
+static const struct lane_number {
+    const char *name, *unit, *help;
+    enum metric_instrument type;
+} lane_numbers[REPORT_MAX] = {
+    [REPORT_WAITING] = { "wftrace.exporter.queue.size", "{item}", "Items waiting for the exporter.", METER_UPDOWN },
+    [REPORT_CAPACITY] = { "wftrace.exporter.queue.capacity", "{item}", "Items that may wait for the exporter.", METER_UPDOWN },
+    [REPORT_SPOOL_ITEMS] = { "wftrace.exporter.spool.items", "{item}", "Items on disk for the exporter.", METER_UPDOWN },
+    [REPORT_SPOOL_BYTES] = { "wftrace.exporter.spool.size", "By", "Bytes on disk for the exporter.", METER_UPDOWN },
+    [REPORT_LOST] = { "wftrace.exporter.lost", "{item}", "Items that the exporter could not deliver, of any cause.",
+                      METER_COUNTER },
+    [REPORT_CALLS] = { "wftrace.exporter.sends", "{send}", "Batches handed to the exporter, every attempt.", METER_COUNTER },
+    [REPORT_FAILURES] = { "wftrace.exporter.send.failures", "{send}", "Attempts that did not deliver.", METER_COUNTER },
+    [REPORT_BUSY_NS] = { "wftrace.exporter.send.time", "s", "Time spent in attempts.", METER_COUNTER },
+};
+
+static size_t add_lanes(struct metering *m, struct metric_number *v, size_t max)
+{
+    struct export_report r;
+    size_t n = 0;
+    for (u32 k = 0; k < REPORT_MAX; k++) /* points of one metric stand together */
+        for (u32 i = 0; n < max && export_queues_report(m->queues, i, &r); i++) {
+            const struct lane_number *t = &lane_numbers[k];
+            v[n] = (struct metric_number){ .name = t->name, .unit = t->unit, .description = t->help, .type = t->type };
+            v[n].is_double = k == REPORT_BUSY_NS;
+            if (v[n].is_double)
+                v[n].d = (double)r.v[k] / 1e9;
+            else
+                v[n].i = (s64)r.v[k];
+            v[n].attrs[0] =
+                (struct attr){ .key = "wftrace.exporter", .type = ATTR_STR, .len = (u16)strlen(r.label), .s = r.label };
+            const char *word = signal_name[r.signal];
+            v[n].attrs[1] = (struct attr){ .key = "wftrace.signal", .type = ATTR_STR, .len = (u16)strlen(word), .s = word };
+            v[n].attrs[2] = (struct attr){ .key = "wftrace.lane", .type = ATTR_INT, .i = i };
+            v[n++].n_attrs = 3;
+        }
+    return n;
+}
+
 static size_t numbers(void *arg, struct metric_number *v, size_t max)
 {
     struct metering *m = arg;
@@ -92,7 +131,8 @@ static size_t numbers(void *arg, struct metric_number *v, size_t max)
     for (size_t i = 0; i < n; i++)
         v[i] = number_of(&own[i]);
     free(own);
-    return n + add_kernel(m, v + n, max - n);
+    n += add_kernel(m, v + n, max - n);
+    return n + add_lanes(m, v + n, max - n);
 }
 
 /* --- what it is told --- */

@@ -76,7 +76,8 @@ struct export_spec {
     enum signal signal;  /* what this one carries */
     const char *service; /* unused by most */
     /* OTEL_EXPORTER_OTLP_* as they apply, or NULL / 0 for the specified defaults */
-    const char *headers; /* prometheus: USER:PASSWORD lines. Else key=value,…; percent-encoded; ${env:}, ${file:}, ${base64:} as in export/secret.h */
+    const char *
+        headers; /* prometheus: USER:PASSWORD lines. Else key=value,…; percent-encoded; ${env:}, ${file:}, ${base64:} as in export/secret.h */
     const char *certificate, *client_certificate, *client_key, *compression;
     u64 timeout_ms;
     bool insecure_skip_verify;
@@ -147,6 +148,24 @@ bool export_queues_metrics(const struct export_queues *q, bool pulled); /* some 
 struct span_sink *export_queues_sink(struct export_queues *q);
 struct log_sink *export_queues_log_sink(struct export_queues *q);
 struct metric_sink *export_queues_metric_sink(struct export_queues *q);
+/* What a lane has done and holds, for wftrace's own metrics. Counters only grow. */
+enum export_number {
+    REPORT_WAITING,
+    REPORT_CAPACITY,
+    REPORT_SPOOL_ITEMS,
+    REPORT_SPOOL_BYTES,
+    REPORT_LOST,
+    REPORT_CALLS,
+    REPORT_FAILURES,
+    REPORT_BUSY_NS,
+    REPORT_MAX
+};
+struct export_report {
+    const char *label; /* of the exporter and its receiver; lives as long as the queues */
+    enum signal signal;
+    u64 v[REPORT_MAX];
+};
+bool export_queues_report(struct export_queues *q, u32 i, struct export_report *ret); /* false past the last lane */
 /* Items in the fullest lane of the signal. */
 u32 export_queues_waiting(const struct export_queues *q, enum signal signal);
 /* Flushes everything within the deadline, closes the exporters, frees. Returns the number of spans, log records and data

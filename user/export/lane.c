@@ -223,18 +223,49 @@ enum export_result exporter_send(const struct exporter *x, void *self, const str
     return EXPORT_RETRY;
 }
 
+static enum export_result call_counted(struct lane *l, u64 from, enum export_result r)
+{
+    __atomic_fetch_add(&l->calls, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&l->failures, r != EXPORT_OK, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&l->busy_ns, clock_boot_ns() - from, __ATOMIC_RELAXED);
+    return r;
+}
+
+enum export_result lane_call(struct lane *l, struct slice body, struct export_reply *ret)
+{
+    u64 from = clock_boot_ns();
+    return call_counted(l, from, l->x->deliver(l->self, body, &l->stop_at, ret));
+}
+
+void lane_report(struct lane *l, struct export_report *ret)
+{
+    struct spool_state st = { 0 };
+    if (l->spool)
+        spool_state(l->spool, &st);
+    *ret = (struct export_report){ .label = l->label, .signal = l->signal };
+    ret->v[REPORT_WAITING] = lane_waiting(l);
+    ret->v[REPORT_CAPACITY] = l->opt.max_queue;
+    ret->v[REPORT_LOST] = lane_lost(l);
+    ret->v[REPORT_SPOOL_BYTES] = st.bytes;
+    ret->v[REPORT_SPOOL_ITEMS] = st.items;
+    ret->v[REPORT_CALLS] = __atomic_load_n(&l->calls, __ATOMIC_RELAXED);
+    ret->v[REPORT_FAILURES] = __atomic_load_n(&l->failures, __ATOMIC_RELAXED);
+    ret->v[REPORT_BUSY_NS] = __atomic_load_n(&l->busy_ns, __ATOMIC_RELAXED);
+}
+
 /* One attempt. A body that was made is kept for the next. */
 static enum export_result attempt(struct lane *l, const struct batch *b, struct slice *body, struct export_reply *ret)
 {
     int e = 0;
+    u64 from = clock_boot_ns();
     if (l->x->send)
-        return l->x->send(l->self, b, ret);
+        return call_counted(l, from, l->x->send(l->self, b, ret));
     if (!body->n && (e = l->x->encode(l->self, b, body))) {
         *body = slice_of(NULL, 0);
         snprintf(ret->why, sizeof(ret->why), "cannot encode the batch: %s", errno_name(e));
         return EXPORT_RETRY;
     }
-    return l->x->deliver(l->self, *body, b->stop_at, ret);
+    return lane_call(l, *body, ret);
 }
 
 /* What an answer other than «come again» means for `weight` items. */

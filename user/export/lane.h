@@ -19,17 +19,18 @@ struct lane {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     void **ring;
-    u32 head, count;      /* under lock */
-    u64 oldest_ns;        /* boot time at which the ring stopped being empty */
-    u64 stop_at;          /* 0: running. Else the deadline, boot clock; read without the lock by send() */
-    u64 lost;             /* atomic: items of any cause */
-    u64 down_since;       /* who delivers only, boot clock */
-    u64 next_gripe;       /* atomic */
-    struct spool *spool;  /* NULL: none */
-    pthread_mutex_t turn; /* with a spool: who holds it may deliver */
-    pthread_cond_t more;  /* with a spool: something was appended */
-    u64 appended;         /* with a spool, under lock: times that the packer called */
-    bool packed;          /* with a spool, under lock: nothing more will be appended */
+    u32 head, count;              /* under lock */
+    u64 oldest_ns;                /* boot time at which the ring stopped being empty */
+    u64 stop_at;                  /* 0: running. Else the deadline, boot clock; read without the lock by send() */
+    u64 lost;                     /* atomic: items of any cause */
+    u64 down_since;               /* who delivers only, boot clock */
+    u64 next_gripe;               /* atomic */
+    struct spool *spool;          /* NULL: none */
+    pthread_mutex_t turn;         /* with a spool: who holds it may deliver */
+    pthread_cond_t more;          /* with a spool: something was appended */
+    u64 appended;                 /* with a spool, under lock: times that the packer called */
+    bool packed;                  /* with a spool, under lock: nothing more will be appended */
+    u64 calls, failures, busy_ns; /* atomic: of the exporter, those that want another try, time in them */
     void *hand[BATCH_MAX];
 };
 
@@ -43,7 +44,11 @@ void lane_stop(struct lane *l, u64 deadline_boot_ns); /* announces the end */
 u64 lane_join(struct lane *l);                        /* waits for it and frees; items lost */
 void lane_free(struct lane *l);                       /* one that was never started */
 
+void lane_report(struct lane *l, struct export_report *ret);
+
 /* --- for lane_spool.c --- */
+/* deliver() of a body, its time and outcome counted. */
+enum export_result lane_call(struct lane *l, struct slice body, struct export_reply *ret);
 static inline u64 lane_stop_at(const struct lane *l) { return __atomic_load_n(&l->stop_at, __ATOMIC_ACQUIRE); }
 int lane_spool_open(struct lane *l, const struct export_spec *spec, const struct spool_options *o, char *err, size_t err_size);
 void lane_run_spool(struct lane *l);         /* the lane's thread; returns at the end */

@@ -86,7 +86,7 @@ static bool deliver_directly(struct lane *l, struct slice body, u64 weight)
     pthread_mutex_lock(&l->turn);
     spool_state(l->spool, &st);
     if (!st.records) {
-        result = l->x->deliver(l->self, body, &l->stop_at, &r);
+        result = lane_call(l, body, &r);
         if (result == EXPORT_RETRY)
             lane_is_down(l, weight, &r);
         else
@@ -157,7 +157,7 @@ static bool send_record(struct lane *l, const struct spool_record *rec, u32 *tri
 {
     struct export_reply r = { 0 };
     pthread_mutex_lock(&l->turn);
-    enum export_result result = l->x->deliver(l->self, rec->body, &l->stop_at, &r);
+    enum export_result result = lane_call(l, rec->body, &r);
     if (result == EXPORT_RETRY)
         lane_is_down(l, rec->items, &r);
     else

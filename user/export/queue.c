@@ -91,6 +91,14 @@ u32 export_queues_waiting(const struct export_queues *q, enum signal signal)
     return most;
 }
 
+bool export_queues_report(struct export_queues *q, u32 i, struct export_report *ret)
+{
+    if (i >= q->n)
+        return false;
+    lane_report(q->lanes[i], ret);
+    return true;
+}
+
 const struct exporter *exporter_by_name(const char *kind)
 {
     for (size_t i = 0; exporters[i]; i++)
