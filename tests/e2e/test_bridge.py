@@ -3,7 +3,7 @@ values that cannot be read, arguments of a megabyte."""
 import os
 import subprocess
 
-from support import paths, spans, venv
+from support import paths, procs, spans, tracer, venv
 from support.harness import test
 
 APP = paths.TARGETS / "bridge_app.py"
@@ -152,3 +152,24 @@ def off(case):
     p, found = traced(case, rules, "odd", opts=["--bridge", "on"])
     assert len(found.where(name="odd")) == 2, found
     assert p.stderr.count("wftrace: bridge:") == 1, p.stderr
+
+
+@test("bridge/attach", limit=90)
+def attach(case):
+    """attach --bridge on into a running process and out again; auto leaves it alone and says so"""
+    log = case.dir / "app.log"
+    app = procs.start([paths.PYTHON, APP, "loop", "5"], log, cwd=case.dir)
+    case.defer(procs.stop, app)
+    procs.wait_for("the loop", lambda: "here" in procs.tail(log), 20, app, log)
+    rules = case.dir / "rules.yaml"
+    rules.write_text('activities:\n  - { name: odd, at: "python:bridge_app:odd", attributes: { thing: arg.thing } }\n')
+    t = tracer.Tracer(case.dir, pid=app.pid, opts=["-r", rules, "--bridge", "on", "--for", "1s"])
+    assert t.proc.wait(40) == 0, t.said()
+    found = t.spans().where(name="odd")
+    assert len(found) > 5 and all(s["thing"] == 5 and s.status != 2 for s in found), (len(found), t.said())
+    quiet = tracer.Tracer(case.dir, pid=app.pid, opts=["-r", rules, "--for", "500ms"], name="auto")
+    assert quiet.proc.wait(40) == 0, quiet.said()
+    assert not quiet.spans().where(name="odd") and "--bridge on" in quiet.said(), quiet.said()
+    (case.dir / "stop").touch()
+    assert app.wait(20) == 0, procs.tail(log)
+    assert procs.tail(log).endswith("function 5\n"), procs.tail(log)

@@ -132,6 +132,12 @@ def main():
         kinds()
     elif mode == "odd":
         print(big("x" * (1 << 20)), odd(Nasty()) is not None, odd(7))
+    elif mode == "loop":
+        os.write(1, b"here\n")
+        while not os.path.exists("stop"):
+            odd(n)
+            time.sleep(0.02)
+        print(type(odd).__name__, odd(n))
     elif mode == "stuck":
         pid = os.fork()
         if not pid:

@@ -1,6 +1,8 @@
 /* wftrace attach: running processes become targets, with the children they make from now on. A number is not a process:
  * the start time is read before and after a target is made, and a pidfd says when it has ended. With --name, --port,
  * --cgroup, --unit or --container, processes that come later are taken in too (looked for once a second). */
+#include "cli/attach_bridge.h"
+#include "cli/enlist.h"
 #include "cli/session.h"
 #include "cli/target.h"
 
@@ -27,6 +29,7 @@ struct attach {
     struct target *targets;
     size_t n, alive;
     u64 next_look;
+    struct attach_bridge bridge;
 };
 
 static const char *selector_name(enum selector_kind kind)
@@ -163,6 +166,17 @@ static void say_idle(const struct attach *t, bool ended)
             ended ? "was seen" : "seen yet");
 }
 
+/* Puts the helper into what is a target now, or a child of one, and is not yet served. */
+static void bridge_take(struct attach *t)
+{
+    pid_t pids[TARGETS_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < t->n; i++)
+        if (!t->targets[i].ended)
+            pids[n++] = t->targets[i].pid;
+    attach_bridge_take(&t->bridge, pids, n);
+}
+
 static int attach_loop(struct attach *t)
 {
     bool watch = selectors_watch(t->o);
@@ -180,6 +194,7 @@ static int attach_loop(struct attach *t)
         }
         if (watch && clock_boot_ns() >= t->next_look) {
             (void)look(t, true);
+            bridge_take(t);
             t->next_look = clock_boot_ns() + LOOK_NS;
         }
     }
@@ -195,13 +210,17 @@ static int attach_traced(struct attach *t)
     int code = session_open(t->o, &t->agent);
     if (code)
         return code;
+    attach_bridge_open(&t->bridge, t->o, t->agent);
     int err = look(t, false);
+    if (!err)
+        bridge_take(t);
     if (err)
         complain("attach: %s", errno_name(err));
     else if (!t->n && !selectors_watch(t->o))
         complain("attach: every process named has ended");
     else
         code = attach_loop(t);
+    attach_bridge_close(&t->bridge, t->o, t->agent);
     int closed = session_close(t->o, t->agent);
     return err ? EXIT_RUNTIME : code ? code : closed;
 }
@@ -225,6 +244,9 @@ static int attach_main(struct options *o)
     struct attach t = { .o = o, .targets = calloc(TARGETS_MAX, sizeof(struct target)) };
     if (!t.targets)
         return EXIT_RUNTIME;
+    struct enlist packs = { .o = o, .all = o->bridge == BRIDGE_ALWAYS };
+    o->agent.keep_pack = enlist_keep;
+    o->agent.keep_arg = &packs;
     session_signals_catch();
     code = attach_traced(&t);
     for (size_t i = 0; i < t.n; i++)

@@ -88,7 +88,7 @@ static void say(const struct options *o, const struct agent *a)
 
 void launch_prepare(struct launch *l, const struct options *o, struct agent *a)
 {
-    char err[256] = "", helper[PATH_MAX], object[PATH_MAX + 32];
+    char err[256] = "", object[PATH_MAX + 32];
     *l = (struct launch){ 0 };
     if (!rules_want_bridge(agent_rules(a)))
         return;
@@ -96,7 +96,7 @@ void launch_prepare(struct launch *l, const struct options *o, struct agent *a)
         log_warn("bridge", "--bridge off: the rules on Python functions see nothing");
         return;
     }
-    if (!helper_find(helper, sizeof(helper))) {
+    if (!helper_find(l->helper, sizeof(l->helper))) {
         log_warn("bridge", "the helper for Python (_wftrace.abi3.so) is not installed beside wftrace: the rules on Python "
                            "functions see nothing");
         return;
@@ -106,8 +106,8 @@ void launch_prepare(struct launch *l, const struct options *o, struct agent *a)
         launch_done(l);
         return;
     }
-    env_fill(l, helper);
-    snprintf(object, sizeof(object), "%s/_wftrace.abi3.so", helper);
+    env_fill(l, l->helper);
+    snprintf(object, sizeof(object), "%s/_wftrace.abi3.so", l->helper);
     int code = agent_file(a, object);
     if (code)
         log_warn("bridge", "%s: %s (no events from Python processes)", object, errno_name(code));

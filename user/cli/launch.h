@@ -5,10 +5,13 @@
 
 #include "cli/cli.h"
 
+#include <limits.h>
+
 #define LAUNCH_ENV 16384
 struct launch {
-    char dir[64];   /* holds the watch file; "" when the helper is not used */
-    char watch[80]; /* the watch file */
+    char dir[64];          /* holds the watch file; "" when the helper is not used */
+    char watch[80];        /* the watch file */
+    char helper[PATH_MAX]; /* the folder with the helper */
     char env[LAUNCH_ENV];
     size_t env_len; /* NAME=value with a NUL each */
 };

@@ -1,0 +1,84 @@
+/* See attach_bridge.h. Children that a served process forks later have the helper already; those that exec another Python don't. */
+#include "cli/attach_bridge.h"
+#include "base/log.h"
+#include "cli/proc.h"
+#include "inproc/inject.h"
+
+void attach_bridge_open(struct attach_bridge *b, const struct options *o, struct agent *a)
+{
+    bool wanted = rules_want_bridge(agent_rules(a));
+    *b = (struct attach_bridge){ 0 };
+    if (wanted && o->bridge == BRIDGE_AUTO)
+        log_warn("bridge", "rules on Python functions see nothing in a running process without --bridge on");
+    if (!wanted || o->bridge != BRIDGE_ALWAYS)
+        return;
+    launch_prepare(&b->launch, o, a);
+    b->on = b->launch.dir[0] != 0;
+}
+
+static bool is_known(const struct attach_bridge *b, const struct proc *p)
+{
+    for (size_t i = 0; i < b->n; i++)
+        if (b->v[i].pid == p->pid && b->v[i].start == p->start)
+            return true;
+    return false;
+}
+
+static const struct proc *proc_of(const struct proc *v, size_t n, pid_t pid)
+{
+    for (size_t i = 0; i < n; i++)
+        if (v[i].pid == pid)
+            return &v[i];
+    return NULL;
+}
+
+static bool belongs(const struct proc *p, const struct proc *v, size_t n, const pid_t *pids, size_t n_pids)
+{
+    for (int hops = 0; p && hops < 32; hops++, p = proc_of(v, n, p->ppid))
+        for (size_t i = 0; i < n_pids; i++)
+            if (pids[i] == p->pid)
+                return true;
+    return false;
+}
+
+static void take_one(struct attach_bridge *b, const struct proc *p)
+{
+    char err[256] = "";
+    int code = bridge_inject(p->pid, b->launch.helper, b->launch.watch, err, sizeof(err));
+    if (code && code != -ETIMEDOUT)
+        log_warn("bridge", "process %d: %s (left alone)", p->pid, err[0] ? err : errno_name(code));
+    else if (code)
+        log_warn("bridge", "process %d: %s", p->pid, err);
+    b->v[b->n].pid = p->pid;
+    b->v[b->n].start = p->start;
+    b->v[b->n++].in = !code || code == -ETIMEDOUT;
+}
+
+void attach_bridge_take(struct attach_bridge *b, const pid_t *pids, size_t n_pids)
+{
+    cleanup(freep) struct proc *v = NULL;
+    size_t n = 0;
+    if (!b->on || proc_all(&v, &n))
+        return;
+    for (size_t i = 0; i < n && b->n < ATTACH_BRIDGE_MAX; i++)
+        if (!strncmp(v[i].runtime, "python", 6) && !is_known(b, &v[i]) && belongs(&v[i], v, n, pids, n_pids))
+            take_one(b, &v[i]);
+}
+
+void attach_bridge_close(struct attach_bridge *b, const struct options *o, struct agent *a)
+{
+    if (!b->on)
+        return;
+    launch_report(&b->launch, o, a);
+    for (size_t i = 0; i < b->n; i++) {
+        char err[256] = "";
+        u64 start;
+        if (!b->v[i].in || proc_start(b->v[i].pid, &start) || start != b->v[i].start)
+            continue;
+        int code = bridge_eject(b->v[i].pid, b->launch.helper, b->launch.watch, err, sizeof(err));
+        if (code)
+            log_warn("bridge", "process %d: taking the helper out: %s (it is silent from now on)", b->v[i].pid,
+                     err[0] ? err : errno_name(code));
+    }
+    launch_done(&b->launch);
+}
