@@ -1,4 +1,4 @@
-/* needs: base config probe ingest stream protocol workflow trace pipeline export store self cli gen */
+/* needs: base config probe ingest stream protocol workflow trace pipeline export store self cli inproc gen */
 #include "cli/cli.h"
 #include "cli/proc.h"
 #include "cli/target.h"
