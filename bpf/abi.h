@@ -45,7 +45,8 @@ struct rec_hdr {
     X(REC_TAKE, rec_take, take)                                                                                                  \
     X(REC_MAPPED, rec_mapped, mapped)                                                                                            \
     X(REC_BRIDGE, rec_bridge, bridge)                                                                                            \
-    X(REC_WRITE, rec_write, write)
+    X(REC_WRITE, rec_write, write)                                                                                               \
+    X(REC_LISTEN, rec_listen, listen)
 
 enum rec_type {
     REC_NONE = 0,
@@ -113,11 +114,12 @@ struct rec_conn {
 };
 
 enum data_dir { DATA_SEND = 0, DATA_RECV = 1 };
-#define REC_F_TAIL   1  /* data: the last bytes of a call whose middle was not captured */
-#define REC_F_THREAD 2  /* exit */
-#define REC_F_NODATA 4  /* data: the bytes could not be read (sendfile, io_uring): length and time only */
-#define REC_F_OPEN   8  /* conn: was open before it was traced: position counts from now */
-#define REC_F_MORE   16 /* write: the next record goes on with the same call */
+#define REC_F_TAIL      1  /* data: the last bytes of a call whose middle was not captured */
+#define REC_F_THREAD    2  /* exit */
+#define REC_F_NODATA    4  /* data: the bytes could not be read (sendfile, io_uring): length and time only */
+#define REC_F_OPEN      8  /* conn: was open before it was traced: position counts from now */
+#define REC_F_MORE      16 /* write: the next record goes on with the same call */
+#define REC_F_CANDIDATE 32 /* exec, listen: became a target just now, by discovery */
 
 /* One send or receive. Payload: the first cap_len bytes of its orig_len (or the last, REC_F_TAIL). */
 struct rec_data {
@@ -200,6 +202,13 @@ struct rec_write {
     __u64 inode; /* and its inode */
 };
 
+/* A process listens on a TCP port, and discovery is on. */
+struct rec_listen {
+    struct rec_hdr h;
+    __u32 port; /* host order */
+    __u32 pad;
+};
+
 /* ---- maps ---- */
 
 /* The one value of `control`, mapped by user space. */
@@ -210,6 +219,7 @@ struct control {
     __u32 generation; /* raised with each change of `verdicts`: cached verdicts are stale */
     __u32 call_max;   /* most bytes captured of one call */
     __u32 budget;     /* default verdict: HEAD with this budget */
+    __u32 discover;   /* every exec makes its process a target, until user space says that it is none */
 };
 
 #define TARGET_F_FOLLOW 1 /* children are targets too */

@@ -16,6 +16,7 @@
 #define TCP_SYN_SENT    2
 #define TCP_SYN_RECV    3
 #define TCP_CLOSE       7
+#define TCP_LISTEN      10
 
 struct conn {
     u64 id, inode;

@@ -65,6 +65,11 @@ TWO_FORMS(sched_process_fork, on_fork)
 static __always_inline int on_exec(u64 *ctx)
 {
     struct target *t = target_current();
+    u16 flags = 0;
+    if (!t) {
+        t = candidate_new();
+        flags = REC_F_CANDIDATE;
+    }
     if (!t || !(t->flags & TARGET_F_PROC))
         return 0;
     struct task_struct *task = (void *)ctx[0];
@@ -72,6 +77,7 @@ static __always_inline int on_exec(u64 *ctx)
     t->unit_kind = UNIT_THREAD; /* another image: what was known of its runtime is gone */
     struct rec_exec r = {};
     hdr_fill(&r.h, t, REC_EXEC, sizeof(r));
+    r.h.flags = flags;
     r.ppid = BPF_CORE_READ(task, real_parent, tgid);
     r.uid = BPF_CORE_READ(task, cred, uid.val);
     const char *filename = BPF_CORE_READ(bprm, filename);

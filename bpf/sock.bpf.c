@@ -231,12 +231,33 @@ static __always_inline void conn_errs(struct sock *sk, u64 key)
         conn_closed(sk, key);
 }
 
+/* Services are often known by their port alone, and that not before now. */
+static __always_inline void on_listen(struct sock *sk)
+{
+    struct control *c = control_get();
+    if (!c || !c->discover)
+        return;
+    struct target *t = target_current();
+    struct rec_listen r = {};
+    u16 flags = t ? 0 : REC_F_CANDIDATE;
+    if (!t)
+        t = candidate_new();
+    if (!t)
+        return;
+    hdr_fill(&r.h, t, REC_LISTEN, sizeof(r));
+    r.h.flags = flags;
+    r.port = BPF_CORE_READ(sk, __sk_common.skc_num);
+    ring_put(r, STAT_ring_full_proc);
+}
+
 static __always_inline int on_state(u64 *ctx)
 {
     struct sock *sk = (void *)ctx[0];
     int old = ctx[1], now = ctx[2];
     u64 key = (u64)sk;
-    if (now == TCP_SYN_SENT) {
+    if (now == TCP_LISTEN) {
+        on_listen(sk);
+    } else if (now == TCP_SYN_SENT) {
         conn_closed(sk, key); /* the same socket connects anew */
         if (target_current())
             birth_note(key, ROLE_CLIENT, bpf_get_current_pid_tgid());

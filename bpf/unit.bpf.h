@@ -20,6 +20,19 @@ static __always_inline struct target *target_current(void)
 /* Whether the task and its registers come with their types (5.15): a field is then a load, without a helper's call. */
 static __always_inline bool task_is_typed(void) { return bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs); }
 
+/* Discovery: whoever starts a program, or listens, is a target until user space has looked. */
+static __always_inline struct target *candidate_new(void)
+{
+    struct control *c = control_get();
+    if (!c || !c->discover)
+        return 0;
+    u32 tgid = bpf_get_current_pid_tgid() >> 32;
+    struct target t = { .flags = TARGET_F_FOLLOW | TARGET_F_DATA | TARGET_F_PROC };
+    if (bpf_map_update_elem(&targets, &tgid, &t, BPF_ANY))
+        stat_add(STAT_target_table_full, 1);
+    return bpf_map_lookup_elem(&targets, &tgid);
+}
+
 static __always_inline u64 thread_pointer(void)
 {
     if (task_is_typed())

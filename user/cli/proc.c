@@ -164,20 +164,29 @@ static void maps_read_names(struct proc *p)
     }
 }
 
-int proc_read(pid_t pid, struct proc *ret)
+int proc_read_brief(pid_t pid, struct proc *ret)
 {
-    struct proc p = { .pid = pid };
     cleanup(freep) char *text = NULL;
+    *ret = (struct proc){ .pid = pid };
     int err = pid_file(pid, "stat", 4096, &text, NULL);
     if (!err)
-        err = stat_parse(text, p.comm, &p.ppid, &p.start);
+        err = stat_parse(text, ret->comm, &ret->ppid, &ret->start);
     if (err)
         return err == -ENOENT ? -ESRCH : err;
-    if (pid == 2 || p.ppid == 2)
+    if (pid == 2 || ret->ppid == 2)
         return -ENOTSUP;
-    exe_read(&p);
-    args_read(&p);
-    cgroup_read(&p);
+    exe_read(ret);
+    args_read(ret);
+    cgroup_read(ret);
+    return 0;
+}
+
+int proc_read(pid_t pid, struct proc *ret)
+{
+    struct proc p;
+    int err = proc_read_brief(pid, &p);
+    if (err)
+        return err;
     runtime_read(&p);
     maps_read_names(&p);
     *ret = p;

@@ -26,6 +26,8 @@ struct proc {
 
 /* Everything of one process; -ESRCH when it is gone, -ENOTSUP for kernel threads. Ports need proc_ports(). */
 int proc_read(pid_t pid, struct proc *ret);
+/* Without runtime, openssl and ports, which take the longest: what selectors ask for. */
+int proc_read_brief(pid_t pid, struct proc *ret);
 /* Start time only: cheap; tells a process from a later one with the same number. */
 int proc_start(pid_t pid, u64 *ret);
 /* All processes but kernel threads and wftrace itself, by pid. The caller frees *ret. -errno. */

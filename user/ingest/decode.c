@@ -5,8 +5,8 @@
 #include "inproc/python/bridge_abi.h"
 #include "self/ledger.h"
 
-const char *const event_name[EVENT_MAX] = { "fork", "exec", "exit", "comm", "oom",    "conn",   "data",  "close",   "tls",
-                                            "hit",  "edge", "put",  "take", "mapped", "bridge", "write", "procinfo" };
+const char *const event_name[EVENT_MAX] = { "fork", "exec", "exit", "comm", "oom",    "conn",   "data",  "close",  "tls",
+                                            "hit",  "edge", "put",  "take", "mapped", "bridge", "write", "listen", "procinfo" };
 
 #define AF_INET_  2
 #define AF_INET6_ 10
@@ -257,6 +257,11 @@ static int decode_write(struct input in, struct event *e)
     e->write.bytes = slice_head(in.payload, r->cap_len);
     return 0;
 }
+static int decode_listen(struct input in, struct event *e)
+{
+    e->listen.port = (u16)((const struct rec_listen *)in.record)->port;
+    return 0;
+}
 static int decode_procinfo(struct input in, struct event *e)
 {
     if (in.payload.n && in.payload.p[in.payload.n - 1])
@@ -286,6 +291,7 @@ static const struct decoder {
     [REC_MAPPED] = { sizeof(struct rec_mapped), EVENT_MAPPED, decode_mapped },
     [REC_BRIDGE] = { sizeof(struct rec_bridge), EVENT_BRIDGE, decode_bridge },
     [REC_WRITE] = { sizeof(struct rec_write), EVENT_WRITE, decode_write },
+    [REC_LISTEN] = { sizeof(struct rec_listen), EVENT_LISTEN, decode_listen },
     [REC_PROCINFO] = { sizeof(struct rec_hdr), EVENT_PROCINFO, decode_procinfo },
 };
 

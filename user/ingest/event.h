@@ -22,6 +22,7 @@ enum event_type {
     EVENT_MAPPED,
     EVENT_BRIDGE,
     EVENT_WRITE,
+    EVENT_LISTEN,
     EVENT_PROCINFO,
     EVENT_MAX,
 };
@@ -127,12 +128,15 @@ struct event {
             struct slice values; /* for event_value_next() */
         } bridge;
         struct {
-            u32 fd, len;        /* the call's true length (of this part) */
-            u32 mode;           /* st_mode of what the descriptor leads to, 0 unknown */
+            u32 fd, len; /* the call's true length (of this part) */
+            u32 mode;    /* st_mode of what the descriptor leads to, 0 unknown */
             u64 inode;
             bool more;          /* the next WRITE of this thread goes on with the same call */
             struct slice bytes; /* what of it was captured, from its start */
         } write;
+        struct {
+            u16 port;
+        } listen;
         /* From user space: "key=value\0…": exe, cwd, comm, args (\x1f between), env.NAME, container.id, unit (systemd),
          * python ("3.11"), seen ("start" = traced from its first instruction, "attach"), ppid, start (boot ns), uid, host pid ns */
         struct {

@@ -82,7 +82,9 @@ struct probes {
     struct table *images; /* files already looked at */
     struct table *procs;  /* processes seen */
     const struct rules *rules;
-    u32 pending; /* processes whose runtime is not initialised yet */
+    struct probe_discovery discovery;
+    struct table *rejected; /* by discovery; NULL: it is off */
+    u32 pending;            /* processes whose runtime is not initialised yet */
     u64 pending_at;
     void (*take)(void *arg, const void *record, size_t len);
     void *take_arg;
@@ -97,6 +99,9 @@ int loader_site_object(struct probes *p, u32 site, struct bpf_object **ret);
 int loader_sites(struct probes *p);
 /* NULL when there is none; loads the object at the first call. */
 struct bpf_program *loader_program(struct probes *p, enum object o, const char *name);
+
+/* discover.c: false: the record is of a process that is not wanted. */
+bool discover_passes(struct probes *p, const struct rec_hdr *h);
 
 /* links.c: user functions. `path` as this process can open it. cookie 0 is fine. -errno. */
 struct link_spec {

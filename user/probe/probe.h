@@ -30,6 +30,18 @@ struct probes *probes_close(struct probes *p); /* detaches everything; returns N
 int probes_target(struct probes *p, pid_t tgid, bool follow);
 int probes_untarget(struct probes *p, pid_t tgid);
 
+/* From now on every program that starts on this host is a target from its first instruction, and every process from when it
+ * listens, and put to `wants`, in the reader's turn; false: it is none, and nothing of it is handed on. `port`: listened
+ * on now, 0: an exec. `known`: it was a target before (a target's child). */
+struct probe_discovery {
+    bool (*wants)(void *arg, pid_t tgid, u32 port, bool known);
+    void *arg;
+};
+int probes_discover(struct probes *p, const struct probe_discovery *d); /* -ENOMEM */
+/* One discoverer on a node, whatever container it runs in: a descriptor to keep open; -EBUSY with the other's pid in its own
+ * pid namespace; -errno. Needs BPF's privileges. */
+int probes_node_lock(pid_t *ret_other);
+
 /* Attaches to what the command `word` (found on PATH) will map, before it is started: its interpreter, its libraries, a Python's
  * modules. At most 50 ms; what can't be known is attached when it is mapped. After probes_rules(). */
 void probes_previsit(struct probes *p, const char *word);

@@ -53,6 +53,7 @@ struct probes *probes_close(struct probes *p)
     loader_close(p);
     p->images = table_free(p->images);
     p->procs = table_free(p->procs);
+    p->rejected = table_free(p->rejected);
     free(p);
     return NULL;
 }
@@ -144,7 +145,7 @@ static void on_record(void *arg, const void *record, size_t len)
 {
     struct probes *p = arg;
     const struct rec_hdr *h = record;
-    if (len < sizeof(*h))
+    if (len < sizeof(*h) || !discover_passes(p, h))
         return;
     struct proc *proc = targets_proc(p, h->tgid);
     if (proc && h->type == REC_EXEC)
