@@ -19,9 +19,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from support import harness, paths  # noqa: E402
 
-MODULES = ("test_self", "test_run", "test_commands", "test_truth", "test_attach", "test_processes", "test_native", "test_tls", "test_bad", "test_hostile",
-           "test_collector", "test_llm", "test_logs", "test_metrics", "test_demo", "test_bridge",
-           *sorted(p.stem for p in pathlib.Path(__file__).parent.glob("test_engine_*.py")))
+MODULES = ("test_self", *sorted(p.stem for p in pathlib.Path(__file__).parent.glob("test_*.py") if p.stem != "test_self"))
 
 
 def collect(pattern):

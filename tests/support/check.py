@@ -38,7 +38,8 @@ def suites(build, vm, arm64):
     yield "fuzz-corpora", ["make", "-s", "fuzz-replay"], 300, False
     yield "replay", ["make", "-s", "check-replay"], 300, False
     yield "bpf", ["make", "-s", "check-root"], 300, True
-    yield "e2e", ["python3", "tests/e2e/run.py", "--again", "1"], 1200, True
+    yield "e2e", ["python3", "tests/e2e/run.py", "--again", "1"], 3000, True
+    yield "deploy", ["python3", "tests/deploy/run.py"], 900, True
     for suite in vm:
         yield "vm/" + suite, ["make", "-s", "check-vm", "VM_KERNELS=" + suite], 900, False
     for suite in arm64:

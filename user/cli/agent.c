@@ -444,6 +444,7 @@ int agent_watches(const struct agent *a, FILE *out, char *err, size_t err_size)
     return code;
 }
 
+int agent_discover(struct agent *a, const struct probe_discovery *d) { return probes_discover(a->probes, d); }
 int agent_untarget(struct agent *a, pid_t tgid) { return probes_untarget(a->probes, tgid); }
 
 int agent_turn(struct agent *a, int timeout_ms)

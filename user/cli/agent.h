@@ -75,6 +75,7 @@ const struct rules *agent_rules(const struct agent *a); /* in force: packs, then
 int agent_watches(const struct agent *a, FILE *out, char *err, size_t err_size);
 bool agent_watch(const struct agent *a, size_t i, struct workflow_watch *ret); /* what came of it so far; false past the end */
 void agent_notes(const struct agent *a, struct workflow_notes *ret);
+int agent_discover(struct agent *a, const struct probe_discovery *d); /* probes_discover */
 int agent_untarget(struct agent *a, pid_t tgid);
 /* One turn: everything that waits, a tick when one is due. Sleeps at most timeout_ms, signals wake it. Records handled, or
  * -errno of the reader (-EINTR is 0). */

@@ -6,6 +6,7 @@
 #include "cli/target.h"
 #include "self/ledger.h"
 
+#include <fnmatch.h>
 #include <unistd.h>
 
 extern const struct command command_agent;
@@ -13,8 +14,9 @@ extern const struct command command_agent;
 struct node {
     struct options *o;
     struct agent *agent;
-    const struct config_targets *targets; /* of o->config */
-    char own[512];                        /* our executable: another wftrace is no target either */
+    const struct config_targets *targets; /* of o->config, or of the one read last */
+    struct config *reloaded;
+    char own[512]; /* our executable: another wftrace is no target either */
 };
 
 /* --- who --- */
@@ -35,7 +37,7 @@ static bool target_is(const struct config_target *t, const struct proc *p, u32 p
 {
     return field_matches(SELECT_NAME, t->name, p) && field_matches(SELECT_CGROUP, t->cgroup, p) &&
            field_matches(SELECT_CONTAINER, t->container, p) && field_matches(SELECT_UNIT, t->unit, p) &&
-           (!t->exe || path_matches(t->exe, p->exe)) && port_is(t, p, port);
+           (!t->exe || !fnmatch(t->exe, p->exe, 0)) && port_is(t, p, port);
 }
 
 static bool any_is(const struct config_target *v, size_t n, const struct proc *p, u32 port)
@@ -148,15 +150,27 @@ static int targets_apply(struct node *n, bool anew)
 
 /* --- life --- */
 
+/* Who is traced is taken from the new configuration; how it is exported stays as it was opened. */
 static void reload(struct node *n)
 {
+    static char err[8300];
+    struct options fresh = *n->o;
     session_signal.reload = 0;
-    if (session_reload(n->o, n->agent))
-        return; /* said there; the old one stands */
-    n->targets = n->o->config->wftrace->targets;
-    int err = targets_apply(n, true);
-    if (err)
-        log_error("agent", "reading /proc: %s (targets stay as they were)", errno_name(err));
+    fresh.config = NULL;
+    int code = session_config(&fresh, err, sizeof(err));
+    if (code || !fresh.config->wftrace->targets) {
+        log_error("agent", "the new configuration is not taken, the old one stands: %s", code ? err : "it names no targets");
+        config_free(fresh.config);
+        return;
+    }
+    config_free(n->reloaded);
+    n->reloaded = fresh.config;
+    n->targets = fresh.config->wftrace->targets;
+    code = targets_apply(n, true);
+    if (code)
+        log_error("agent", "reading /proc: %s (targets stay as they were)", errno_name(code));
+    else
+        log_warn("agent", "targets are those of the new configuration (its other keys take effect with the next start)");
 }
 
 static int node_loop(struct node *n)
@@ -187,6 +201,7 @@ static int node_traced(struct node *n)
         fprintf(stderr, "wftrace: agent ready\n");
     code = err ? EXIT_RUNTIME : node_loop(n);
     int closed = session_close(n->o, n->agent);
+    n->reloaded = config_free(n->reloaded);
     return code ? code : closed;
 }
 
@@ -195,7 +210,8 @@ static int node_alone(struct node *n)
     pid_t other = 0;
     cleanup(closep) int lock = probes_node_lock(&other);
     if (lock == -EBUSY) {
-        complain("another wftrace agent runs on this node (process %d in its own numbering): one is enough, it serves all", other);
+        complain("another wftrace agent runs on this node (process %d in its own numbering): one is enough, it serves all",
+                 other);
         return EXIT_RUNTIME;
     }
     if (lock < 0) {

@@ -34,6 +34,10 @@ void session_signals_catch(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
+static void on_reload(int number) { session_signal.reload = number; }
+
+void session_signals_reload(void) { sigaction(SIGHUP, &(struct sigaction){ .sa_handler = on_reload }, NULL); }
+
 void session_signals_default(void)
 {
     for (size_t i = 0; i < ARRAY_LEN(stop_signals); i++)

@@ -9,9 +9,11 @@
 struct session_signals {
     volatile int stop; /* last of INT TERM HUP QUIT, 0 none */
     volatile int from_terminal;
+    volatile int reload; /* SIGHUP after session_signals_reload() */
 };
 extern struct session_signals session_signal;
 void session_signals_catch(void);   /* INT TERM HUP QUIT set the flags; PIPE is ignored */
+void session_signals_reload(void);  /* HUP is no end from here on */
 void session_signals_default(void); /* from here on a signal ends wftrace at once: used while flushing */
 
 /* Files of -c, of OTEL_CONFIG_FILE, or the OTEL_* variables → o->config. What has no effect is logged; -EINVAL with every

@@ -17,7 +17,6 @@ static const struct config_key target_keys[] = {
     TEXT(target, unit, "unit", NULL, "systemd unit", OURS),
 };
 DEFINE(target, target, "a target", "Processes for which all that is given holds.", .check = target_check);
-#define AGENT_ONLY "the node agent is not in this version: run and attach name their targets on the command line"
 static const struct config_key targets_keys[] = {
     GROUPS(targets, include, "include", target, "what is traced", OURS),
     GROUPS(targets, exclude, "exclude", target, "what is not, whatever `include` says", OURS),
@@ -78,7 +77,7 @@ static const char *const propagations[] = { "off", "http", "all", NULL };
 static const struct config_key wftrace_keys[] = {
     BOOL(wftrace, enabled, "enabled", "true", "false: nothing is attached, as with `disabled: true`", OURS),
     GROUP(wftrace, rules, "rules", rules, "what to watch", OURS),
-    GROUP(wftrace, targets, "targets", targets, "what the agent traces", OURS, .ignored = AGENT_ONLY),
+    GROUP(wftrace, targets, "targets", targets, "what `wftrace agent` traces", OURS),
     WORD(wftrace, privacy, "privacy", privacies, "strict", "`off`: statements and values are kept as they are", OURS),
     WORD(wftrace, propagation, "propagation", propagations, "off", "where context is written", OURS, .ignored = LATER),
     GROUP(wftrace, store, "store", store, "the embedded store", OURS, .ignored = LATER),

@@ -110,6 +110,35 @@ static struct slice find_container(struct slice path)
     return slice_of(path.p, 0);
 }
 
+/* Who runs it, by the name that it gives to its control groups. */
+static const char *find_runtime(struct slice path)
+{
+    static const char *const names[][2] = {
+        { "docker-", "docker" }, { "/docker/", "docker" }, { "cri-containerd-", "containerd" },
+        { "crio-", "cri-o" },    { "libpod-", "podman" },  { "/containerd/", "containerd" }
+    };
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (memmem(path.p, path.n, names[i][0], strlen(names[i][0])))
+            return names[i][1];
+    }
+    return NULL;
+}
+
+/* The pod's uid: behind "pod" in the path of a node's kubelet, with _ for - under systemd. */
+static bool find_pod(struct slice path, char out[40])
+{
+    const u8 *at = path.p, *end = path.p + path.n;
+    while (at < end && (at = memmem(at, (size_t)(end - at), "pod", 3))) {
+        size_t n = 0;
+        for (at += 3; at + n < end && n < 36 && (is_hex(at[n]) || at[n] == '-' || at[n] == '_'); n++)
+            out[n] = at[n] == '_' ? '-' : (char)at[n];
+        out[n] = 0;
+        if (n == 36)
+            return true;
+    }
+    return false;
+}
+
 /* The innermost path component that ends in ".service" (or ".scope" for sessions is left alone). */
 static struct slice find_unit(struct slice path)
 {
@@ -132,18 +161,27 @@ static void add_cgroup(struct text *t, u32 tgid)
     cleanup(freep) char *text = NULL;
     size_t n = 0;
     struct slice container = { 0 }, unit = { 0 };
+    const char *runtime = NULL;
+    char pod[40];
+    bool in_pod = false;
     if (proc_read(tgid, "cgroup", 16384, &text, &n))
         return;
     for (struct slice left = slice_of(text, n); left.n;) {
         ptrdiff_t end = slice_find(left, '\n');
         struct slice line = slice_head(left, end < 0 ? left.n : (size_t)end);
         left = slice_from(left, line.n + 1);
-        if (!container.n)
-            container = find_container(line);
+        if (!container.n && (container = find_container(line)).n) {
+            runtime = find_runtime(line);
+            in_pod = find_pod(line, pod);
+        }
         if (!unit.n)
             unit = find_unit(line);
     }
     text_add(t, "container.id", container);
+    if (runtime)
+        text_add(t, "container.runtime.name", slice_str(runtime));
+    if (in_pod)
+        text_add(t, "k8s.pod.uid", slice_str(pod));
     text_add(t, "unit", unit);
 }
 

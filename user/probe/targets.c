@@ -196,6 +196,8 @@ static u32 parent_of(u32 tgid)
 static int target_add(struct probes *p, u32 tgid, bool follow)
 {
     struct target t = { .flags = TARGET_F_DATA | TARGET_F_PROC | (follow ? TARGET_F_FOLLOW : 0) };
+    if (p->rejected)
+        (void)table_del(p->rejected, &tgid);
     if (!bpf_map_lookup_elem(p->targets_fd, &tgid, &(struct target){ 0 }))
         return 0;
     if (bpf_map_update_elem(p->targets_fd, &tgid, &t, BPF_ANY))

@@ -206,6 +206,8 @@ struct resource *service_resource(const struct tracer_options *o, u32 tgid, stru
         attr_str(&r->attrs, "telemetry.sdk.language", slice_str("python"));
     }
     copy_if(r, "container.id", info, "container.id");
+    copy_if(r, "container.runtime.name", info, "container.runtime.name");
+    copy_if(r, "k8s.pod.uid", info, "k8s.pod.uid");
     host_attributes(r, info);
     attr_str(&r->attrs, "telemetry.distro.name", slice_str("wftrace"));
     attr_str(&r->attrs, "telemetry.distro.version", slice_str(WF_VERSION));
