@@ -244,7 +244,7 @@ static int agent_main(struct options *o)
 const struct command command_agent = {
     .name = "agent",
     .usage = "--config FILE [options]",
-    .summary = "trace what the configuration names on this host, as it comes and goes",
+    .summary = "node agent: trace what the configuration names, as it comes",
     .more = "Targets stand in the configuration: wftrace: targets: include and exclude, each a list of name, exe, port, cgroup,\n"
             "container, unit; all that one entry gives must hold. Children of a target are traced with it.\n\n"
             "SIGHUP reads the configuration anew. One agent serves a host; a second one is refused.",
