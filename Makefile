@@ -11,7 +11,7 @@ PKGS     += jansson libmicrohttpd
 VERSION  := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter -Werror
 OPT      ?= -O2 -g
-CFLAGS   := -std=gnu17 $(OPT) $(WARN) -D_GNU_SOURCE -DWF_VERSION='"$(VERSION)"' -MMD -MP -Iuser -I. -I$(B)/gen $(shell pkg-config --cflags $(PKGS) 2>/dev/null) $(SAN)
+CFLAGS   := -std=gnu17 $(OPT) $(WARN) -D_GNU_SOURCE -DWF_VERSION='"$(VERSION)"' -MMD -MP -Iuser -Iinclude -I. -I$(B)/gen $(shell pkg-config --cflags $(PKGS) 2>/dev/null) $(SAN)
 LDFLAGS  := $(SAN)
 LIBS      = $(shell pkg-config --libs $(PKGS)) -liberty -lm -lpthread
 

@@ -3,7 +3,10 @@ bench: all ## cost of being traced: bare against traced in one run (BENCH="nginx
 .PHONY: bench
 
 # C benches of single stages: linked with the folders that tests/unit would name.
-$(B)/tests/bench/%_bench: tests/bench/%_bench.c $(foreach d,base self trace stream protocol ingest pipeline,$(patsubst user/%.c,$(B)/obj/%.o,$(wildcard user/$(d)/*.c)))
+$(B)/tests/bench/%_bench: tests/bench/%_bench.c $(foreach d,base self trace stream protocol ingest pipeline store,$(patsubst user/%.c,$(B)/obj/%.o,$(wildcard user/$(d)/*.c)))
 	@mkdir -p $(@D)
 	$(call say,BENCH,$@)
 	$(Q)$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) $(LIBS)
+bench-stages: $(B)/tests/bench/stages_bench ## what the pipeline's stages and the store cost a span
+	$(B)/tests/bench/stages_bench
+.PHONY: bench-stages

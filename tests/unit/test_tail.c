@@ -297,6 +297,27 @@ static void a_full_table_decides(void **state)
     tail_free(t);
 }
 
+static void rules_in_a_word(void **state)
+{
+    struct tail_options o;
+    char err[256];
+    assert_int_equal(tail_parse("errors,slow=1500ms,name=nightly*,ratio=0.05,name=x", &o, err, sizeof(err)), 0);
+    assert_true(o.enabled && o.errors && o.ratio == 0.05);
+    assert_int_equal(o.slow_ns, 1500 * NSEC_PER_MSEC);
+    assert_int_equal(o.n_names, 2);
+    assert_string_equal(o.names[0], "nightly*");
+    for (size_t i = 0; i < o.n_names; i++)
+        free((char *)(uintptr_t)o.names[i]);
+    free((void *)(uintptr_t)o.names);
+    static const char *const bad[] = { "",        "error",  "slow=5", "slow=0s",  "slow=s", "slow=99999999999h",
+                                       "ratio=2", "ratio=", "name=",  "errors,,x" };
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        if (tail_parse(bad[i], &o, err, sizeof(err)) != -EINVAL)
+            fail_msg("%s", bad[i]);
+        assert_non_null(strstr(err, "write errors, slow=5s"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -311,6 +332,7 @@ int main(void)
         cmocka_unit_test(two_hours_in_bounded_memory),
         cmocka_unit_test(a_clock_set_back_holds_nobody),
         cmocka_unit_test(a_full_table_decides),
+        cmocka_unit_test(rules_in_a_word),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

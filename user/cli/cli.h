@@ -19,6 +19,7 @@ struct selector {
     u32 number; /* PID, PORT */
 };
 
+#define CLI_PLUGINS   8
 #define CLI_SELECTORS 64
 #define CLI_CONFIGS   8
 
@@ -34,7 +35,9 @@ struct options {
     const char *packs;         /* --packs: "off", or names with commas; NULL: those that are recognised */
     const char *config_files[CLI_CONFIGS];
     size_t n_config_files;
-    struct config *config; /* session_config(): lives as long as the process */
+    struct config *config;                      /* session_config(): lives as long as the process */
+    struct processor_spec plugins[CLI_PLUGINS]; /* --plugin: behind the configuration's processors */
+    size_t n_plugins;
     struct store_query query; /* show-traces */
     const char *store;        /* --store: the file, or NULL */
     u64 since_ago_ns;         /* --since */

@@ -142,6 +142,29 @@ static int set_config(struct options *o, const char *value, char *err, size_t er
     return 0;
 }
 
+static int set_tail(struct options *o, const char *value, char *err, size_t err_size)
+{
+    char why[256] = "";
+    if (tail_parse(value, &o->agent.pipeline.tail, why, sizeof(why)))
+        return SENTENCE("--tail: %s", why);
+    return 0;
+}
+
+/* FILE[=CONFIG], split in place: argv is ours. */
+static int add_plugin(struct options *o, const char *value, char *err, size_t err_size)
+{
+    char *equals = strchr((char *)(uintptr_t)value, '=');
+    if (!*value || equals == value)
+        return SENTENCE("--plugin wants a shared object: FILE or FILE=CONFIG");
+    if (o->n_plugins == CLI_PLUGINS)
+        return SENTENCE("more than %d --plugin", CLI_PLUGINS);
+    if (equals)
+        *equals = 0;
+    o->plugins[o->n_plugins++] =
+        (struct processor_spec){ .kind = "plugin", .plugin = { .file = value, .config = equals ? equals + 1 : NULL } };
+    return 0;
+}
+
 static int set_store(struct options *o, const char *value, char *err, size_t err_size)
 {
     o->store = value;
@@ -312,6 +335,8 @@ const struct option option_table[] = {
     { "logs", 0, "off|all|LEVEL", TAKES_EXPORT,
       "standard output and error as log records, with the ids of who wrote them (default: off)", set_logs },
     { "prices", 0, "FILE", TAKES_EXPORT, "what model calls cost, instead of the built-in list", set_prices },
+    { "tail", 0, "RULES", TAKES_EXPORT, "keep traces by how they end: errors,slow=5s,name=GLOB,ratio=0.05", set_tail },
+    { "plugin", 0, "FILE[=CONFIG]", TAKES_EXPORT, "a processor of your own in a shared object (repeatable)", add_plugin },
     { "store", 0, "FILE", TAKES_STORE, "the store to read (default: in the state folder)", set_store },
     { "last", 0, "N", TAKES_STORE, "the N newest traces", set_last },
     { "errors", 0, NULL, TAKES_STORE, "only traces with an error", set_errors },

@@ -80,13 +80,32 @@ static bool wants_console(const struct options *o)
            (o->n_config_files || !traces || !*traces);
 }
 
+/* --plugin: behind the processors of the configuration, before the redaction. */
+static int take_plugins(struct options *o, char *err, size_t err_size)
+{
+    static struct processor_spec all[PROCESSORS_MAX]; /* one session in a process's life */
+    struct pipeline_options *p = &o->agent.pipeline;
+    if (!o->n_plugins)
+        return 0;
+    if (p->n_processors + o->n_plugins > PROCESSORS_MAX) {
+        snprintf(err, err_size, "more than %d processors", PROCESSORS_MAX);
+        return -EINVAL;
+    }
+    if (p->n_processors)
+        memcpy(all, p->processors, p->n_processors * sizeof(all[0]));
+    memcpy(all + p->n_processors, o->plugins, o->n_plugins * sizeof(all[0]));
+    p->processors = all;
+    p->n_processors += o->n_plugins;
+    return 0;
+}
+
 int session_prepare(struct options *o, char *err, size_t err_size)
 {
     struct agent_options *a = &o->agent;
     if (!o->config && session_config(o, err, err_size))
         return -EINVAL;
     a->flush_ms = FLUSH_MS;
-    if (session_apply(o, err, err_size))
+    if (session_apply(o, err, err_size) || take_plugins(o, err, err_size))
         return -EINVAL;
     if (wants_console(o) &&
         export_spec_parse(o->json ? "console:json" : "console", SIGNAL_TRACES, &a->exports[a->n_exports++], err, err_size))

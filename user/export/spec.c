@@ -352,15 +352,22 @@ static int parse_store(const char *rest, struct export_spec *ret, struct err_tex
     return 0;
 }
 
+static int parse_plugin(const char *rest, struct export_spec *ret, struct err_text *err)
+{
+    if (*rest != ':' || !rest[1] || strlen(rest + 1) >= sizeof(ret->target))
+        return BAD(err, "--export plugin%s: name a shared object, plugin:FILE or plugin:FILE,CONFIG", rest);
+    snprintf(ret->kind, sizeof(ret->kind), "plugin");
+    snprintf(ret->target, sizeof(ret->target), "%s", rest + 1);
+    return 0;
+}
+
 static const struct kind {
     const char *name;
     int (*parse)(const char *rest, struct export_spec *ret, struct err_text *err);
-} kinds[] = { { "console", parse_console },
-              { "otlp", parse_otlp },
-              { "otlp-json", parse_otlp_json },
-              { "zipkin", parse_zipkin },
-              { "prometheus", parse_prometheus },
-              { "store", parse_store } };
+} kinds[] = { { "console", parse_console },       { "otlp", parse_otlp },
+              { "otlp-json", parse_otlp_json },   { "zipkin", parse_zipkin },
+              { "prometheus", parse_prometheus }, { "store", parse_store },
+              { "plugin", parse_plugin } };
 
 static int kind_unknown(const char *text, size_t n, struct err_text *err)
 {
@@ -372,7 +379,7 @@ static int kind_unknown(const char *text, size_t n, struct err_text *err)
     const char *near = nearest_word(word, names, ARRAY_LEN(names));
     return BAD(err,
                "--export %s: unknown exporter '%s'%s%s%s; use console, console:json, otlp=URL, otlp-json:FILE, zipkin=URL, "
-               "prometheus=HOST:PORT or store",
+               "prometheus=HOST:PORT, store or plugin:FILE",
                text, word, near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 

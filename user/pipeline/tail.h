@@ -33,6 +33,10 @@ struct tail_options {
     bool head_unknown;        /* the head sampler's probability is not known (rate): no `th` is made up */
 };
 
+/* «errors,slow=5s,name=nightly*,ratio=0.05» (name may come again). The names live as long as the process. -EINVAL with a sentence
+ * in err. */
+int tail_parse(const char *text, struct tail_options *ret, char *err, size_t err_size);
+
 struct tail;
 struct tail *tail_new(const struct tail_options *o, struct span_sink *next); /* NULL on no memory */
 struct tail *tail_free(struct tail *t);                                      /* what still waits is dropped and counted */
