@@ -119,6 +119,6 @@ def disk_full(case):
     p = tracer.once("run", "-v", "--export", f"store:{disk}/s.db", "--", "sh", "-c", "for i in $(seq 600); do /bin/true; done")
     assert p.returncode == 0, p.stderr
     told = [x for x in p.stderr.splitlines() if "not delivered" in x or "spans_dropped" in x]
-    case.note(told)
+    case.note("\n".join(told))
     assert told, p.stderr[-800:]
     assert _traces("--store", str(disk / "s.db"), "--last", "10") is not None
