@@ -142,6 +142,7 @@ static void what_is_left_reads_well(void **state)
     } cases[] = {
         { "a 4111111111111111 b x@y.example c", REDACT_EMAIL, "a [card] b [email] c" },
         { "a 4111111111111111 b x@y.example c", 0, "a [card] b x@y.example c" },
+        { "/users/ann@y.example/x?m=bob@z.example&c=1", REDACT_EMAIL, "/users/[email]/x?m=[email]&c=1" },
         { "password=x&user=y", 0, "password=*&user=y" },
         { "https://u:p@h/", 0, "https://***@h/" },
         { "https://user:longpassword@h/?token=abcdefghijkl", 0, "https://REDACTED@h/?token=[redacted]" },

@@ -273,7 +273,8 @@ bool find_header(struct find *f, size_t i)
 
 /* --- addresses --- */
 
-static bool is_local(char c) { return is_token(c) || (c && strchr(".%+'!#&*/?^`{|}~", c)); }
+/* RFC 5322 allows more (/ ? & = {), which stands between fields of paths and queries far more often. */
+static bool is_local(char c) { return is_token(c) || (c && strchr(".%+'!#*^~", c)); }
 
 bool find_email(struct find *f, size_t i)
 {
