@@ -18,7 +18,7 @@ LAYERS = {  # folder: headers of other folders
     "trace": ["ingest/event.h", "stream/stream.h", "protocol/protocol.h", "workflow/workflow.h", "config/rules.h"],
     "workflow": ["ingest/event.h", "config/rules.h", "trace/tracer.h", "config/sites.h", "config/watch.h"],
     "inproc": ["probe/elf.h"],
-    "pipeline": ["ingest/event.h", "trace/tracer.h"], "export": ["config/rules.h", "store/store.h", "pipeline/plugin_host.h"], "store": [],
+    "pipeline": ["trace/plugin_host.h", "ingest/event.h", "trace/tracer.h"], "export": ["config/rules.h", "store/store.h", "trace/plugin_host.h"], "store": [],
 }
 ANYWHERE = ("base/", "trace/span.h", "trace/signal.h", "self/ledger.h", "self/health.h", "config/option.h")
 FILE_SOFT, FILE_HARD, FUNCTION_HARD, MAIN_HARD = 500, 800, 80, 150

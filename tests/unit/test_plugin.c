@@ -1,6 +1,6 @@
 /* needs: base self trace stream protocol ingest pipeline */
 #include "pipeline/pipeline.h"
-#include "pipeline/plugin_host.h"
+#include "trace/plugin_host.h"
 
 #include <libgen.h>
 #include <limits.h>

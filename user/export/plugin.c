@@ -1,6 +1,6 @@
 /* plugin:FILE[,CONFIG]: an exporter of the user's own, in a shared object. One instance for each signal that it exports. */
 #include "export/exporter.h"
-#include "pipeline/plugin_host.h"
+#include "trace/plugin_host.h"
 
 struct plugin_lane {
     struct plugin plugin;

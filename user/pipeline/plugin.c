@@ -1,5 +1,5 @@
 /* plugin: a processor of the user's own, in a shared object. */
-#include "pipeline/plugin_host.h"
+#include "trace/plugin_host.h"
 #include "pipeline/processor.h"
 
 static int plugin_processor_open(const struct processor_spec *spec, void **ret, char *err, size_t err_size)

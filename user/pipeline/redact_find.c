@@ -168,20 +168,28 @@ static const struct {
     { "sntrys_", 20 },
     { "key-", 32 },
 };
-static const char *const words[] = { "bearer", "basic",   "apikey", "select", "insert", "update",  "delete",
-                                     "merge",  "replace", "with",   "call",   "exec",   "execute", "values" };
+static const char *const header_words[] = { "bearer", "basic", "apikey" };
+static const char *const sql_words[] = { "select", "insert", "update", "delete", "merge", "replace", "with", "call", "exec" };
 
-bool find_word_begins(u8 c)
+static void begin_add(u8 table[65536], const char *word, bool any_case, u8 flag)
 {
-    if (isupper(c) || c == 'e') /* IBAN; eyJ */
-        return true;
+    u8 a = (u8)word[0], b = (u8)word[1];
+    for (u32 i = 0; i < (any_case ? 4u : 1u); i++)
+        table[(i & 1 ? toupper(a) : a) << 8 | (i & 2 ? toupper(b) : b)] |= flag;
+}
+
+void find_beginnings(u8 table[65536])
+{
+    begin_add(table, "ey", false, BEGIN_TOKEN);
     for (size_t i = 0; i < ARRAY_LEN(tokens); i++)
-        if ((u8)tokens[i].begin[0] == c)
-            return true;
-    for (size_t i = 0; i < ARRAY_LEN(words); i++)
-        if ((u8)words[i][0] == c)
-            return true;
-    return false;
+        begin_add(table, tokens[i].begin, false, BEGIN_TOKEN);
+    for (size_t i = 0; i < ARRAY_LEN(header_words); i++)
+        begin_add(table, header_words[i], true, BEGIN_HEADER);
+    for (size_t i = 0; i < ARRAY_LEN(sql_words); i++)
+        begin_add(table, sql_words[i], true, BEGIN_SQL);
+    for (u32 a = 'A'; a <= 'Z'; a++)
+        for (u32 b = 'A'; b <= 'Z'; b++)
+            table[a << 8 | b] |= BEGIN_IBAN;
 }
 
 static bool find_jwt(struct find *f, size_t i)
@@ -205,7 +213,7 @@ bool find_token(struct find *f, size_t i)
     if (slice_starts(rest, "eyJ") && find_jwt(f, i))
         return true;
     for (size_t t = 0; t < ARRAY_LEN(tokens); t++) {
-        if (tokens[t].begin[0] != f->text[i] || !slice_starts(rest, tokens[t].begin))
+        if (tokens[t].begin[0] != f->text[i] || tokens[t].begin[1] != at(f, i + 1) || !slice_starts(rest, tokens[t].begin))
             continue;
         size_t n = strlen(tokens[t].begin), more = run_of(f, i + n, is_token);
         if (more >= tokens[t].more)

@@ -18,7 +18,9 @@ static inline bool found(struct find *f, size_t start, size_t end, const char *m
     return true;
 }
 
-bool find_word_begins(u8 c); /* can a token, header word, IBAN or statement begin with c? */
+/* What a word can be that begins with these two bytes (first << 8 | second): nearly all words are told to be nothing by one look. */
+enum { BEGIN_TOKEN = 1, BEGIN_HEADER = 2, BEGIN_SQL = 4, BEGIN_IBAN = 8 };
+void find_beginnings(u8 table[65536]);
 
 /* at the first byte of a word */
 bool find_card(struct find *f, size_t i);

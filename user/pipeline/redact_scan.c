@@ -20,14 +20,13 @@ static u8 class_of(u8 c)
 }
 
 static u8 classes[256];
-static u8 beginnings[256]; /* bytes in which a word worth a look begins */
+static u8 beginnings[65536];
 
 __attribute__((constructor)) static void classes_make(void)
 {
-    for (int c = 0; c < 256; c++) {
+    for (int c = 0; c < 256; c++)
         classes[c] = class_of((u8)c);
-        beginnings[c] = find_word_begins((u8)c);
-    }
+    find_beginnings(beginnings);
 }
 
 /* --- the pass --- */
@@ -60,11 +59,13 @@ static bool at_word(struct scan *s, size_t i, u8 class)
     struct find *f = &s->f;
     if ((class & DIGIT) && find_card(f, i))
         return true;
-    if (!beginnings[(u8)f->text[i]])
+    u8 can = i + 1 < f->n ? beginnings[(u8)f->text[i] << 8 | (u8)f->text[i + 1]] : 0;
+    if (!can)
         return false;
-    if (find_token(f, i) || find_header(f, i) || ((f->flags & REDACT_IBAN) && find_iban(f, i)))
+    if (((can & BEGIN_TOKEN) && find_token(f, i)) || ((can & BEGIN_HEADER) && find_header(f, i)) ||
+        ((can & BEGIN_IBAN) && (f->flags & REDACT_IBAN) && find_iban(f, i)))
         return true;
-    if (!s->sql && find_sql(f, i)) {
+    if ((can & BEGIN_SQL) && !s->sql && find_sql(f, i)) {
         s->sql = true;
         s->sql_from = i;
     }

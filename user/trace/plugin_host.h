@@ -1,6 +1,6 @@
 /* Loading plug-ins (include/wftrace/plugin.h): for the processor `plugin` and the exporter `plugin`. */
-#ifndef WF_PIPELINE_PLUGIN_HOST_H
-#define WF_PIPELINE_PLUGIN_HOST_H
+#ifndef WF_TRACE_PLUGIN_HOST_H
+#define WF_TRACE_PLUGIN_HOST_H
 
 #include "base/base.h"
 

@@ -1,6 +1,6 @@
 /* The host's side of the plug-in interface: checks at loading, and the functions that a plug-in reaches spans and log records
  * with. Opaque pointers are ours with another name. */
-#include "pipeline/plugin_host.h"
+#include "trace/plugin_host.h"
 #include "base/log.h"
 #include "trace/signal.h"
 
