@@ -1,10 +1,14 @@
 /* needs: base config probe ingest stream protocol workflow trace pipeline export store self cli inproc gen */
 #include "cli/cli.h"
+#include "cli/enlist.h"
+#include "workflow/packs.h"
 #include "cli/proc.h"
 #include "cli/target.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -280,9 +284,82 @@ static void every_command_is_complete(void **state)
         }
 }
 
+static void touch(const char *dir, const char *name, mode_t mode)
+{
+    char path[256];
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    for (char *p = path + strlen(dir) + 1; (p = strchr(p, '/')); p++) {
+        *p = 0;
+        (void)mkdir(path, 0755);
+        *p = '/';
+    }
+    int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, mode);
+    assert_true(fd >= 0);
+    close(fd);
+}
+
+static bool kept(const char *word, const char *pack, enum bridge_choice bridge, const char *packs)
+{
+    struct options choice = { .bridge = bridge, .packs = packs };
+    struct rules r = { 0 };
+    struct enlist e;
+    char why[512];
+    bool keep = false;
+    assert_int_equal(packs_load(&r, why, sizeof(why)), 0);
+    enlist_command(&e, &choice, word);
+    for (size_t i = 0; i < r.n_packs; i++)
+        if (!strcmp(r.packs[i].name, pack))
+            keep = enlist_keep(&e, &r.packs[i]);
+    enlist_done(&e);
+    rules_done(&r);
+    return keep;
+}
+
+/* A pack is in force where its engine is installed; the user's word goes before that. */
+static void packs_in_force(void **state)
+{
+    UNUSED(state);
+    char dir[] = "/tmp/wftrace-test-XXXXXX", python[64], script[64], elsewhere[64];
+    assert_non_null(mkdtemp(dir));
+    touch(dir, "venv/bin/python", 0755);
+    touch(dir, "venv/lib/python3.12/site-packages/langgraph/types.py", 0644);
+    touch(dir, "other/bin/python", 0755);
+    snprintf(python, sizeof(python), "%s/venv/bin/python", dir);
+    snprintf(script, sizeof(script), "%s/script", dir);
+    snprintf(elsewhere, sizeof(elsewhere), "%s/other/bin/python", dir);
+    FILE *f = fopen(script, "w");
+    assert_non_null(f);
+    fprintf(f, "#!%s -u\n", python);
+    fclose(f);
+    assert_int_equal(chmod(script, 0755), 0);
+    char *path = strdup(getenv("PATH")), *home = getenv("HOME") ? strdup(getenv("HOME")) : NULL;
+    setenv("PATH", "/nonexistent", 1);
+    setenv("HOME", dir, 1);
+    unsetenv("VIRTUAL_ENV");
+    unsetenv("CONDA_PREFIX");
+    unsetenv("PYTHONPATH");
+    assert_true(kept(python, "langgraph", BRIDGE_AUTO, NULL));
+    assert_true(kept(script, "langgraph", BRIDGE_AUTO, NULL));
+    assert_false(kept(python, "spiffworkflow", BRIDGE_AUTO, NULL));
+    assert_false(kept(elsewhere, "langgraph", BRIDGE_AUTO, NULL));
+    assert_true(kept(elsewhere, "langgraph", BRIDGE_ALWAYS, NULL));
+    assert_false(kept(python, "langgraph", BRIDGE_NEVER, NULL));
+    assert_false(kept(python, "langgraph", BRIDGE_AUTO, "off"));
+    assert_false(kept(python, "langgraph", BRIDGE_AUTO, "spiffworkflow"));
+    assert_true(kept(elsewhere, "spiffworkflow", BRIDGE_AUTO, "langgraph,spiffworkflow"));
+    setenv("PATH", path, 1);
+    if (home)
+        setenv("HOME", home, 1);
+    free(path);
+    free(home);
+    snprintf(script, sizeof(script), "rm -r %s", dir);
+    assert_int_equal(system(script), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(packs_in_force),
         cmocka_unit_test(forms_of_an_option),
         cmocka_unit_test(the_command_keeps_its_own_options),
         cmocka_unit_test(words_may_stand_between_options),

@@ -101,6 +101,37 @@ static void a_running_child_holds_its_tree(void **state)
     tree_free(t);
 }
 
+static const char *draw_at(const struct node *n, u64 now)
+{
+    struct tree_style style = { .width = 100, .now_ns = now };
+    page = (struct page){ .width = 100 };
+    tree_draw(n, &style, keep, &page);
+    return page.text;
+}
+
+/* Only a declared activity is called stuck, only the innermost that runs, and only when nothing happened in it. */
+static void what_is_quiet_for_long_is_called_stuck(void **state)
+{
+    struct tree *t = tree_new(100);
+    struct span *run = make("server", 1, 0, 0, 10), *flow = make("flow", 2, 1, 0, 10), *task = make("task", 3, 2, 0, 10);
+    flow->rule = task->rule = 1;
+    tree_start(t, run);
+    tree_start(t, flow);
+    u64 began = clock_wall_ns();
+    assert_null(strstr(draw_at(tree_tops(t), began + 30 * NSEC_PER_SEC), "stuck"));
+    assert_non_null(strstr(draw_at(tree_tops(t), began + 3 * TREE_STUCK_NS), "flow  stuck? quiet for"));
+    tree_start(t, task);
+    const char *text = draw_at(tree_tops(t), clock_wall_ns() + 3 * TREE_STUCK_NS);
+    assert_null(strstr(text, "flow  stuck"));
+    assert_non_null(strstr(text, "task  stuck"));
+    end(t, task);
+    assert_non_null(strstr(draw_at(tree_tops(t), clock_wall_ns() + 3 * TREE_STUCK_NS), "flow  stuck"));
+    end(t, flow);
+    assert_null(strstr(draw_at(tree_tops(t), clock_wall_ns() + 3 * TREE_STUCK_NS), "stuck"));
+    end(t, run);
+    tree_free(t);
+}
+
 static void an_orphan_is_shown_after_a_grace(void **state)
 {
     struct tree *t = tree_new(100);
@@ -289,6 +320,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(arrival_order_does_not_matter),
         cmocka_unit_test(a_running_child_holds_its_tree),
+        cmocka_unit_test(what_is_quiet_for_long_is_called_stuck),
         cmocka_unit_test(an_orphan_is_shown_after_a_grace),
         cmocka_unit_test(a_long_root_gives_its_branches_out),
         cmocka_unit_test(memory_is_bounded_and_losses_are_shown),

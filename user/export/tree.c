@@ -173,6 +173,7 @@ static struct node *node_update(struct tree *t, const struct span *s, bool runni
         open_add(n, 0, now);
     }
     n->running = running;
+    n->by_rule = s->rule != 0;
     return n;
 }
 

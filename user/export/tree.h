@@ -22,6 +22,7 @@ struct node {
     u32 open;                                               /* running ones in this branch, itself included */
     u32 shown, shown_failed;                                /* children that were given out before, or pushed out of memory */
     bool seen;                                              /* false: placeholder */
+    bool by_rule;                                           /* an activity that a rule or pack declares */
     bool running, failed, remote_parent, has_parent, under; /* under: linked to its parent's node or placeholder */
     char name[NODE_NAME], detail[NODE_DETAIL], message[NODE_MESSAGE], service[NODE_SERVICE]; /* printable UTF-8 */
 };
@@ -37,6 +38,9 @@ struct node *tree_tops(struct tree *t); /* first top; follow ->next */
  * before anything else, tree_forget() it. */
 struct node *tree_ready(struct tree *t, u64 now_ns, bool final);
 void tree_forget(struct tree *t, struct node *branch);
+
+/* A declared activity that has been open for so long, and nothing in its branch began or ended for so long, is called stuck. */
+#define TREE_STUCK_NS (60 * NSEC_PER_SEC)
 
 struct tree_style {
     u32 width; /* columns */

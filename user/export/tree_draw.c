@@ -58,6 +58,13 @@ static void right_text(const struct pen *p, const struct node *n, char *out, siz
              ink(p, PLAIN));
 }
 
+/* Its own doing, not that of a running one beneath it. */
+static bool is_stuck(const struct pen *p, const struct node *n)
+{
+    u64 now = p->style->now_ns;
+    return n->running && n->by_rule && n->open == 1 && now >= n->start_ns + TREE_STUCK_NS && now >= n->changed_ns + TREE_STUCK_NS;
+}
+
 static void name_text(const struct pen *p, const struct node *n, bool with_service, char *out, size_t size)
 {
     const char *tone = n->failed ? RED : n->running ? CYAN : "";
@@ -68,6 +75,12 @@ static void name_text(const struct pen *p, const struct node *n, bool with_servi
     if (*n->detail)
         snprintf(out + used, size - used, "  %s%s%s", ink(p, n->failed ? RED : ""), n->detail, ink(p, PLAIN));
     used = strlen(out);
+    if (is_stuck(p, n)) {
+        char quiet[32];
+        duration_text(p->style->now_ns - n->changed_ns, quiet, sizeof(quiet));
+        snprintf(out + used, size - used, "  %sstuck? quiet for %s%s", ink(p, RED), quiet, ink(p, PLAIN));
+        used = strlen(out);
+    }
     if (with_service && *n->service && strcmp(n->service, n->name) != 0)
         snprintf(out + used, size - used, "  %s%s%s", ink(p, DIM), n->service, ink(p, PLAIN));
 }
