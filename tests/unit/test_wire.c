@@ -72,8 +72,9 @@ static bool is_part(const char *block, const char *of, size_t of_len)
         size_t n = strcspn(line, "\n");
         bool unknown =
             !strncmp(line, "postgres: postgresql", n) || strstr(line, "wftrace.db.statement = \"unknown\"") == line + 2;
-        unknown |= partly && (!strncmp(line, "  now ", 6) || !strncmp(line, "  wftrace.gen_ai.", 17) ||
-                              !strncmp(line, "  gen_ai.response.finish_reasons", 32));
+        unknown |=
+            partly && (!strncmp(line, "  now ", 6) || !strncmp(line, "  wftrace.gen_ai.", 17) ||
+                       !strncmp(line, "  gen_ai.response.finish_reasons", 32) || !strncmp(line, "  gen_ai.output.messages", 24));
         if (!unknown && strncmp(line, "  at ", 5) && !has_line(of, of_len, line, n))
             return false;
         line += n + (line[n] == '\n');

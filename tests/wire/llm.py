@@ -599,7 +599,13 @@ def privacy_off():
     c = Case("What went wrong, in the provider's words: only when privacy is off")
     c.append(": privacy off")
     return c.ask(post("/v1/chat/completions", OPENAI, {"messages": MESSAGES, "model": "gpt-4o-mini"})).get(
-        answer(LIMITED, status="429 Too Many Requests"))
+        answer(LIMITED, status="429 Too Many Requests")).ask(
+        post("/v1/chat/completions", OPENAI, {"messages": MESSAGES, "model": "gpt-4o-mini", "stream": True})).get(
+        streamed(), chunk(delta({"content": "Hel\n"})), chunk(delta({"content": "lo " + "é" * 400})), chunk(delta({}, "stop")) + LAST).ask(
+        post("/v1/messages", ANTHROPIC, {"model": "claude-3-5-sonnet-latest", "max_tokens": 9, "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "a \"quoted\" one"}]}]}, *ANTHROPIC_HEAD)).get(
+        answer({"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-3-5-sonnet-20241022", "stop_reason": "end_turn",
+                "content": [{"type": "text", "text": "Hi"}], "usage": {"input_tokens": 3, "output_tokens": 1}}))
 
 
 @case

@@ -208,6 +208,40 @@ static void tell_mcp(const struct llm *l, struct attr_set *attrs)
         attr_str(attrs, tool ? "gen_ai.tool.name" : "gen_ai.prompt.name", slice_str(l->text[LLM_MCP_TARGET]));
 }
 
+static size_t json_escape(char *out, size_t room, const char *s, size_t n)
+{
+    size_t o = 0;
+    for (size_t i = 0; i < n && o + 7 < room; i++) {
+        u8 c = (u8)s[i];
+        if (c < 0x20)
+            o += (size_t)snprintf(out + o, room - o, "\\u%04x", c);
+        else {
+            if (c == '"' || c == '\\')
+                out[o++] = '\\';
+            out[o++] = (char)c;
+        }
+    }
+    out[o] = 0;
+    return o;
+}
+
+/* The conventions' JSON: [{"role":…,"parts":[{"type":"text","content":…}]}] */
+static void tell_said(const struct llm *l, enum side side, struct attr_set *attrs)
+{
+    char content[LLM_SAID_MAX * 2], out[sizeof(content) + 128], role[64];
+    if (!l->keep_values || !l->n_said[side])
+        return;
+    json_escape(content, sizeof(content), l->said[side], l->n_said[side]);
+    json_escape(role, sizeof(role), l->role, strlen(l->role));
+    int n = snprintf(out, sizeof(out), "[{\"role\":\"%s\",\"parts\":[{\"type\":\"text\",\"content\":\"%s\"}]}]",
+                     side == SIDE_RESPONSE ? "assistant"
+                     : *role               ? role
+                                           : "user",
+                     content);
+    if (n > 0 && (size_t)n < sizeof(out))
+        attr_str(attrs, side == SIDE_REQUEST ? "gen_ai.input.messages" : "gen_ai.output.messages", slice_of(out, (size_t)n));
+}
+
 static void tell_call(const struct llm *l, struct message *m)
 {
     tell_name(l, m);
@@ -223,6 +257,7 @@ static void tell_call(const struct llm *l, struct message *m)
     if (l->resend > 0)
         attr_int(&m->attrs, "http.request.resend_count", l->resend);
     tell_facts(l, &m->attrs);
+    tell_said(l, SIDE_REQUEST, &m->attrs);
 }
 
 void llm_tell_request(struct llm *l, struct message *m)
@@ -344,6 +379,7 @@ void llm_tell_answer(struct llm *l, struct message *m)
         tell_cost(l, &m->attrs);
     }
     llm_limits_tell(l, &m->attrs);
+    tell_said(l, SIDE_RESPONSE, &m->attrs);
     if (b->holed || l->body[SIDE_REQUEST].holed)
         attr_bool(&m->attrs, "wftrace.gen_ai.partly_seen", true);
 }

@@ -30,6 +30,8 @@ static struct slice path_core(enum llm_dialect d, struct slice path)
     return path;
 }
 
+static bool is_said(int what) { return what == LLM_ANSWER || what == LLM_PROMPT || what == LLM_ROLE; }
+
 static int field_want(const struct llm *l, enum side side, struct slice path, bool object)
 {
     if (object && slice_eq(path, "[]"))
@@ -38,7 +40,7 @@ static int field_want(const struct llm *l, enum side side, struct slice path, bo
     for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
         const struct field *f = &fields[i];
         if (f->len == path.n && f->side == side && f->dialects & l->dialect && !memcmp(f->path, path.p, path.n))
-            return (f->what == LLM_TOOL_END) == object ? f->what : -1;
+            return (f->what == LLM_TOOL_END) != object || (is_said(f->what) && !l->keep_values) ? -1 : f->what;
     }
     return -1;
 }
@@ -150,8 +152,23 @@ static void text_take(struct llm *l, enum llm_what w, enum json_type type, struc
         text_put(l->tool.id, LLM_TOOL_MAX, text);
     else if (w == LLM_TOOL_NAME)
         text_put(l->tool.name, LLM_TOOL_MAX, text);
-    else if (w == LLM_CONTENT)
+    else if (w == LLM_CONTENT || w == LLM_PIECE)
         l->content_here |= text.n > 0;
+    else if (w == LLM_ROLE)
+        text_put(l->role, sizeof(l->role), text);
+}
+
+/* Only when privacy is off: of several prompts the last one stays, an answer's pieces are put together. */
+static void said_take(struct llm *l, enum llm_what w, enum json_type type, struct slice text, bool first)
+{
+    enum side side = w == LLM_PROMPT ? SIDE_REQUEST : SIDE_RESPONSE;
+    if (!l->keep_values || type != JSON_STRING || (w != LLM_PROMPT && w != LLM_ANSWER && w != LLM_PIECE))
+        return;
+    if (w == LLM_PROMPT && first)
+        l->n_said[side] = 0;
+    size_t n = min_u64(text.n, (u64)(LLM_SAID_MAX - l->n_said[side]));
+    memcpy(l->said[side] + l->n_said[side], text.p, n);
+    l->n_said[side] = (u16)(l->n_said[side] + n);
 }
 
 static void value_take(struct llm *l, int what, enum json_type type, struct slice text, bool more)
@@ -159,6 +176,7 @@ static void value_take(struct llm *l, int what, enum json_type type, struct slic
     enum llm_what w = (enum llm_what)what;
     bool first = !l->more_text;
     l->more_text = more;
+    said_take(l, w, type, text, first);
     if (w == LLM_NESTED)
         nested_take(l, text, more);
     else if (w == LLM_ELEMENT)

@@ -31,7 +31,11 @@ enum llm_what {
     LLM_STATUS,
     LLM_EVENT,
     LLM_OVER,
-    LLM_CONTENT,
+    LLM_CONTENT, /* a piece of a streamed answer: counted */
+    LLM_PIECE,   /* and text of it */
+    LLM_ANSWER,  /* text of an answer */
+    LLM_PROMPT,
+    LLM_ROLE,
     LLM_ELEMENT,
     LLM_TOOL_ID,
     LLM_TOOL_NAME,
@@ -56,6 +60,7 @@ enum llm_framing {
 #define LLM_TOOLS_MAX  16
 #define LLM_TEXT_MAX   128
 #define LLM_TOOL_MAX   80
+#define LLM_SAID_MAX   640 /* bytes kept of the last prompt, and of the answer */
 
 struct llm_body {
     struct llm *llm;
@@ -103,6 +108,8 @@ struct llm {
     struct llm_tool tool, tools[LLM_TOOLS_MAX];
     double limits[9]; /* by llm_limit.c; NAN: not told */
     char request_id[80];
+    char said[2][LLM_SAID_MAX], role[16]; /* privacy off: the last prompt and its role; the answer's text */
+    u16 n_said[2];
     struct json_scan inner; /* of documents in documents */
     struct json_sink inner_sink;
     u32 base64;
