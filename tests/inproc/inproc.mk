@@ -1,4 +1,9 @@
-# The bridge's tests: a recorder in the tracer's place (recorder.c).
+# The bridge's tests: a recorder in the tracer's place (recorder.c), and a command that injects.
+BRIDGE_TESTS := $(B)/tests/inproc/recorder.so $(B)/tests/inproc/inject
+check-bridge: bridge $(BRIDGE_TESTS) ## the Python bridge on every CPython that is here
+	@python3 tests/inproc/run.py
+check-built: bridge $(BRIDGE_TESTS)
+.PHONY: check-bridge
 $(B)/tests/inproc/recorder.so: tests/inproc/recorder.c user/inproc/python/bridge_abi.h
 	@mkdir -p $(@D)
 	$(call say,CC,$<)

@@ -38,6 +38,7 @@ def suites(build, vm, arm64):
     yield "fuzz-corpora", ["make", "-s", "fuzz-replay"], 300, False
     yield "replay", ["make", "-s", "check-replay"], 300, False
     yield "bpf", ["make", "-s", "check-root"], 300, True
+    yield "bridge", ["python3", "tests/inproc/run.py"], 600, True
     yield "e2e", ["python3", "tests/e2e/run.py", "--again", "1"], 3000, True
     yield "deploy", ["python3", "tests/deploy/run.py"], 900, True
     for suite in vm:
@@ -98,7 +99,8 @@ def prepare(build):
     """Starts what end-to-end tests need and what takes minutes the first time, outside their time limits: Collector, environments."""
     names = [os.path.basename(r)[len("requirements-"):-len(".txt")] for r in sorted(glob.glob("tests/e2e/requirements-*.txt"))]
     venvs = "import sys; sys.path.insert(0, 'tests'); from support.venv import venv; [venv(n) for n in sys.argv[1:]]"
-    commands = {"collector": ["nice", "tests/support/collector.sh"], "venvs": ["python3", "-c", venvs, *names]}
+    commands = {"collector": ["nice", "tests/support/collector.sh"], "venvs": ["python3", "-c", venvs, *names],
+                "python314": ["nice", "tests/inproc/python314.sh"]}
     return [subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=open("%s/logs/%s.log" % (build, name), "w"))
             for name, argv in commands.items()]
 
@@ -108,7 +110,7 @@ def run_all(o):
     prepared = prepare(o.build)
     for name, command, limit, root in suites(o.build, o.vm, o.arm64):
         if o.k in name:
-            if name == "e2e":
+            if name in ("e2e", "bridge"):
                 [p.wait() for p in prepared]
             result = run(name, command_line(command, limit, root), "%s/logs/%s.log" % (o.build, name.replace("/", "-")))
             total = [x + y for x, y in zip(total, result)]

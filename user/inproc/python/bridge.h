@@ -134,7 +134,7 @@ extern PyObject *monitor_sites; /* code → site */
 /* rewrite.c, hooks.c: 3.11 and older */
 int hooks_init(void);
 PyObject *hook_new(struct site *s, int which);
-enum { HOOK_START, HOOK_END, HOOK_FAIL, HOOK_SUSPEND, HOOK_RESUME, HOOK_AWAIT, HOOK_MAX };
+enum { HOOK_START, HOOK_END, HOOK_FAIL, HOOK_SUSPEND, HOOK_RESUME, HOOK_AWAIT, HOOK_FAIL_PLAIN, HOOK_MAX };
 /* A code object like `code` with the hooks in it; NULL with *ret_why when that cannot be. */
 PyObject *rewrite_code(struct site *s, const char **ret_why);
 

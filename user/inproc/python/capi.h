@@ -47,6 +47,7 @@ typedef struct {
     PyType_Slot *slots;
 } PyType_Spec;
 enum { /* of typeslots.h */
+       Py_nb_positive = 32,
        Py_am_await = 77,
        Py_am_anext = 79,
        Py_tp_alloc = 47,

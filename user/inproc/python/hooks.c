@@ -3,7 +3,7 @@
  * A hook is a built-in function whose `self` carries the site. It stands among the code's constants, and a program may pickle
  * its functions by value (cloudpickle does, for other machines), so the pair reduces to something of the standard library that
  * does no harm there: `"".format` takes anything and is thrown away; for the await hook, which must give back what it gets,
- * `typing.cast` with its type filled in.
+ * `typing.cast` with its type filled in; for the one that is an operand, 0.
  *
  * An await or `yield from` hands what it waits for to the interpreter, which then resumes it without running our code. So a
  * relay of ours stands in between: it passes send, throw and close on, and says when the call rests and when it runs. All
@@ -13,7 +13,7 @@
 struct hook_self {
     PyObject base;
     struct site *site;
-    bool await;
+    u8 which;
 };
 struct relay {
     PyObject base;
@@ -54,6 +54,9 @@ static PyObject *hook_fail(PyObject *self, PyObject *const *args, Py_ssize_t n)
         .site = s, .frame = PyEval_GetFrame(), .exception = given ? args[0] : value, .values = n > given ? args + given : NULL });
     return py_none();
 }
+/* The same as `+hook`, for handlers that need no values: an operator checks no recursion limit, and the exception that is on its
+ * way may be that one. */
+static PyObject *hook_fail_plain(PyObject *self) { return hook_fail(self, NULL, 0); }
 static PyObject *hook_suspend(PyObject *self, PyObject *const *args, Py_ssize_t n)
 {
     if (site_of(self))
@@ -95,7 +98,10 @@ static PyMethodDef hook_defs[HOOK_MAX] = {
 /* What the hook is elsewhere: getattr(this, the method's name). */
 static PyObject *hook_reduce(PyObject *self, PyObject *unused)
 {
-    if (!((struct hook_self *)self)->await)
+    u8 which = ((struct hook_self *)self)->which;
+    if (which == HOOK_FAIL_PLAIN)
+        return Py_BuildValue("(O(i))", &PyLong_Type, 0);
+    if (which != HOOK_AWAIT)
         return Py_BuildValue("(O(s))", &PyUnicode_Type, "");
     cleanup(py_unrefp) PyObject *typing = PyImport_ImportModule("typing"), *functools = PyImport_ImportModule("functools");
     cleanup(py_unrefp) PyObject *cast = typing ? PyObject_GetAttrString(typing, "cast") : NULL;
@@ -213,7 +219,9 @@ PyObject *hook_new(struct site *s, int which)
     if (!self)
         return NULL;
     self->site = s;
-    self->await = which == HOOK_AWAIT;
+    self->which = (u8)which;
+    if (which == HOOK_FAIL_PLAIN)
+        return &self->base;
     PyObject *hook = PyCFunction_NewEx(&hook_defs[which], &self->base, NULL);
     Py_DecRef(&self->base);
     return hook;
@@ -222,7 +230,9 @@ PyObject *hook_new(struct site *s, int which)
 int hooks_init(void)
 {
     static PyMethodDef hook_methods[] = { { "__reduce__", hook_reduce, METH_NOARGS, NULL }, { 0 } };
-    static PyType_Slot hook_slots[] = { { Py_tp_dealloc, hook_dealloc }, { Py_tp_methods, hook_methods }, { 0 } };
+    static PyType_Slot hook_slots[] = {
+        { Py_tp_dealloc, hook_dealloc }, { Py_tp_methods, hook_methods }, { Py_nb_positive, hook_fail_plain }, { 0 }
+    };
     static PyType_Spec hook_spec = { "_wftrace.Hook", sizeof(struct hook_self), 0, Py_TPFLAGS_DEFAULT, hook_slots };
     static PyMethodDef relay_methods[] = { { "send", relay_send, METH_O, NULL },
                                            { "throw", relay_throw, METH_VARARGS, NULL },

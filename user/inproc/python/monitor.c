@@ -97,10 +97,11 @@ static int call_ok(PyObject *result)
     return result ? 0 : -EIO;
 }
 
-/* By convention 0 is for debuggers, 1 coverage, 2 profilers, 5 optimizers: 4 and 3 first. */
+/* By convention 0 is for debuggers, 1 coverage, 2 profilers, 5 optimizers (there are none). 3 and 4 are what programs take for
+ * themselves, by number, and would not get: last. */
 static int take_tool(void)
 {
-    static const long order[] = { 4, 3, 5 };
+    static const long order[] = { 5, 4, 3 };
     for (u32 i = 0; i < ARRAY_LEN(order); i++) {
         Py_DecRef(tool);
         tool = PyLong_FromLong(order[i]);

@@ -18,6 +18,8 @@ enum {
     ROT_TWO = 2,
     PUSH_NULL = 2,
     DUP_TOP = 4,
+    NOP = 9,
+    UNARY_POSITIVE = 10,
     YIELD_FROM = 72,
     RETURN_VALUE = 83,
     YIELD_VALUE = 86,
@@ -276,10 +278,24 @@ static void put_body(struct code *c, u32 first)
     }
 }
 
+static void put_fail(struct code *c)
+{
+    bool values = c->load_late && c->site->n_vars && c->site->watch->stages & 1 << STAGE_FAIL;
+    if (values) {
+        put_call(c, HOOK_FAIL, true);
+    } else {
+        put(c, LOAD_CONST, c->first_hook + HOOK_FAIL_PLAIN);
+        put(c, UNARY_POSITIVE, 0);
+        put(c, POP_TOP, 0);
+    }
+}
+
 /* The handlers of ours, behind everything else. */
 static void put_handlers(struct code *c, u32 fail_label)
 {
-    c->from = py_minor < 10 ? c->n_in - 1 : c->n_in; /* of the last line, or of none: no line event */
+    c->from = c->n_in;
+    if (py_minor < 10)
+        put(c, NOP, 0); /* the line begins here and is never run: no line event */
     for (u32 i = 0; i < c->n_catches; i++) {
         c->handler = c->catches[i].handler;
         c->label[c->catches[i].label] = c->n_out;
@@ -289,7 +305,7 @@ static void put_handlers(struct code *c, u32 fail_label)
     c->handler = 0;
     c->label[fail_label] = c->n_out;
     if (py_minor < 11) {
-        put_call(c, HOOK_FAIL, c->load_late); /* what is handled is known to the interpreter */
+        put_fail(c); /* what is handled is known to the interpreter */
     } else {
         put_call_with(c, HOOK_FAIL, c->load_late); /* it lies on the stack alone */
     }
@@ -450,6 +466,13 @@ static PyObject *replace(struct code *c, PyObject *consts)
     return PyObject_Call(method, none, with);
 }
 
+/* The line of the handlers of ours in 3.8 and 3.9, which know no code without one: a debugger cannot be told to jump there. */
+static s32 before_function(const struct code *c)
+{
+    cleanup(py_unrefp) PyObject *first = PyObject_GetAttrString(c->site->code, "co_firstlineno");
+    return first ? (s32)PyLong_AsLong(first) - 1 : 0;
+}
+
 static PyObject *rewrite(struct code *c, const char **ret_why)
 {
     cleanup(py_unrefp) PyObject *bytes = PyObject_GetAttrString(c->site->code, "co_code");
@@ -463,7 +486,7 @@ static PyObject *rewrite(struct code *c, const char **ret_why)
     c->loc = calloc(c->n_in + 1, sizeof *c->loc);
     if (!c->entry || !c->covered || !c->loc || lines_decode(c) < 0 || (py_minor >= 11 && handlers_decode(c) < 0))
         return NULL;
-    c->loc[c->n_in].line = -1;
+    c->loc[c->n_in].line = py_minor < 10 ? before_function(c) : -1;
     if (too_deep(c)) {
         *ret_why = "too many nested handlers";
         return NULL;

@@ -1,0 +1,314 @@
+#!/usr/bin/env python3
+"""run.py [-k TEXT] [--full]: the Python bridge on every CPython that is here, without a tracer (recorder.c stands in for it).
+
+Ends with «N passed, N failed, N skipped». --full runs more of CPython's own tests (minutes)."""
+import argparse, os, subprocess, sys, tempfile, threading, time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, HERE)
+import cases, cpython, events, pythons  # noqa: E402
+from pythons import Skip  # noqa: E402
+
+BUILD = os.path.join(TOP, os.environ.get("B", "build"))
+BRIDGE = os.path.join(BUILD, "inproc/python")
+RECORDER = os.path.join(BUILD, "tests/inproc/recorder.so")
+INJECT = os.path.join(BUILD, "tests/inproc/inject")
+WORK = "wftrace-bridge 1\nwatch\t1\t__main__\twork\nwatch\t2\t__main__\thidden\nwatch\t3\t__main__\tsteps\nwatch\t4\t__main__\tin_child\n"
+
+
+class Bench:
+    """One test's folder: its watch file, its events."""
+
+    def __init__(self, python, watch):
+        self.python, self.dir = python, tempfile.TemporaryDirectory(prefix="wf-bridge-")
+        os.chmod(self.dir.name, 0o755)
+        self.events_file, self.watch = self.path("events"), self.path("watch")
+        with open(self.watch, "w") as f:
+            f.write(watch)
+
+    def path(self, name):
+        return os.path.join(self.dir.name, name)
+
+    def env(self, bridge=True, **more):
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "WFTRACE"))}
+        env.update(RECORDER=RECORDER, RECORD_TO=self.events_file, BRIDGE=BRIDGE, PYTHONDONTWRITEBYTECODE="1")
+        if bridge:
+            env.update(PYTHONPATH=os.path.join(HERE, "site"), WFTRACE_BRIDGE_WATCH=self.watch)
+        env.update(more)
+        return env
+
+    def run(self, *argv, bridge=True, **more):
+        p = subprocess.run([self.python, *argv], env=self.env(bridge, **more), cwd=self.dir.name, capture_output=True, text=True, timeout=120)
+        assert p.returncode == 0, "%s: exit %d\n%s%s" % (argv[0], p.returncode, p.stdout, p.stderr)
+        return p.stdout
+
+    def events(self):
+        return events.read(self.events_file)
+
+
+def program(name):
+    return os.path.join(HERE, "programs", name)
+
+
+def calls(got):
+    """watch → one list of event names per activity, in order of START."""
+    by_activity = {}
+    for e in got:
+        if e["kind"] != "NOTE":
+            by_activity.setdefault((e["pid"], e["activity"]), []).append(e)
+    out = {}
+    for es in by_activity.values():
+        names = [e["kind"] + (" " + e["attrs"]["error.type"].split(".")[-1] if e["kind"] == "FAIL" else "") for e in es]
+        out.setdefault(es[0]["watch"], []).append(names)
+    return out
+
+
+def without_last_resume(names):
+    """A generator that is closed or cancelled may or may not be said to run once more before it fails."""
+    return names[:-2] + names[-1:] if names[-2:-1] == ["RESUME"] and names[-1].endswith(("GeneratorExit", "CancelledError")) else names
+
+
+def test_kinds(python):
+    """every kind of function: its events, attributes, notes; nothing changed for the program"""
+    b = Bench(python, cases.WATCH)
+    assert b.run(program("kinds.py")).strip() == "fine"
+    got = b.events()
+    said = {w: [without_last_resume(n) for n in names] for w, names in calls(got).items()}
+    for watch in sorted(set(said) | set(cases.KINDS)):
+        assert said.get(watch) == cases.KINDS.get(watch), "watch %d: %s, not %s" % (watch, said.get(watch), cases.KINDS.get(watch))
+    for (watch, kind, n), want in cases.ATTRIBUTES.items():
+        attrs = [e["attrs"] for e in got if e["watch"] == watch and e["kind"] == kind][n]
+        have = {k: attrs.get(k) for k in want}
+        assert have == want, "watch %d %s %d: %s, not %s" % (watch, kind, n, have, want)
+        assert kind == "FAIL" or set(attrs) == set(want), "watch %d %s: %s" % (watch, kind, attrs)
+    where = [e["attrs"]["error.where"] for e in got if e["kind"] == "FAIL" and e["watch"] == 3]
+    assert where[0].split("/")[-1] == "kinds.py:13 fails", where
+    notes = [e["attrs"][0] for e in got if e["kind"] == "NOTE"]
+    for note in cases.NOTES:
+        assert any(n.startswith(note) for n in notes), "no note %s in %s" % (note, notes)
+
+
+def test_import(python):
+    """modules: a package, a zip, -m, a pattern of modules"""
+    b = Bench(python, "wftrace-bridge 1\nwatch\t1\tpack.inner\tf\nwatch\t2\tin_*\tg\nwatch\t3\t__main__\th\nwatch\t4\tpack.__main__\th\n")
+    os.mkdir(b.path("pack"))
+    import zipfile
+
+    with zipfile.ZipFile(b.path("lib.zip"), "w") as z:
+        z.writestr("in_zip.py", "def g():\n    return 1\n")
+    for name, text in (("__init__", ""), ("inner", "def f():\n    return 1\n"),
+                       ("__main__", "import sys\nsys.path.insert(0, 'lib.zip')\nimport in_zip\nfrom pack.inner import f\n"
+                                    "def h():\n    return f() + in_zip.g()\nassert h() == 2\n")):
+        with open(b.path("pack/%s.py" % name), "w") as f:
+            f.write(text)
+    b.run("-m", "pack")
+    got = calls(b.events())
+    assert got.get(1) == got.get(2) == [["START", "END"]], got
+    assert got.get(3) or got.get(4), got
+
+
+def test_sitecustomize(python):
+    """a sitecustomize of the user's own has its turn, and sees itself as the only one"""
+    b = Bench(python, WORK)
+    with open(b.path("sitecustomize.py"), "w") as f:
+        f.write("import sys\nsys.theirs = __file__\n")
+    text = "import sys, sitecustomize; print(sys.theirs == sitecustomize.__file__, '_wftrace' in sys.modules, any('inproc/python' in p for p in sys.path))"
+    out = b.run("-c", text, PYTHONPATH=BRIDGE + ":" + b.dir.name, bridge=True)
+    assert out.split() == ["True", "True", "False"], out
+
+
+def test_refusals(python):
+    """a watch file that is not one, or is not there: the program runs as if nothing were"""
+    for text in ("nonsense\n", "wftrace-bridge 1\nwatch\tx\ty\n", ""):
+        b = Bench(python, text)
+        out = b.run("-c", "import sys; print([type(f).__module__ for f in sys.meta_path], sys.getprofile())")
+        assert "_wftrace" not in out and out.strip().endswith("None"), out
+    b = Bench(python, WORK)
+    b.run("-c", "pass", WFTRACE_BRIDGE_WATCH="/nonexistent")
+
+
+def test_fork(python):
+    """children made by fork say what they do, under ids of their own"""
+    b = Bench(python, WORK)
+    b.run(program("forks.py"))
+    got = [e for e in b.events() if e["kind"] == "START"]
+    assert len(got) == 6 and len({e["pid"] for e in got}) == 3, got
+    assert len({e["activity"] for e in got}) == 6, "an id came twice"
+
+
+def test_big(python):
+    """1 MB of argument: bounded text, nothing kept"""
+    b = Bench(python, "wftrace-bridge 1\nwatch\t1\t__main__\tf\n" + "".join("attr\t%d\tentry\targ.x\n" % i for i in range(8)))
+    b.run("-c", "def f(x): return 1\nf('ä' * 1000000)\nf(b'x' * 1000000)\nf(10 ** 100000)\nf(object())")
+    starts = [e for e in b.events() if e["kind"] == "START"]
+    sizes = [(len(e["attrs"]), e["dropped"]) for e in starts]
+    assert sizes == [(3, 5), (3, 5), (0, 8), (0, 8)], sizes
+    assert len(starts[0]["attrs"][0].encode()) == 512
+
+
+def test_pickle_by_value(python):
+    """a watched function whose code is pickled by value still works where there is no bridge"""
+    text = ("import types, pickle, copyreg, marshal\n"
+            "def f(x):\n    return x + 1\n"
+            "def g(n):\n    for i in range(n): yield i\n"
+            "out = [[getattr(h.__code__, a) for a in ARGS] for h in (f, g)]\n"
+            "pickle.dumps([[c for c in h.__code__.co_consts] for h in (f, g)])\n"
+            "back = pickle.loads(pickle.dumps(f.__code__.co_consts))\n"
+            "k = types.FunctionType(f.__code__.replace(co_consts=back), {})\n"
+            "assert k(1) == 2 and f(1) == 2\n").replace("ARGS", "('co_name', 'co_argcount')")
+    Bench(python, "wftrace-bridge 1\nwatch\t1\t__main__\t*\n").run("-c", text)
+
+
+def inject(b, pid, *more):
+    p = subprocess.run([INJECT, str(pid), BRIDGE, b.watch, *more], capture_output=True, text=True, timeout=60)
+    return p.returncode, p.stdout.strip()
+
+
+def grows(b, seconds=3.0):
+    size = lambda: os.path.getsize(b.events_file) if os.path.exists(b.events_file) else 0
+    first, until = size(), time.time() + seconds
+    while time.time() < until:
+        time.sleep(0.05)
+        if size() > first:
+            return True
+    return False
+
+
+def joined(python, mode):
+    if os.geteuid():
+        raise Skip("needs root")
+    b = Bench(python, WORK)
+    p = subprocess.Popen([python, program("busy.py"), mode], env=b.env(bridge=False), stdout=subprocess.PIPE, text=True)
+    try:
+        p.stdout.readline()
+        time.sleep(0.3)
+        rc, said = inject(b, p.pid)
+        assert rc == 0, said
+        assert grows(b), "joined, but says nothing"
+        rc, again = inject(b, p.pid)
+        assert rc and "already" in again, again
+        rc, said = inject(b, p.pid, "eject")
+        assert rc == 0, said
+        time.sleep(0.2)
+        assert not grows(b, 0.4), "still says things after it was taken out"
+        rc, said = inject(b, p.pid)
+        assert rc == 0 and grows(b), "a second time: " + said
+        assert p.poll() is None, "the process died"
+        kinds = {e["kind"] for e in b.events()}
+        assert {"START", "END"} <= kinds
+    finally:
+        p.kill()
+        p.wait()
+    return b
+
+
+def test_join_sleep(python):
+    """into a process whose main thread sleeps between calls, out, in again"""
+    joined(python, "sleep")
+
+
+def test_join_async(python):
+    """into an event loop"""
+    assert "SUSPEND" in {e["kind"] for e in joined(python, "async").events()}
+
+
+def test_join_lock(python):
+    """into a process whose main thread waits for a lock while others work"""
+    joined(python, "lock")
+
+
+def test_join_refused(python):
+    """no process, no Python, no folder: a sentence each"""
+    b = Bench(python, WORK)
+    p = subprocess.Popen(["sleep", "20"])
+    try:
+        for pid, where, say in ((p.pid, BRIDGE, "no CPython"), (2**22 - 1, BRIDGE, "no process"), (p.pid, "/nonexistent", "does not see")):
+            out = subprocess.run([INJECT, str(pid), where, b.watch], capture_output=True, text=True, timeout=30).stdout
+            assert say in out, out
+    finally:
+        p.kill()
+        p.wait()
+
+
+def test_tools(python):
+    """cProfile, pdb and a trace function beside it see what they see without it"""
+    b = Bench(python, "wftrace-bridge 1\nwatch\t1\ttools_target\t*\n")
+    with open(b.path("tools_target.py"), "w") as f:
+        f.write("def f(x):\n    y = x + 1\n    return y\n\ndef g(n):\n    for i in range(n):\n        yield f(i)\n")
+    text = ("import sys, io, cProfile, pstats, bdb, tools_target as t\n"
+            "seen = []\n"
+            "def tracer(frame, event, arg):\n"
+            "    if frame.f_code.co_filename.endswith('tools_target.py'): seen.append((event, frame.f_code.co_name, frame.f_lineno))\n"
+            "    return tracer\n"
+            "sys.settrace(tracer); assert list(t.g(2)) == [1, 2]; sys.settrace(None)\n"
+            "p = cProfile.Profile(); p.runcall(lambda: [t.f(i) for i in range(5)]); s = io.StringIO(); pstats.Stats(p, stream=s).print_stats('tools_target')\n"
+            "class D(bdb.Bdb):\n"
+            "    def user_line(self, frame): seen.append(('stop', frame.f_lineno)); self.set_continue()\n"
+            "d = D(); d.set_break(t.__file__, 2); d.runcall(t.f, 1)\n"
+            "print(seen, [l.split()[0] for l in s.getvalue().splitlines() if 'tools_target' in l and '(f)' in l])\n")
+    bare, ours = b.run("-c", text, bridge=False, PYTHONPATH=b.dir.name), b.run("-c", text)
+    assert bare == ours, "%s\n%s" % (bare, ours)
+    assert calls(b.events()).get(1), "was not watched"
+
+
+def test_second_monitor(python):
+    """another sys.monitoring tool keeps its id and its events"""
+    if version(python) < (3, 12):
+        raise Skip("3.12 and later")
+    b = Bench(python, "wftrace-bridge 1\nwatch\t1\t__main__\tf\n")
+    text = ("import sys\nm = sys.monitoring\nseen = []\nm.use_tool_id(4, 'other'); m.use_tool_id(3, 'more')\n"
+            "def f(): return 1\n"
+            "for e in (m.events.PY_START, m.events.PY_RETURN): m.register_callback(4, e, lambda *a: seen.append(a[0].co_name))\n"
+            "m.set_local_events(4, f.__code__, m.events.PY_START | m.events.PY_RETURN)\nf(); m.set_local_events(4, f.__code__, 0); f()\nassert seen == ['f', 'f'], seen\n")
+    b.run("-c", text)
+    assert calls(b.events()).get(1) == [["START", "END"]] * 2
+
+
+def test_cpython(python):
+    """CPython's own tests with the bridge on every function in them: the same result as without"""
+    cpython.check(pythons.with_tests(python), Bench, FULL)
+
+
+def version(python):
+    out = subprocess.run([python, "-c", "import sys; print(*sys.version_info[:2])"], capture_output=True, text=True).stdout
+    return tuple(int(x) for x in out.split())
+
+
+FULL = False
+
+
+def one(name, test, python, label):
+    start = time.time()
+    try:
+        test(python)
+        outcome = "ok"
+    except Skip as e:
+        outcome = "skip %s" % e
+    except Exception as e:
+        outcome = "FAILED\n    " + str(e)[:3000].replace("\n", "\n    ")
+    print("%-9s %-22s %-6s %.1f s" % (outcome.split("\n")[0][:40], name[5:], label, time.time() - start) + ("\n" + outcome.split("\n", 1)[1] if "\n" in outcome else ""), flush=True)
+    return outcome.split()[0]
+
+
+def main():
+    global FULL
+    a = argparse.ArgumentParser(description=__doc__)
+    a.add_argument("-k", default="", help="only tests whose name or version has TEXT")
+    a.add_argument("--full", action="store_true")
+    o = a.parse_args()
+    FULL = o.full
+    outcomes = []
+    for label, python in pythons.find():
+        for name, test in sorted(globals().items()):
+            if name.startswith("test_") and o.k in "%s %s" % (name, label):
+                outcomes.append(one(name, test, python, label))
+    for label in pythons.missing():
+        print("skip: no CPython %s here" % label)
+        outcomes.append("skip")
+    print("%d passed, %d failed, %d skipped" % tuple(sum(x == w for x in outcomes) for w in ("ok", "FAILED", "skip")))
+    return 1 if "FAILED" in outcomes or not outcomes else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
