@@ -7,12 +7,16 @@ BRIDGE_PY  := $(patsubst user/inproc/python/%,$(BRIDGE)/%,$(wildcard user/inproc
 BRIDGE_C   := -std=gnu17 $(OPT) $(WARN) -D_GNU_SOURCE -MMD -MP -Iuser -fPIC -fvisibility=hidden -fno-stack-protector -ffunction-sections
 
 all: bridge
-bridge: $(BRIDGE)/_wftrace.abi3.so $(BRIDGE_PY) ## the module that Python processes load
+bridge: $(BRIDGE)/_wftrace.abi3.so $(BRIDGE)/wftrace_preload.so $(BRIDGE_PY) ## the module that Python processes load
 
 $(BRIDGE)/_wftrace.abi3.so: $(BRIDGE_OBJ)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -shared -nostdlib -Wl,--gc-sections -Wl,-z,now -Wl,-z,relro -o $@ $^
+$(BRIDGE)/wftrace_preload.so: $(B)/obj/pic/inproc/python_preload/preload.o
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -shared -nostdlib -Wl,-z,now -Wl,-z,relro -o $@ $^
 $(B)/obj/pic/%.o: user/%.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
@@ -24,7 +28,7 @@ $(BRIDGE)/%.py: user/inproc/python/%.py
 install: install-bridge
 install-bridge: bridge
 	install -d $(DESTDIR)$(PREFIX)/lib/wftrace/python
-	install -m 755 $(BRIDGE)/_wftrace.abi3.so $(DESTDIR)$(PREFIX)/lib/wftrace/python/
+	install -m 755 $(BRIDGE)/_wftrace.abi3.so $(BRIDGE)/wftrace_preload.so $(DESTDIR)$(PREFIX)/lib/wftrace/python/
 	install -m 644 $(BRIDGE_PY) $(DESTDIR)$(PREFIX)/lib/wftrace/python/
 
 .PHONY: bridge install-bridge

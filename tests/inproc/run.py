@@ -118,6 +118,20 @@ def test_sitecustomize(python):
     assert out.split() == ["True", "True", "False"], out
 
 
+def test_isolated(python):
+    """-I and -S, which ignore the environment: by LD_PRELOAD, in time for __main__"""
+    b = Bench(python, WORK)
+    preload = dict(LD_PRELOAD=os.path.join(BRIDGE, "wftrace_preload.so"))
+    text = "import sys\ndef work(n): return n\nwork(1)\nprint([type(f).__module__ for f in sys.meta_path], sys.getprofile())\n"
+    with open(b.path("main.py"), "w") as f:
+        f.write(text)
+    for flags in (["-I"], ["-I", "-S"], ["-E"], ["-s"]):
+        out = b.run(*flags, "main.py", bridge=False, WFTRACE_BRIDGE_WATCH=b.watch, **preload)
+        assert "_wftrace" in out and out.strip().endswith("None"), out
+    p = subprocess.run(["ls", "/"], env=dict(b.env(False), **preload), capture_output=True, text=True)
+    assert p.returncode == 0 and not p.stderr, p.stderr
+
+
 def test_refusals(python):
     """a watch file that is not one, or is not there: the program runs as if nothing were"""
     for text in ("nonsense\n", "wftrace-bridge 1\nwatch\tx\ty\n", ""):

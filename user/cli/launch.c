@@ -1,6 +1,7 @@
 /* See launch.h. */
 #include "cli/launch.h"
 #include "base/log.h"
+#include "inproc/way_in.h"
 #include "workflow/workflow.h"
 
 #include <dirent.h>
@@ -38,15 +39,26 @@ static bool helper_find(char *out, size_t size)
     return false;
 }
 
-/* The helper's folder stands first on PYTHONPATH; what is there stays behind it. */
-static void env_fill(struct launch *l, const char *helper)
+/* A list in the environment with our own in front of what is there. */
+static void env_put_first(struct launch *l, const char *name, const char *ours)
 {
-    char path[LAUNCH_ENV / 2];
-    const char *old = getenv("PYTHONPATH");
+    char value[LAUNCH_ENV / 2];
+    const char *old = getenv(name);
     bool more = old && *old;
+    if (snprintf(value, sizeof(value), "%s%s%s", ours, more ? ":" : "", more ? old : "") < (int)sizeof(value))
+        env_add(l, name, value);
+}
+
+/* The helper's folder stands first on PYTHONPATH. A command that ignores that gets LD_PRELOAD, which others are spared: some
+ * programs (those built with a sanitizer) do not bear it. */
+static void env_fill(struct launch *l, const char *helper, char *const command[])
+{
+    char preload[PATH_MAX + 32];
     env_add(l, "WFTRACE_BRIDGE_WATCH", l->watch);
-    if (snprintf(path, sizeof(path), "%s%s%s", helper, more ? ":" : "", more ? old : "") < (int)sizeof(path))
-        env_add(l, "PYTHONPATH", path);
+    env_put_first(l, "PYTHONPATH", helper);
+    snprintf(preload, sizeof(preload), "%s/wftrace_preload.so", helper);
+    if (python_is_isolated(command))
+        env_put_first(l, "LD_PRELOAD", preload);
 }
 
 /* The folder is made for this run alone; what it holds is no secret (the traced program may be another user's), but only its owner
@@ -106,7 +118,7 @@ void launch_prepare(struct launch *l, const struct options *o, struct agent *a)
         launch_done(l);
         return;
     }
-    env_fill(l, l->helper);
+    env_fill(l, l->helper, o->rest);
     snprintf(object, sizeof(object), "%s/_wftrace.abi3.so", l->helper);
     int code = agent_file(a, object);
     if (code)

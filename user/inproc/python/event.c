@@ -7,7 +7,8 @@
 #include "bridge.h"
 
 /* One byte: every kernel emulates it. A nop of five is turned into a call by newer kernels, and a child that a fork makes then has
- * the call without its target (seen on 6.18: SIGSEGV in the child). */
+ * the call without its target (seen on 6.18: SIGSEGV in the child); older ones single-step it. Some room
+ * behind it, for the jump that takes the probe's part in tests. */
 #if defined(__x86_64__)
 #define SITE_NOP  "nop"
 #define SITE_BYTE 0x90
@@ -16,7 +17,7 @@
 #define SITE_BYTE 0x1f
 #endif
 __asm__(".text\n.globl wftrace_bridge\n.type wftrace_bridge,%function\n.p2align 4\nwftrace_bridge:\n " SITE_NOP
-        "\n ret\n.size wftrace_bridge,.-wftrace_bridge\n");
+        "\n ret\n .p2align 4\n.size wftrace_bridge,.-wftrace_bridge\n");
 
 __thread int quiet_depth;
 
