@@ -4,12 +4,12 @@ import sys
 
 
 def _load():
-    from importlib.machinery import ExtensionFileLoader
-    from importlib.util import module_from_spec, spec_from_file_location
+    import _frozen_importlib as importlib
+    from _frozen_importlib_external import ExtensionFileLoader, spec_from_file_location
 
     path = DIR + "/_wftrace.abi3.so"
     loader = ExtensionFileLoader("_wftrace", path)
-    module = module_from_spec(spec_from_file_location("_wftrace", path, loader=loader))
+    module = importlib.module_from_spec(spec_from_file_location("_wftrace", path, loader=loader))
     loader.exec_module(module)
     sys.modules["_wftrace"] = module
     return module

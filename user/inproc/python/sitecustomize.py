@@ -18,14 +18,14 @@ def _start():
             _wftrace.install(os.environ.get("WFTRACE_BRIDGE_WATCH") or os.path.join(here, "watch"))
     except ImportError:
         pass
-    try:
-        from importlib.machinery import PathFinder
-        from importlib.util import module_from_spec
+    try:  # what is loaded in any case: importlib.util would bring a dozen modules
+        import _frozen_importlib as importlib
+        from _frozen_importlib_external import PathFinder
     except ImportError:  # Python 2 has no way on from here
         return
     spec = PathFinder.find_spec("sitecustomize", sys.path)
     if spec is not None and spec.loader is not None:
-        sys.modules["sitecustomize"] = theirs = module_from_spec(spec)
+        sys.modules["sitecustomize"] = theirs = importlib.module_from_spec(spec)
         spec.loader.exec_module(theirs)
 
 
