@@ -15,7 +15,7 @@ const struct command *const commands[] = {
     NULL,
 };
 
-const char *const later_commands[] = { "test-connection", NULL };
+const char *const later_commands[] = { NULL };
 
 const struct command *command_by_name(const char *name)
 {

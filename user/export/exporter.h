@@ -47,6 +47,8 @@ struct export_reply {
     u64 refused;             /* spans, log records or data points refused in a partial success */
     u64 after_ms;            /* with EXPORT_RETRY: what the receiver asked for */
     enum export_cause cause; /* with EXPORT_DROP; CAUSE_QUEUE (0) counts as CAUSE_REFUSED */
+    bool explain;            /* in: say in `answer` who answered and how (test-connection) */
+    char answer[240];        /* "HTTP 200, HTTP/1.1 from 10.0.0.7:4318, TLS: CN = …, until …" */
     char why[200];           /* one line for the log; no payload in it */
 };
 

@@ -364,11 +364,50 @@ static void fresh_connection(struct transport *t)
         curl_easy_setopt(t->curl, CURLOPT_FRESH_CONNECT, 1L);
 }
 
+/* "Subject:CN = x" of the peer's own certificate: what follows the colon. */
+static const char *certificate_field(struct transport *t, const char *name)
+{
+    struct curl_certinfo *info = NULL;
+    size_t n = strlen(name);
+    if (curl_easy_getinfo(t->curl, CURLINFO_CERTINFO, &info) != CURLE_OK || !info || info->num_of_certs < 1)
+        return "";
+    for (struct curl_slist *l = info->certinfo[0]; l; l = l->next)
+        if (!strncmp(l->data, name, n) && l->data[n] == ':')
+            return l->data + n + 1;
+    return "";
+}
+
+static void explain_answer(struct transport *t, CURLcode rc, struct export_reply *ret)
+{
+    char *ip = NULL;
+    long port = 0, version = 0;
+    curl_easy_getinfo(t->curl, CURLINFO_PRIMARY_IP, &ip);
+    curl_easy_getinfo(t->curl, CURLINFO_PRIMARY_PORT, &port);
+    curl_easy_getinfo(t->curl, CURLINFO_HTTP_VERSION, &version);
+    size_t n = 0, size = sizeof(ret->answer);
+    if (rc == CURLE_OK && t->answer.grpc_status >= 0)
+        n = (size_t)snprintf(ret->answer, size, "grpc-status %d", t->answer.grpc_status);
+    else if (rc == CURLE_OK)
+        n = (size_t)snprintf(ret->answer, size, "HTTP %ld", t->answer.http_status);
+    if (rc == CURLE_OK)
+        n += (size_t)snprintf(ret->answer + n, size - n, ", HTTP/%s", version == CURL_HTTP_VERSION_2_0 ? "2" : "1.1");
+    if (*t->spec->unix_socket)
+        n += (size_t)snprintf(ret->answer + n, size - n, "%sunix:%.107s", n ? " from " : "", t->spec->unix_socket);
+    else if (ip && *ip)
+        n += (size_t)snprintf(ret->answer + n, size - n, "%s%s:%ld", n ? " from " : "", ip, port);
+    const char *subject = certificate_field(t, "Subject");
+    if (*subject && n < size)
+        snprintf(ret->answer + n, size - n, ", TLS: %.80s until %.40s", subject, certificate_field(t, "Expire date"));
+    for (char *c = ret->answer; *c; c++)
+        *c = *c >= 0x20 && *c < 0x7f ? *c : '?';
+}
+
 enum export_result transport_post(struct transport *t, struct slice body, bool zipped, const u64 *stop_at,
                                   struct export_reply *ret)
 {
     curl_off_t after = 0;
     t->stop_at = stop_at;
+    curl_easy_setopt(t->curl, CURLOPT_CERTINFO, ret->explain ? 1L : 0L);
     fresh_connection(t);
     rotated(t, false);
     CURLcode rc = post_once(t, body, zipped);
@@ -376,6 +415,8 @@ enum export_result transport_post(struct transport *t, struct slice body, bool z
         rc = post_once(t, body, zipped);
     if (!t->always_fresh)
         curl_easy_setopt(t->curl, CURLOPT_FRESH_CONNECT, 0L);
+    if (ret->explain)
+        explain_answer(t, rc, ret);
     if (rc != CURLE_OK) {
         const char *why = t->error[0] ? t->error : curl_easy_strerror(rc);
         reply_why(ret, "", why, strlen(why));

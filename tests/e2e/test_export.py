@@ -1,0 +1,195 @@
+"""S2: receivers that misbehave, wftrace that is killed: every span arrives, once or more; and a real Zipkin."""
+import collections
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+
+from support import paths, procs, sink, spans, tls, tracer, zipkin
+from support.harness import Skip, test
+
+BUSY = "for i in $(seq {n}); do /bin/true; done"
+
+
+def _arrived(s, want, within=30):
+    """Waits until every span id of `want` is in the sink; what is missing at the end."""
+    try:
+        procs.wait_for("the spans", lambda: not want - set(s.spans()), within, every=0.2)
+    except procs.NotReady:
+        pass
+    return want - set(s.spans())
+
+
+def _ids(file):
+    return {x.span_id for x in spans.load(file)}
+
+
+@test("export/faults", limit=180)
+def faults(case):
+    """slow, refusing, resetting, half-open, lying receivers: nothing is missing, the ledger adds up"""
+    for name, plan in {
+        "slow": ["slow:700*3"],
+        "busy": ["after:503:1", "http:429", "after:429:1"],
+        "resets": ["reset", "cut:0", "cut:100", "reset"],
+        "half-open": ["half-open*2"],
+        "garbage": ["garbage*3"],
+        "gateway": ["http:502", "http:504", "reset", "http:503"],
+    }.items():
+        s = case.start(sink.Sink(plan))
+        out = case.dir / f"{name}.jsonl"
+        p = tracer.once("run", "-v", "--export", f"otlp={s.url}", "--export", f"otlp-json:{out}", "--", "sh", "-c", BUSY.format(n=60) + "; sleep 6",
+                        env={"OTEL_EXPORTER_OTLP_TIMEOUT": "1500"}, timeout=60)
+        want = _ids(out)
+        assert p.returncode == 0 and len(want) >= 60, p
+        missing = want - set(s.spans())
+        assert not missing, f"{name}: {len(missing)} of {len(want)} missing: {p.stderr[-500:]}"
+        more = len(s.spans()) - len(want)
+        case.note(f"{name}: {len(want)} spans, {more} twice, {len(s.requests)} requests")
+
+
+@test("export/partial", limit=60)
+def partial(case):
+    """a partial success and a final refusal are counted by cause"""
+    s = case.start(sink.Sink(["partial:2", "http:413", "http:401"]))
+    p = tracer.once("run", "-v", "--export", f"otlp={s.url}", "--", "sh", "-c", "/bin/true; sleep 0.5; /bin/true; sleep 0.5; /bin/true; sleep 0.5",
+                    env={"OTEL_LOGS_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"})
+    counts = {k: int(v) for k, v in re.findall(r"spans_dropped_(\w+)=(\d+)", p.stderr)}
+    assert counts.get("too_large", 0) + counts.get("auth", 0) >= 2 and "not delivered" in p.stderr, (counts, p.stderr)
+    assert len(s.requests) <= 12, "4xx is final"
+
+
+@test("export/token-rotates", limit=60)
+def token(case):
+    """a token that expires is read again from its file; no span is lost"""
+    token, ours = ["one"], case.dir / "token"
+    ours.write_text("one\n")
+    s = case.start(sink.Sink(bearer=lambda: token[0]))
+    t = tracer.Tracer(case.dir, ["sh", "-c", "/bin/true; sleep 2; /bin/true; sleep 1; /bin/true"], opts=["--export", f"otlp={s.url}"],
+                      env={**os.environ, "OTEL_EXPORTER_OTLP_HEADERS": "Authorization=Bearer%20${file:" + str(ours) + "}"})
+    case.defer(procs.stop, t.proc)
+    procs.wait_for("the first span", s.spans, 20, t.proc, t.log)
+    ours.write_text("two-is-longer\n")
+    token[0] = "two-is-longer"
+    assert t.proc.wait(30) == 0, t.said()
+    assert not {x.span_id for x in t.spans()} - set(s.spans()), t.said()
+    assert "not delivered" not in t.said() and "401" not in t.said(), t.said()
+
+
+def _peak(pid):
+    with open(f"/proc/{pid}/status") as f:
+        return int(re.search(r"VmHWM:\s+(\d+)", f.read())[1]) // 1024
+
+
+@test("export/spool-kill-9", limit=240)
+def kill9(case):
+    """the receiver is away under load, wftrace is killed (-9) three times and started again: nothing that was kept is missing"""
+    port, folder, want, peak = procs.free_port(), case.dir / "spool", set(), 0
+    for round in range(3):
+        t = tracer.Tracer(case.dir, ["sh", "-c", BUSY.format(n=20000)], name=f"t{round}",
+                          opts=["--spool", f"{folder},max=64MB", "--export", f"otlp=http://127.0.0.1:{port}"])
+        case.defer(procs.stop, t.proc)
+        procs.wait_for("spans", lambda: t.file.exists() and t.file.stat().st_size > 1 << 20, 40, t.proc, t.log)
+        peak = max(peak, _peak(t.proc.pid))
+        child = t.target()
+        time.sleep(0.2 + round * 0.13)
+        killed = time.time_ns()
+        t.proc.send_signal(signal.SIGKILL)
+        t.proc.wait(10)
+        procs.send(child, signal.SIGKILL)
+        text = t.file.read_bytes()
+        t.file.write_bytes(text[:text.rfind(b"\n") + 1])  # a line that kill -9 tore
+        want |= {x.span_id for x in t.spans() if x.end < killed - 500_000_000}
+    assert len(want) > 500, len(want)
+    s = case.start(sink.Sink(["after:503:1", "reset", "cut:50"], port=port))
+    t = tracer.Tracer(case.dir, ["sh", "-c", "/bin/true; sleep 8"], name="last",
+                      opts=["-v", "--spool", f"{folder},max=64MB", "--export", f"otlp=http://127.0.0.1:{port}"])
+    case.defer(procs.stop, t.proc)
+    missing = _arrived(s, want, 60)
+    t.finish()
+    peak = max(peak, 0)
+    assert not missing, f"{len(missing)} of {len(want)} missing: {t.said()[-800:]}"
+    got = s.spans()
+    assert not {x.span_id for x in t.spans()} - set(got), "the last run's own spans"
+    left = [f for f in folder.rglob("*.seg") if f.stat().st_size > 1 << 20]
+    assert not left, left
+    assert "spool_corrupt" not in t.said() or re.search(r"spool_corrupt=\d{1,3}\b", t.said()), t.said()
+    case.note(f"{len(want)} spans kept over 3 kills, {len(got)} arrived ({len(got) - len(set(got))} twice), peak {peak} MB")
+    assert peak < 120, f"{peak} MB"
+
+
+@test("export/spool-outage", limit=120)
+def outage(case):
+    """away for a while under load: the order on the wire is that of the ends, and the rest is sent at the next start"""
+    port, folder = procs.free_port(), case.dir / "spool"
+    t = tracer.Tracer(case.dir, ["sh", "-c", BUSY.format(n=1500) + "; sleep 2"], name="first",
+                      opts=["--spool", str(folder), "--export", f"otlp=http://127.0.0.1:{port}"])
+    case.defer(procs.stop, t.proc)
+    assert t.proc.wait(60) == 0 and "stay in the spool" in t.said(), t.said()
+    s = case.start(sink.Sink(port=port))
+    p = tracer.once("run", "--spool", str(folder), "--export", f"otlp=http://127.0.0.1:{port}", "--", "/bin/true")
+    want = [x.span_id for x in t.spans()]
+    got = s.spans()
+    assert p.returncode == 0 and len(want) >= 1500 and set(want) <= set(got), (len(want), len(got), p.stderr)
+    assert got[:len(want)] == want, "out of order"
+    two = tracer.once("run", "--spool", str(folder), "--export", f"otlp=http://127.0.0.1:{port}", "--", paths.WFTRACE, "run", "--spool", str(folder),
+                      "--export", f"otlp=http://127.0.0.1:{port}", "--", "true")
+    assert "in use by another wftrace" in two.stderr, two.stderr
+
+
+@test("export/zipkin", limit=200)
+def real_zipkin(case):
+    """a real Zipkin keeps what the file has: ids, parents, kinds, names, times, tags"""
+    try:
+        z = case.start(zipkin.Zipkin(case.dir))
+    except procs.NotReady as e:
+        if str(e).startswith("no Zipkin"):
+            raise Skip(str(e)) from None
+        raise
+    out, port = case.dir / "trace.jsonl", case.redis().port
+    p = tracer.once("run", "--export", f"zipkin={z.url}", "--export", f"otlp-json:{out}", "--", "sh", "-c",
+                    f"for i in 1 2 3; do redis-cli -p {port} get a; done; redis-cli -p {port} nonsense; false")
+    want = spans.load(out)
+    assert p.returncode == 1 and len(want) >= 8 and "refused" not in p.stderr, p.stderr
+    try:
+        procs.wait_for("Zipkin's index", lambda: len(z.spans()) >= len(want), 20, every=0.3)
+    except procs.NotReady:
+        pass
+    got = {s["id"]: s for s in z.spans()}
+    assert got.keys() == {s.span_id for s in want}, (len(got), len(want), p.stderr)
+    for s in want:
+        g = got[s.span_id]
+        assert (g["traceId"], g.get("parentId", ""), g["name"]) == (s.trace_id, s.parent_id, s.name.lower()), (s, g)
+        assert g.get("kind", "INTERNAL") == s.kind.upper() and g["timestamp"] == s.start // 1000, (s, g)
+        assert abs(g["duration"] - max((s.end - s.start) / 1000, 1)) <= 1, (s, g)
+        assert g["localEndpoint"]["serviceName"] == s.resource["service.name"].lower(), (s, g)
+        assert ("error" in g["tags"]) == (s.status == 2), (s, g)
+        lacking = [k for k, v in s.attrs.items() if isinstance(v, str) and g["tags"].get(k) != v]
+        assert not lacking, (s, lacking)
+    case.note(f"{len(want)} spans")
+
+
+@test("export/test-connection", limit=60)
+def connection(case):
+    """test-connection sends one of each signal and says what came back and what to do"""
+    ca, cert, key = tls.make_certs(case.dir / "tls")
+    s = case.start(sink.Sink(tls=(cert, key)))
+    plain = case.start(sink.Sink(["ok", "partial:1", "http:401"]))
+
+    def ask(*specs, **env):
+        p = tracer.once("test-connection", "--json", *(x for spec in specs for x in ("-e", spec)), env=env)
+        return p, [json.loads(line) for line in p.stdout.splitlines()]
+    p, rows = ask(f"otlp=https://localhost:{s.port}", OTEL_EXPORTER_OTLP_CERTIFICATE=str(ca))
+    assert p.returncode == 0 and [r["signal"] for r in rows] == ["traces", "logs", "metrics"], (p, rows)
+    assert all(r["result"] == "ok" and "CN = localhost" in r["answer"] and r["latency_ms"] > 0 for r in rows), rows
+    assert collections.Counter(signal for signal, _ in s.bodies) == {"traces": 1, "logs": 1, "metrics": 1}
+    p, rows = ask(f"otlp=https://localhost:{s.port}")
+    assert p.returncode == 1 and all("CERTIFICATE" in r["remedy"] for r in rows), rows
+    p, rows = ask(f"otlp={plain.url}")
+    assert [r["result"] for r in rows] == ["ok", "partly refused", "refused"] and "HEADERS" in rows[2]["remedy"], rows
+    p, rows = ask(f"otlp=http://127.0.0.1:{procs.free_port()}")
+    assert p.returncode == 1 and "nobody listens" in rows[0]["remedy"], rows
+    p = tracer.once("test-connection", "-e", f"zipkin={plain.url}")
+    assert p.returncode == 0 and "1 of 1 delivered" in p.stdout, p
+    assert tracer.once("test-connection", "-e", "otlp=ftp://x").returncode == 2
