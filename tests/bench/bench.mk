@@ -10,3 +10,11 @@ $(B)/tests/bench/%_bench: tests/bench/%_bench.c $(foreach d,base self trace stre
 bench-stages: $(B)/tests/bench/stages_bench ## what the pipeline's stages and the store cost a span
 	$(B)/tests/bench/stages_bench
 .PHONY: bench-stages
+PIPELINE_OBJ := $(patsubst user/%.c,$(B)/obj/%.o,$(foreach d,base self trace stream protocol ingest export store,$(wildcard user/$(d)/*.c)))
+$(B)/tests/bench/pipeline_bench: tests/bench/pipeline_bench.c $(PIPELINE_OBJ) $(PROTO_O)
+	@mkdir -p $(@D)
+	$(call say,BENCH,$@)
+	$(Q)$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) $(LIBS)
+bench-pipeline: $(B)/tests/bench/pipeline_bench ## spans through queue, encoder and gzip (PIPELINE="--collector --rounds 5")
+	python3 tests/bench/pipeline_bench.py $< $(PIPELINE)
+.PHONY: bench-pipeline
