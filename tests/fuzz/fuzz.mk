@@ -43,17 +43,26 @@ $(B)/fuzz/alloc: tests/fuzz/alloc.c $$(call fuzz_objs,plain,alloc) tests/wire/wi
 	$(call say,TEST,$@)
 	$(Q)$(CC) $(FUZZ_CFLAGS) -fsanitize=address,undefined $(FUZZ_WRAP) -o $@ $< $(filter %.o,$^) $(FUZZ_LIBS:-lyaml=-l:libyaml.a)
 
+# The same for the way out: everything of export/ and what it links.
+ALLOC_EXPORT := $(patsubst user/%.c,$(B)/fuzz/plain/%.o,$(foreach d,base self store export,$(wildcard user/$(d)/*.c)) \
+    $(addprefix user/trace/,span.c attr.c signal.c resource.c))
+$(ALLOC_EXPORT): | $(PROTO_C)
+$(ALLOC_EXPORT): FUZZ_CFLAGS += -I$(B)/gen
+$(B)/fuzz/alloc_export: tests/fuzz/alloc_export.c $(ALLOC_EXPORT) $(PROTO_O)
+	$(call say,TEST,$@)
+	$(Q)$(CC) $(FUZZ_CFLAGS) -I$(B)/gen -fsanitize=address,undefined $(FUZZ_WRAP) -o $@ $< $(filter %.o,$^) $(LIBS)
+
 fuzz: $(FUZZ_TARGETS:%=$(B)/fuzz/fuzz_%) ## fuzz the parsers, FUZZ_SECONDS each
 	@for t in $(FUZZ_TARGETS); do echo "== $$t"; mkdir -p $(B)/fuzz/corpus/$$t; \
 	    $(B)/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) $(FUZZ_FLAGS) $$(ls tests/fuzz/$$t.dict 2>/dev/null | sed 's/^/-dict=/') $(B)/fuzz/corpus/$$t tests/fuzz/corpus/$$t >$(B)/fuzz/$$t.log 2>&1 || \
 	    { tail -40 $(B)/fuzz/$$t.log; exit 1; }; grep '^stat::' $(B)/fuzz/$$t.log; done
 fuzz-merge: $(FUZZ_TARGETS:%=$(B)/fuzz/fuzz_%)
 	@for t in $(FUZZ_TARGETS); do python3 tests/fuzz/merge.py $(B)/fuzz/fuzz_$$t $(B)/fuzz/corpus/$$t tests/fuzz/corpus/$$t || exit 1; done
-FUZZ_BUILT   := $(FUZZ_TARGETS:%=$(B)/fuzz/replay_%) $(B)/fuzz/alloc
+FUZZ_BUILT   := $(FUZZ_TARGETS:%=$(B)/fuzz/replay_%) $(B)/fuzz/alloc $(B)/fuzz/alloc_export
 fuzz-replay: $(FUZZ_BUILT) ## the corpora and failing allocations, under ASan and UBSan
 	@for t in $(FUZZ_TARGETS); do $(B)/fuzz/replay_$$t tests/fuzz/corpus/$$t || :; done >$(B)/fuzz/replay.log 2>&1; \
-	$(B)/fuzz/alloc >>$(B)/fuzz/replay.log 2>&1; ended=$$?; cat $(B)/fuzz/replay.log; \
+	$(B)/fuzz/alloc >>$(B)/fuzz/replay.log 2>&1; ended=$$?; $(B)/fuzz/alloc_export >>$(B)/fuzz/replay.log 2>&1 || ended=1; cat $(B)/fuzz/replay.log; \
 	awk -v ended=$$ended '/^[a-z0-9]+: [0-9]+ passed, [0-9]+ failed$$/ { n++; p += $$2; f += $$4 } \
-	    END { f += n < $(words $(FUZZ_TARGETS) alloc) || (ended && !f); print p + 0 " passed, " f + 0 " failed"; exit f > 0 }' $(B)/fuzz/replay.log
+	    END { f += n < $(words $(FUZZ_TARGETS) alloc alloc_export) || (ended && !f); print p + 0 " passed, " f + 0 " failed"; exit f > 0 }' $(B)/fuzz/replay.log
 -include $(shell find $(B)/fuzz -name '*.d' 2>/dev/null)
 .PHONY: fuzz fuzz-merge fuzz-replay

@@ -230,7 +230,7 @@ static int test_connection_main(struct options *o)
 const struct command command_test_connection = {
     .name = "test-connection",
     .usage = "[-e SPEC]... [options]",
-    .summary = "send one span, log record and metric to each exporter and say what it answered",
+    .summary = "one span, log record and metric to each exporter, and its answer",
     .more = "What is sent is real: it will be in the receiver, as service `wftrace`. Each line says what came back, how long it "
             "took,\n"
             "who answered (address, certificate) and, where something is wrong, what to do. --json: one object a line. Status 1 "
