@@ -1,7 +1,7 @@
 # fuzz: every target for FUZZ_SECONDS under libFuzzer with ASan and UBSan. fuzz-replay: the corpora through a plain main, and
 # allocations that fail. fuzz-merge: what build/fuzz/corpus found, minimised, into the tree.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS := http1 llm resp postgres sql stream ring wfcap rules elf logs
+FUZZ_TARGETS := http1 llm resp postgres sql stream ring wfcap rules elf logs config spec
 FUZZ_CFLAGS  := -std=gnu17 -O1 -g -D_GNU_SOURCE -DWF_VERSION='"fuzz"' -Iuser -I. -w -fno-sanitize-recover=all -MMD -MP
 FUZZ_FLAGS   := -max_len=8192 -timeout=10 -print_final_stats=1 -artifact_prefix=$(B)/fuzz/
 
@@ -18,10 +18,12 @@ FUZZ_ring    := ingest/decode
 FUZZ_logs    := pipeline/logs_line pipeline/logs_json ingest/decode $(call fuzz_of,trace protocol stream)
 FUZZ_wfcap   := ingest/decode ingest/wfcap
 FUZZ_rules   := ingest/decode $(call fuzz_of,config trace protocol stream)
+FUZZ_config  := $(FUZZ_rules)
+FUZZ_spec    := $(call fuzz_of,trace protocol stream) ingest/decode $(addprefix export/,spec options serve json prometheus prometheus_name prometheus_text group)
 FUZZ_elf     := $(addprefix probe/,elf elf_symbol insn place symbols usdt demangle maps tls_sites py_sites cxx_sites)
 FUZZ_alloc   := $(FUZZ_rules)
 fuzz_objs     = $(patsubst %,$(B)/fuzz/$(1)/%.o,$(call fuzz_of,base self) $(FUZZ_$(2)))
-FUZZ_LIBS    := -ljansson -lyaml -lz -lbrotlidec -lzstd -liberty -lpthread
+FUZZ_LIBS    := -ljansson -lyaml -lz -lbrotlidec -lzstd -liberty -lmicrohttpd -lm -lpthread
 FUZZ_WRAP    := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=strndup
 
 $(B)/fuzz/libfuzzer/%.o: user/%.c

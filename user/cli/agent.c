@@ -456,6 +456,11 @@ int agent_turn(struct agent *a, int timeout_ms)
     return n == -EINTR ? 0 : n;
 }
 
+int agent_exporters(struct agent *a, const struct export_spec *specs, size_t n, char *err, size_t err_size)
+{
+    return export_queues_swap(a->queues, specs, n, err, err_size);
+}
+
 void agent_drain(struct agent *a, u64 quiet_ms, u64 most_ms)
 {
     u64 start = clock_boot_ns(), last = start;

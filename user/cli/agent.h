@@ -32,7 +32,7 @@ struct agent_options {
     struct export_spec exports[AGENT_EXPORTS];
     size_t n_exports;
     struct export_queue_options queues;
-    struct metrics_options meters; /* views, interval, temporality, limits; what it points to must outlive the agent */
+    struct metrics_options meters;    /* views, interval, temporality, limits; what it points to must outlive the agent */
     struct pipeline_options pipeline; /* what it points to must outlive the agent */
     const char *service;
     const struct resource *resource; /* added to that of every process; or NULL */
@@ -83,6 +83,9 @@ int agent_turn(struct agent *a, int timeout_ms);
 /* Turns until nothing came for `quiet_ms`, at most `most_ms`. */
 void agent_drain(struct agent *a, u64 quiet_ms, u64 most_ms);
 u64 agent_kernel_stat(struct agent *a, size_t i, const char **ret_name); /* NULL name past the end */
+
+/* Other exporters from the next record on; the rest stays. As export_queues_swap(). */
+int agent_exporters(struct agent *a, const struct export_spec *specs, size_t n, char *err, size_t err_size);
 
 /* A capture file through the same line, at once, to its end. Service, root, privacy and rules are the capture's own
  * unless `o` sets them. Then agent_close(). */

@@ -15,8 +15,7 @@ struct node {
     struct options *o;
     struct agent *agent;
     const struct config_targets *targets; /* of o->config, or of the one read last */
-    struct config *reloaded;
-    char own[512]; /* our executable: another wftrace is no target either */
+    char own[512];                        /* our executable: another wftrace is no target either */
 };
 
 /* --- who --- */
@@ -150,7 +149,7 @@ static int targets_apply(struct node *n, bool anew)
 
 /* --- life --- */
 
-/* Who is traced is taken from the new configuration; how it is exported stays as it was opened. */
+/* Who is traced and where it goes is taken from the new configuration; the rest stays as it was opened. */
 static void reload(struct node *n)
 {
     static char err[8300];
@@ -158,19 +157,24 @@ static void reload(struct node *n)
     session_signal.reload = 0;
     fresh.config = NULL;
     int code = session_config(&fresh, err, sizeof(err));
-    if (code || !fresh.config->wftrace->targets) {
-        log_error("agent", "the new configuration is not taken, the old one stands: %s", code ? err : "it names no targets");
+    if (!code && !fresh.config->wftrace->targets) {
+        code = -EINVAL;
+        snprintf(err, sizeof(err), "it names no targets");
+    }
+    if (!code)
+        code = session_swap_exporters(n->o, &fresh, n->agent, err, sizeof(err));
+    if (code) {
+        log_error("agent", "the new configuration is not taken, the old one stands: %s", err);
         config_free(fresh.config);
         return;
     }
-    config_free(n->reloaded);
-    n->reloaded = fresh.config;
     n->targets = fresh.config->wftrace->targets;
     code = targets_apply(n, true);
     if (code)
         log_error("agent", "reading /proc: %s (targets stay as they were)", errno_name(code));
     else
-        log_warn("agent", "targets are those of the new configuration (its other keys take effect with the next start)");
+        log_warn("agent",
+                 "targets and exporters are those of the new configuration (its other keys take effect with the next start)");
 }
 
 static int node_loop(struct node *n)
@@ -201,7 +205,6 @@ static int node_traced(struct node *n)
         fprintf(stderr, "wftrace: agent ready\n");
     code = err ? EXIT_RUNTIME : node_loop(n);
     int closed = session_close(n->o, n->agent);
-    n->reloaded = config_free(n->reloaded);
     return code ? code : closed;
 }
 

@@ -105,10 +105,11 @@ static void signals_pass_on(struct child *c)
         kill(c->pid, number);
 }
 
-static void trace_until_end(struct agent *a, struct child *c, u64 until)
+static void trace_until_end(struct options *o, struct agent *a, struct child *c, u64 until)
 {
     while (!child_poll(c, WNOHANG) && (!until || clock_boot_ns() < until)) {
         signals_pass_on(c);
+        session_reload(o, a);
         if (agent_turn(a, SESSION_TURN_MS) < 0)
             break;
     }
@@ -156,7 +157,7 @@ static int run_traced(struct options *o, struct child *c)
         return code;
     }
     u64 until = o->for_ns ? clock_boot_ns() + o->for_ns : 0;
-    trace_until_end(a, c, until);
+    trace_until_end(o, a, c, until);
     if (!c->ended)
         session_signal.stop = 0;
     launch_report(&l, o, a);

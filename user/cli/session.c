@@ -14,6 +14,10 @@ struct session_signals session_signal;
 static void on_signal(int number, siginfo_t *info, void *context)
 {
     UNUSED(context);
+    if (number == SIGHUP && session_signal.reloads && info->si_code != SI_KERNEL) {
+        session_signal.reload = 1;
+        return;
+    }
     session_signal.from_terminal = info->si_code == SI_KERNEL;
     session_signal.stop = number;
 }
@@ -99,19 +103,70 @@ static int take_plugins(struct options *o, char *err, size_t err_size)
     return 0;
 }
 
-int session_prepare(struct options *o, char *err, size_t err_size)
+static int default_exporters(struct options *o, char *err, size_t err_size)
 {
     struct agent_options *a = &o->agent;
-    if (!o->config && session_config(o, err, err_size))
-        return -EINVAL;
-    a->flush_ms = FLUSH_MS;
-    if (session_apply(o, err, err_size) || take_plugins(o, err, err_size))
-        return -EINVAL;
     if (wants_console(o) &&
         export_spec_parse(o->json ? "console:json" : "console", SIGNAL_TRACES, &a->exports[a->n_exports++], err, err_size))
         return -EINVAL;
     for (size_t i = 0; i < a->n_exports; i++)
         a->exports[i].color = wants_color(o);
+    return 0;
+}
+
+int session_swap_exporters(struct options *o, struct options *next, struct agent *a, char *err, size_t err_size)
+{
+    next->agent.n_exports = o->n_own_exports;
+    int code = apply_exporters(next, err, err_size);
+    if (!code)
+        code = default_exporters(next, err, err_size);
+    if (!code)
+        code = agent_exporters(a, next->agent.exports, next->agent.n_exports, err, err_size);
+    if (code)
+        return code;
+    memcpy(o->agent.exports, next->agent.exports, sizeof(next->agent.exports));
+    o->agent.n_exports = next->agent.n_exports;
+    return 0;
+}
+
+static int reload(struct options *o, struct agent *a, char *err, size_t err_size)
+{
+    static struct options next; /* large */
+    next = *o;
+    next.config = NULL;
+    int code = session_config(&next, err, err_size);
+    if (!code)
+        code = session_swap_exporters(o, &next, a, err, err_size);
+    if (code)
+        config_free(next.config);
+    else
+        o->config = next.config; /* the old one stays in memory: exporters that still deliver borrow from it */
+    return code;
+}
+
+void session_reload(struct options *o, struct agent *a)
+{
+    char err[8300] = "";
+    if (!session_signal.reload)
+        return;
+    session_signal.reload = 0;
+    if (reload(o, a, err, sizeof(err)))
+        log_error("config", "reload: %s (the old configuration stays in force)", err);
+    else if (!o->quiet)
+        complain("configuration read again: %zu exporter%s", o->agent.n_exports, o->agent.n_exports == 1 ? "" : "s");
+}
+
+int session_prepare(struct options *o, char *err, size_t err_size)
+{
+    struct agent_options *a = &o->agent;
+    o->n_own_exports = a->n_exports;
+    if (!o->config && session_config(o, err, err_size))
+        return -EINVAL;
+    a->flush_ms = FLUSH_MS;
+    if (session_apply(o, err, err_size) || take_plugins(o, err, err_size))
+        return -EINVAL;
+    if (default_exporters(o, err, err_size))
+        return -EINVAL;
     take_environment(a);
     return 0;
 }

@@ -9,7 +9,8 @@
 struct session_signals {
     volatile int stop; /* last of INT TERM HUP QUIT, 0 none */
     volatile int from_terminal;
-    volatile int reload; /* SIGHUP after session_signals_reload() */
+    volatile int reloads; /* there are files to read again: a SIGHUP that somebody sent sets the next, not `stop` */
+    volatile int reload;  /* also: any SIGHUP after session_signals_reload() */
 };
 extern struct session_signals session_signal;
 void session_signals_catch(void);   /* INT TERM HUP QUIT set the flags; PIPE is ignored */
@@ -32,6 +33,12 @@ int session_read(struct options *o);
 
 /* Fills what the options leave open: the console exporter when no -e was given, colour, TRACEPARENT, flush time. */
 int session_prepare(struct options *o, char *err, size_t err_size);
+/* After a SIGHUP: the files of -c anew, and their exporters in place of the old ones, between two turns. A mistake leaves all
+ * as it is and is told. */
+void session_reload(struct options *o, struct agent *a);
+/* The part of it that is about exporters: `next` is o with a new configuration, which must outlive the agent. On failure all is
+ * as it was. */
+int session_swap_exporters(struct options *o, struct options *next, struct agent *a, char *err, size_t err_size);
 /* agent_open with the sentence printed; exit status, EXIT_FINE with *ret set. */
 int session_open(struct options *o, struct agent **ret);
 /* agent_close and the closing line. EXIT_RUNTIME when the capture is not whole, else EXIT_FINE. */

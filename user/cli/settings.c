@@ -27,6 +27,7 @@ int session_config(struct options *o, char *err, size_t err_size)
         in.files = &file;
         in.n_files = 1;
     }
+    session_signal.reloads = in.n_files > 0;
     if (o->agent.privacy_set)
         flags[in.n_flags++] = (struct config_flag){ "wftrace.privacy", o->agent.keep_values ? "off" : "strict", "--privacy" };
     if (o->quiet || o->verbose)

@@ -434,6 +434,15 @@ void lane_stop(struct lane *l, u64 deadline)
     pthread_mutex_unlock(&l->lock);
 }
 
+bool lane_try_join(struct lane *l, u64 *ret_lost)
+{
+    if (pthread_tryjoin_np(l->thread, NULL))
+        return false;
+    *ret_lost = lane_lost(l);
+    lane_free(l);
+    return true;
+}
+
 u64 lane_join(struct lane *l)
 {
     pthread_join(l->thread, NULL);

@@ -42,6 +42,7 @@ void lane_push(struct lane *l, void *item);
 u32 lane_waiting(struct lane *l);
 void lane_stop(struct lane *l, u64 deadline_boot_ns); /* announces the end */
 u64 lane_join(struct lane *l);                        /* waits for it and frees; items lost */
+bool lane_try_join(struct lane *l, u64 *ret_lost);    /* false: it still works. After lane_stop() */
 void lane_free(struct lane *l);                       /* one that was never started */
 
 void lane_report(struct lane *l, struct export_report *ret);

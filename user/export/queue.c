@@ -10,6 +10,12 @@ struct export_queues {
     struct export_queue_options opt;
     u32 n;
     struct lane *lanes[LANES_MAX];
+    struct origin { /* what the lane was made of */
+        u64 all, place;
+    } made_of[LANES_MAX];
+    u32 n_retired;
+    struct lane *retired[LANES_MAX]; /* told to end by a swap, not yet gone */
+    u64 lost;                        /* by those that are gone */
 };
 
 static void push_all(struct export_queues *q, enum signal signal, void *item)
@@ -126,8 +132,22 @@ static int refuse(const struct export_queues *q, const struct exporter *x, const
     return -EINVAL;
 }
 
-int export_queues_add_exporter(struct export_queues *q, const struct exporter *x, const struct export_spec *spec, char *err,
-                               size_t err_size)
+static u64 hash_text(const char *text, u64 seed) { return text ? hash_bytes(text, strlen(text) + 1, seed) : seed + 1; }
+
+static struct origin origin_of(const struct export_spec *s)
+{
+    const char *const texts[] = { s->headers, s->certificate, s->client_certificate, s->client_key, s->compression, s->proxy };
+    const u64 numbers[] = { s->timeout_ms,     s->json,           s->gzip_level,    s->insecure_skip_verify,
+                            s->lane.max_queue, s->lane.max_batch, s->lane.delay_ms, s->lane.retry_for_ms };
+    struct origin o = { .place = hash_text(s->unix_socket, hash_text(s->target, hash_text(s->kind, s->signal))) };
+    o.all = hash_bytes(numbers, sizeof(numbers), o.place);
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        o.all = hash_text(texts[i], o.all);
+    return o;
+}
+
+static int lane_make(struct export_queues *q, const struct exporter *x, const struct export_spec *spec, struct lane **ret,
+                     char *err, size_t err_size)
 {
     int e = refuse(q, x, spec, err, err_size);
     if (e)
@@ -145,8 +165,107 @@ int export_queues_add_exporter(struct export_queues *q, const struct exporter *x
     if (e)
         lane_free(l);
     else
-        q->lanes[q->n++] = l;
+        *ret = l;
     return e;
+}
+
+int export_queues_add_exporter(struct export_queues *q, const struct exporter *x, const struct export_spec *spec, char *err,
+                               size_t err_size)
+{
+    struct lane *l;
+    int e = lane_make(q, x, spec, &l, err, err_size);
+    if (e)
+        return e;
+    q->made_of[q->n] = origin_of(spec);
+    q->lanes[q->n++] = l;
+    return 0;
+}
+
+/* --- swapping --- */
+static void retired_reap(struct export_queues *q)
+{
+    u32 left = 0;
+    for (u32 i = 0; i < q->n_retired; i++) {
+        u64 lost = 0;
+        if (lane_try_join(q->retired[i], &lost))
+            q->lost += lost;
+        else
+            q->retired[left++] = q->retired[i];
+    }
+    q->n_retired = left;
+}
+
+/* The lane that goes on for a spec: the very same, or one that writes to the same local place; -1: none. */
+static int lane_kept(const struct export_queues *q, const struct export_spec *s, u32 taken)
+{
+    struct origin o = origin_of(s);
+    for (u32 i = 0; i < q->n; i++)
+        if (!(taken & 1u << i) && (q->made_of[i].all == o.all || (q->made_of[i].place == o.place && !q->lanes[i]->x->encode)))
+            return (int)i;
+    return -1;
+}
+
+static bool spooled(const struct export_queues *q, const struct exporter *x) { return q->opt.spool.dir && x && x->encode; }
+
+static int swap_refused(struct export_queues *q, const struct export_spec *specs, size_t n, u32 *ret_kept, char *err,
+                        size_t err_size)
+{
+    u32 kept = 0;
+    bool busy = false;
+    for (size_t i = 0; i < n; i++) {
+        int at = lane_kept(q, &specs[i], kept);
+        kept |= at < 0 ? 0 : 1u << at;
+        busy |= at < 0 && spooled(q, exporter_by_name(specs[i].kind));
+    }
+    for (u32 i = 0; i < q->n; i++)
+        busy |= !(kept & 1u << i) && spooled(q, q->lanes[i]->x);
+    *ret_kept = kept;
+    if (n > LANES_MAX || (busy && snprintf(err, err_size, "exporters with a spool are changed by a restart") > 0))
+        return n > LANES_MAX ? -EINVAL : -EBUSY;
+    if (q->n_retired + q->n > LANES_MAX)
+        retired_reap(q);
+    if (q->n_retired + q->n > LANES_MAX && snprintf(err, err_size, "exporters of earlier changes still deliver; try again later"))
+        return -EBUSY;
+    return 0;
+}
+
+static void lane_retire(struct export_queues *q, struct lane *l)
+{
+    lane_stop(l, clock_boot_ns() + l->opt.retry_for_ms * NSEC_PER_MSEC + 1);
+    q->retired[q->n_retired++] = l;
+}
+
+int export_queues_swap(struct export_queues *q, const struct export_spec *specs, size_t n, char *err, size_t err_size)
+{
+    struct lane *lanes[LANES_MAX];
+    struct origin made_of[LANES_MAX];
+    u32 kept, used = 0, fresh = 0; /* fresh: bits of lanes[] */
+    int e = swap_refused(q, specs, n, &kept, err, err_size);
+    size_t i = 0;
+    for (; i < n && !e; i++) {
+        int at = lane_kept(q, &specs[i], used);
+        used |= at < 0 ? 0 : 1u << at;
+        made_of[i] = at < 0 ? origin_of(&specs[i]) : q->made_of[at];
+        if (at >= 0)
+            lanes[i] = q->lanes[at];
+        else if (!(e = lane_make(q, exporter_by_name(specs[i].kind), &specs[i], &lanes[i], err, err_size)))
+            fresh |= 1u << i;
+    }
+    if (e) { /* nothing was pushed to the new ones: they end at once */
+        for (size_t k = 0; k < i; k++)
+            if (fresh & 1u << k) {
+                lane_stop(lanes[k], clock_boot_ns() + 1);
+                (void)lane_join(lanes[k]);
+            }
+        return e;
+    }
+    for (u32 k = 0; k < q->n; k++)
+        if (!(kept & 1u << k))
+            lane_retire(q, q->lanes[k]);
+    memcpy(q->lanes, lanes, n * sizeof(*lanes));
+    memcpy(q->made_of, made_of, n * sizeof(*made_of));
+    q->n = (u32)n;
+    return 0;
 }
 
 u64 export_queues_close(struct export_queues *q, u64 deadline_ms)
@@ -156,8 +275,13 @@ u64 export_queues_close(struct export_queues *q, u64 deadline_ms)
         return 0;
     for (u32 i = 0; i < q->n; i++)
         lane_stop(q->lanes[i], stop);
+    for (u32 i = 0; i < q->n_retired; i++)
+        lane_stop(q->retired[i], stop);
     for (u32 i = 0; i < q->n; i++)
         lost += lane_join(q->lanes[i]);
+    for (u32 i = 0; i < q->n_retired; i++)
+        lost += lane_join(q->retired[i]);
+    lost += q->lost;
     free(q);
     return lost;
 }
