@@ -2,7 +2,7 @@
 # allocations that fail. fuzz-merge: what build/fuzz/corpus found, minimised, into the tree.
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := http1 llm resp postgres sql stream ring wfcap rules elf logs config spec
-FUZZ_CFLAGS  := -std=gnu17 -O1 -g -D_GNU_SOURCE -DWF_VERSION='"fuzz"' -Iuser -I. -w -fno-sanitize-recover=all -MMD -MP
+FUZZ_CFLAGS  := -std=gnu17 -O1 -g -D_GNU_SOURCE -DWF_VERSION='"fuzz"' -Iuser -Iinclude -I. -w -fno-sanitize-recover=all -MMD -MP
 FUZZ_FLAGS   := -max_len=8192 -timeout=10 -print_final_stats=1 -artifact_prefix=$(B)/fuzz/
 
 # What each target links, beside user/base and user/self.
@@ -22,6 +22,8 @@ FUZZ_config  := $(FUZZ_rules)
 FUZZ_spec    := $(call fuzz_of,trace protocol stream) ingest/decode $(addprefix export/,spec options serve json prometheus prometheus_name prometheus_text group)
 FUZZ_elf     := $(addprefix probe/,elf elf_symbol insn place symbols usdt demangle maps tls_sites py_sites cxx_sites)
 FUZZ_alloc   := $(FUZZ_rules)
+FUZZ_TARGETS += redact
+FUZZ_redact  := $(addprefix pipeline/,redact_scan redact_find redact_pair redact_key)
 fuzz_objs     = $(patsubst %,$(B)/fuzz/$(1)/%.o,$(call fuzz_of,base self) $(FUZZ_$(2)))
 FUZZ_LIBS    := -ljansson -lyaml -lz -lbrotlidec -lzstd -liberty -lmicrohttpd -lm -lpthread
 FUZZ_WRAP    := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=strndup

@@ -276,12 +276,12 @@ static void spans_are_measured(void **state)
     static const char *const by[] = { "user.id" };
     struct measured m = { 0 };
     struct processor_spec specs[] = {
-        { .kind = "measure",
+        { .kind = "metric",
           .measure = { .metric = "m", .unit = "s", .of = "duration", .by = by, .n_by = 1, .record = measured_one, .arg = &m } },
-        { .kind = "measure", .measure = { .metric = "m", .unit = "1", .by = by, .n_by = 1, .record = measured_one, .arg = &m } },
-        { .kind = "measure",
+        { .kind = "metric", .measure = { .metric = "m", .unit = "1", .by = by, .n_by = 1, .record = measured_one, .arg = &m } },
+        { .kind = "metric",
           .measure = { .metric = "m", .unit = "1", .of = "user.id", .by = by, .n_by = 1, .record = measured_one, .arg = &m } },
-        { .kind = "measure", .measure = { .metric = "nobody" } },
+        { .kind = "metric", .measure = { .metric = "nobody" } },
     };
     struct caught c;
     struct pipeline *p = pipeline_of(specs, 4, &c);
@@ -292,7 +292,7 @@ static void spans_are_measured(void **state)
     assert_string_equal(m.metric, "m/1/user.id");
     assert_int_equal(ledger_get(measures_dropped) - before, 1);
     pipeline_free(p);
-    refused((struct processor_spec){ .kind = "measure" }, "name is missing");
+    refused((struct processor_spec){ .kind = "metric" }, "name is missing");
 }
 
 /* The user's order counts, and the default redaction stands behind it. */

@@ -34,6 +34,7 @@ struct agent {
     struct rules rules;
     struct export_queues *queues;
     struct pipeline *pipeline;
+    struct processor_spec processors[PROCESSORS_MAX];
     struct tracer *tracer;
     struct stream *stream;
     struct workflow *workflow;
@@ -212,10 +213,34 @@ static int rules_open(struct agent *a, char *err, size_t err_size)
     return code;
 }
 
+static void measured(void *arg, const struct measure_options *o, double value, const struct span *s)
+{
+    struct agent *a = arg;
+    UNUSED(value); /* the metric's own rule reads it again, with its attributes */
+    if (a->metering.metrics)
+        metrics_measure(a->metering.metrics, o->rule, s);
+}
+
+static void measures_bind(struct agent *a)
+{
+    size_t n = min_u64(a->o.pipeline.n_processors, PROCESSORS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        a->processors[i] = a->o.pipeline.processors[i];
+        if (strcmp(a->processors[i].kind, "metric"))
+            continue;
+        a->processors[i].measure.record = measured;
+        a->processors[i].measure.arg = a;
+        a->processors[i].measure.rule = METERING_MEASURE(i);
+    }
+    a->o.pipeline.processors = a->processors;
+    a->o.pipeline.n_processors = n;
+}
+
 static int pipeline_open(struct agent *a, char *err, size_t err_size)
 {
     a->counted = (struct span_sink){ .started = counted_started, .ended = counted_ended };
     a->o.pipeline.keep_values = a->o.keep_values;
+    measures_bind(a);
     return pipeline_new(&a->o.pipeline, &a->counted, export_queues_log_sink(a->queues), export_queues_metric_sink(a->queues),
                         &a->pipeline, err, err_size);
 }
@@ -238,6 +263,7 @@ static u64 kernel_stat(void *arg, size_t i, const char **ret_name, const char **
 static int metrics_open(struct agent *a)
 {
     struct metering_options o = { .meters = &a->o.meters,
+                                  .pipeline = &a->o.pipeline,
                                   .start_ns = a->probes ? clock_boot_ns() + (u64)a->wall_minus_boot : 0,
                                   .live = a->probes,
                                   .kernel_stat = a->probes ? kernel_stat : NULL,

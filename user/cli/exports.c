@@ -177,6 +177,14 @@ static void console_spec(const struct maker *m, const struct config_console *x, 
     strcpy(s->target, x->format == CONFIG_CONSOLE_LIVE ? "live" : x->format == CONFIG_CONSOLE_LINES ? "lines" : "");
 }
 
+static void store_spec(const struct config_store *x, struct export_spec *s)
+{
+    strcpy(s->kind, "store");
+    if (x)
+        snprintf(s->target, sizeof(s->target), "%s?size=%lld&age=%llds", x->file ? x->file : "", (long long)x->max_size,
+                 (long long)(x->max_age / 1000 ? x->max_age / 1000 : 1));
+}
+
 static int exporter_spec(const struct maker *m, const struct config_exporter *x, struct export_spec *s)
 {
     int code = 0;
@@ -187,15 +195,13 @@ static int exporter_spec(const struct maker *m, const struct config_exporter *x,
     else if (x->console)
         console_spec(m, x->console, s);
     else if (x->store)
-        strcpy(s->kind, "store");
+        store_spec(m->o->config->wftrace->store, s);
     else
         strcpy(s->kind, "zipkin");
     if (x->zipkin) {
         snprintf(s->target, sizeof(s->target), "%s", x->zipkin->endpoint);
         s->timeout_ms = x->zipkin->timeout ? (u64)x->zipkin->timeout : FOREVER_MS;
     }
-    if (x->store && m->o->config->wftrace->store && m->o->config->wftrace->store->file)
-        snprintf(s->target, sizeof(s->target), "%s", m->o->config->wftrace->store->file);
     const struct exporter *e = code ? NULL : exporter_by_name(s->kind);
     if (!code && (!e || !exporter_takes(e, s->signal)))
         return refuse(m, "the exporter %s of %s is not in this version", s->kind, signal_name[s->signal]);

@@ -161,6 +161,17 @@ static void rule_convert(const struct rule_metric *from, u32 rule, struct metric
                                 .errors_only = from->errors_only };
 }
 
+static void measure_convert(const struct measure_options *from, u32 rule, struct metric_rule *to)
+{
+    *to = (struct metric_rule){ .rule = rule,
+                                .type = from->histogram ? METER_HISTOGRAM : METER_COUNTER,
+                                .name = intern(from->metric),
+                                .unit = from->unit ? intern(from->unit) : NULL,
+                                .of = from->of ? intern(from->of) : NULL,
+                                .attrs = from->by,
+                                .n_attrs = from->n_by };
+}
+
 int metering_open(struct metering *m, const struct metering_options *o, const struct rules *rules, struct export_queues *q,
                   struct span_sink *next, struct metric_sink *to)
 {
@@ -177,12 +188,15 @@ int metering_open(struct metering *m, const struct metering_options *o, const st
     if (!mo.push && !mo.pull)
         return 0;
     size_t n = rules_count(rules);
-    cleanup(freep) struct metric_rule *converted = calloc(n + 1, sizeof(*converted));
+    cleanup(freep) struct metric_rule *converted = calloc(n + PROCESSORS_MAX + 1, sizeof(*converted));
     if (!converted)
         return -ENOMEM;
     for (size_t i = 0; i < rules->n; i++)
         for (u8 k = 0; k < rules->v[i].n_metrics; k++)
             rule_convert(&rules->v[i].metrics[k], rules->v[i].id, &converted[mo.n_rules++]);
+    for (size_t i = 0; i < o->pipeline->n_processors && i < PROCESSORS_MAX; i++)
+        if (!strcmp(o->pipeline->processors[i].kind, "metric"))
+            measure_convert(&o->pipeline->processors[i].measure, METERING_MEASURE(i), &converted[mo.n_rules++]);
     mo.rules = converted;
     m->metrics = metrics_new(&mo, to);
     m->o.meters = NULL;

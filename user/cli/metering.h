@@ -6,12 +6,14 @@
 #include "config/rules.h"
 #include "export/exporter.h"
 #include "pipeline/metrics.h"
+#include "pipeline/pipeline.h"
 #include "trace/tracer.h"
 
 struct metering_options {
-    const struct metrics_options *meters; /* views, interval, temporality, limits; borrowed */
-    u64 start_ns;                         /* wall clock */
-    bool live;                            /* /proc is of the processes traced */
+    const struct metrics_options *meters;    /* views, interval, temporality, limits; borrowed */
+    const struct pipeline_options *pipeline; /* its `metric` processors are metrics of their own */
+    u64 start_ns;                            /* wall clock */
+    bool live;                               /* /proc is of the processes traced */
     u64 (*kernel_stat)(void *arg, size_t i, const char **ret_name, const char **ret_help); /* or NULL; NULL name past the end */
     void *arg;
 };
@@ -23,6 +25,8 @@ struct metering {
     struct tracer *tracer; /* set when it is there */
     struct metering_options o;
 };
+/* The number of processor i's metric as a rule: above those of real rules. */
+#define METERING_MEASURE(i) (0x80000000u | (u32)(i))
 /* -ENOMEM */
 int metering_open(struct metering *m, const struct metering_options *o, const struct rules *rules, struct export_queues *q,
                   struct span_sink *next, struct metric_sink *to);

@@ -96,7 +96,7 @@ static int apply_sampling(const struct place *p, const struct config_sampling *x
     }
     ret->sampler.rules = rules;
     ret->sampler.n_rules = code ? 0 : x->rules.n;
-    if (x->tail)
+    if (x->tail && !ret->tail.enabled) /* --tail stands above */
         apply_tail(x->tail, &ret->tail);
     ret->tail.head_unknown = ret->sampler.sampler.kind == SAMPLER_RATE;
     return code;

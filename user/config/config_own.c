@@ -39,7 +39,7 @@ DEFINE(rules, rules, "rules", "Functions, probes and commands to watch.");
 #define LATER "not in this version"
 static const struct config_key store_keys[] = {
     TEXT(store, file, "file", NULL, "SQLite file", OURS,
-         .unset = "`~/.local/share/wftrace/store.db`, of root `/var/lib/wftrace/store.db`"),
+         .unset = "`$XDG_STATE_HOME/wftrace/store.db`, `~/.local/state/wftrace/store.db`"),
     SIZE(store, max_size, "max_size", 1 << 20, "1GiB", "size at which the oldest traces go", OURS),
     TIME(store, max_age, "max_age", 1, "7d", "age at which they go", OURS),
 };
@@ -80,7 +80,7 @@ static const struct config_key wftrace_keys[] = {
     GROUP(wftrace, targets, "targets", targets, "what `wftrace agent` traces", OURS),
     WORD(wftrace, privacy, "privacy", privacies, "strict", "`off`: statements and values are kept as they are", OURS),
     WORD(wftrace, propagation, "propagation", propagations, "off", "where context is written", OURS, .ignored = LATER),
-    GROUP(wftrace, store, "store", store, "the embedded store", OURS, .ignored = LATER),
+    GROUP(wftrace, store, "store", store, "the embedded store", OURS),
     GROUP(wftrace, spool, "spool", spool, "what could not be delivered yet, on disk", OURS),
     SIZE(wftrace, memory_limit, "memory_limit", 16 << 20, NULL, "memory of the whole of wftrace", OURS, .ignored = LATER,
          .unset = "no limit beyond those of each table and queue"),

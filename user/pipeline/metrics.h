@@ -103,6 +103,8 @@ struct metrics *metrics_new(const struct metrics_options *o, struct metric_sink 
 struct metrics *metrics_free(struct metrics *m);
 void metrics_span_started(struct metrics *m, const struct span *s);
 void metrics_span_ended(struct metrics *m, const struct span *s);
+/* Records the metrics of the rule `rule` (metrics_options.rules) for a span that another one made. */
+void metrics_measure(struct metrics *m, u32 rule, const struct span *s);
 /* Collects when a reader is due or a scraper asked; reads /proc for at most 2 ms a call. */
 void metrics_tick(struct metrics *m, u64 wall_ns);
 u32 metrics_series(const struct metrics *m); /* kept now */

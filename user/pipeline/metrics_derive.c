@@ -244,6 +244,22 @@ static void derive(struct metrics *m, const struct span *s, bool open)
 
 void derive_span(struct metrics *m, const struct span *s) { derive(m, s, false); }
 
+void metrics_measure(struct metrics *m, u32 rule, const struct span *s)
+{
+    struct attr name;
+    struct metric_owner *o = owner_get(m, s->resource);
+    if (!o)
+        return;
+    reading_span(m, s, &name);
+    for (u32 i = 0; i < m->n_plans; i++) {
+        const struct derived_plan *p = &m->plans[i];
+        double value;
+        if (p->rule == rule && p->of != OF_OPEN && (p->kinds & 1u << s->kind) && value_of(p, &m->reading, s, &value))
+            instrument_record(m, p->instrument, o, value, s);
+    }
+    reading_clear(&m->reading);
+}
+
 static void see_open(void *to, const struct span *s) { derive(to, s, true); }
 
 /* What is in flight is counted when it is asked for: no pair of begin and end can get out of step. */

@@ -30,6 +30,7 @@ struct pipeline {
     struct sampling *sampling;
     struct tail *tail; /* NULL: none */
     bool logs_of_sampled;
+    bool measures; /* some link is a `metric` */
     u32 n;
     struct link chain[PROCESSORS_MAX + 1];
 };
@@ -55,9 +56,19 @@ static void on_started(struct span_sink *sink, struct span *s)
         p->next->started(p->next, s);
 }
 
+/* Measurements are made of every span, before sampling and before anything changes it. */
+static void measure(struct pipeline *p, struct span *s)
+{
+    for (u32 i = 0; i < p->n; i++)
+        if (p->chain[i].x == &processor_metric)
+            (void)processor_metric.on_span(p->chain[i].self, s);
+}
+
 static void on_ended(struct span_sink *sink, struct span *s)
 {
     struct pipeline *p = container_of(sink, struct pipeline, spans);
+    if (p->measures)
+        measure(p, s);
     bool sampled = s->id.flags & 1;
     if (!sampled)
         ledger_add(spans_unsampled, 1);
@@ -74,6 +85,8 @@ static void on_decided(struct span_sink *sink, struct span *s)
     struct pipeline *p = container_of(sink, struct pipeline, decided);
     for (u32 i = 0; i < p->n; i++) {
         struct link *l = &p->chain[i];
+        if (l->x == &processor_metric)
+            continue;
         if (l->x->on_span && (l->signals & 1u << SIGNAL_TRACES) && l->x->on_span(l->self, s) == FATE_DROP) {
             ledger_add(spans_filtered, 1);
             span_unref(s);
@@ -156,6 +169,7 @@ static int chain_make(struct pipeline *p, const struct pipeline_options *o, char
         int code = chain_add(p, spec, err, err_size);
         if (code)
             return code;
+        p->measures |= !strcmp(spec->kind, "metric");
         if (!strcmp(spec->kind, "redact"))
             redacted |= spec->signals ? spec->signals : ~0u;
     }

@@ -82,13 +82,14 @@ struct limit_options {
     u32 max_body; /* bytes of a log record's body */
 };
 
-/* metric: what a span says becomes a measurement (the seam to metrics/). */
+/* metric: what a span says becomes a measurement: of every span, before sampling and all other processors, wherever it stands. */
 struct measure_options {
     const char *metric, *unit, *of; /* `of`: attribute with the value; NULL: 1 for each span; "duration": its seconds */
     const char *const *by;          /* attributes that make the series */
     size_t n_by;
     struct match when;
     bool histogram; /* else a counter */
+    u32 rule;       /* its number for `record`; set by the assembly */
     /* Who takes it; set by the assembly. NULL: measurements are counted as dropped (measures_dropped). */
     void (*record)(void *arg, const struct measure_options *o, double value, const struct span *s);
     void *arg;

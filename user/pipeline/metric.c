@@ -1,4 +1,4 @@
-/* measure: what a span says becomes a measurement, before later processors change the span. Whoever aggregates stands behind
+/* metric: what a span says becomes a measurement, before sampling and before other processors change the span. Whoever aggregates stands behind
  * measure_options.record; the processor only decides which spans count and what the value is. */
 #include "pipeline/match.h"
 #include "self/ledger.h"
@@ -71,7 +71,7 @@ static int measure_open(const struct processor_spec *spec, void **ret, char *err
     const struct measure_options *o = &spec->measure;
     struct measure *m;
     if (!o->metric || !*o->metric) {
-        snprintf(err, err_size, "measure: the metric's name is missing");
+        snprintf(err, err_size, "metric: its's name is missing");
         return -EINVAL;
     }
     if (!(m = calloc(1, sizeof(*m))))
@@ -88,8 +88,8 @@ static int measure_open(const struct processor_spec *spec, void **ret, char *err
     return code;
 }
 
-const struct processor processor_measure = {
-    .name = "measure",
+const struct processor processor_metric = {
+    .name = "metric",
     .help = "makes a measurement of spans: a count, their duration, a number they carry",
     .open = measure_open,
     .on_span = measure_on_span,
