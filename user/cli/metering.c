@@ -147,9 +147,10 @@ static size_t rules_count(const struct rules *r)
 
 static void rule_convert(const struct rule_metric *from, u32 rule, struct metric_rule *to)
 {
-    static const enum metric_instrument types[] = {
-        [RULE_COUNTER] = METER_COUNTER, [RULE_HISTOGRAM] = METER_HISTOGRAM, [RULE_ACTIVE] = METER_UPDOWN
-    };
+    static const enum metric_instrument types[] = { [RULE_COUNTER] = METER_COUNTER,
+                                                    [RULE_HISTOGRAM] = METER_HISTOGRAM,
+                                                    [RULE_ACTIVE] = METER_UPDOWN,
+                                                    [RULE_GAUGE] = METER_GAUGE };
     *to = (struct metric_rule){ .rule = rule + 1,
                                 .type = types[from->kind],
                                 .name = from->name,

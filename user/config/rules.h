@@ -81,7 +81,7 @@ struct rule_id {
     const char *space; /* "" when none was given; interned */
     struct source from;
 };
-enum rule_metric_kind { RULE_COUNTER, RULE_HISTOGRAM, RULE_ACTIVE /* how many are open now */ };
+enum rule_metric_kind { RULE_COUNTER, RULE_HISTOGRAM, RULE_ACTIVE /* how many are open now */, RULE_GAUGE /* last value */ };
 /* A metric of one's own, made of the activities of one rule. All text is interned. */
 struct rule_metric {
     enum rule_metric_kind kind;

@@ -9,10 +9,9 @@ static void read_of(struct reader *r, yaml_node_t *v, const char **ret)
         *ret = intern(text);
 }
 
-static const char *const metric_keys[] = {
-    "counter", "histogram", "active", "of", "unit", "attributes", "description", "errors"
-};
-enum { KEY_OF = 3, KEY_UNIT, KEY_ATTRIBUTES, KEY_DESCRIPTION, KEY_ERRORS };
+static const char *const metric_keys[] = { "counter", "histogram",  "active",      "gauge", "of",
+                                           "unit",    "attributes", "description", "errors" };
+enum { KEY_OF = 4, KEY_UNIT, KEY_ATTRIBUTES, KEY_DESCRIPTION, KEY_ERRORS };
 
 static void metric_key(struct reader *r, struct rule_metric *m, size_t key, yaml_node_t *v)
 {
@@ -34,7 +33,7 @@ static void metric_key(struct reader *r, struct rule_metric *m, size_t key, yaml
         return;
     default:
         if (m->name)
-            mistake(r, v, 0, "a metric is one of counter, histogram and active");
+            mistake(r, v, 0, "a metric is one of counter, histogram, active and gauge");
         m->kind = (enum rule_metric_kind)key;
         read_of(r, v, &m->name);
         return;
@@ -62,9 +61,11 @@ static void read_metric(struct reader *r, struct rule *rule, yaml_node_t *map)
         }
     }
     if (!m.name)
-        mistake(r, map, 0, "a metric needs «counter», «histogram» or «active» with its name");
+        mistake(r, map, 0, "a metric needs «counter», «histogram», «active» or «gauge» with its name");
     else if (m.kind == RULE_HISTOGRAM && !m.of)
         mistake(r, map, 0, "a histogram needs «of»: duration or an attribute");
+    else if (m.kind == RULE_GAUGE && !m.of)
+        mistake(r, map, 0, "a gauge needs «of»: duration or an attribute");
     else if (rule->n_metrics == RULE_METRICS)
         mistake(r, map, 0, "an activity has at most %d metrics", RULE_METRICS);
     else
