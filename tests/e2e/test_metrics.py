@@ -100,7 +100,7 @@ def scraped(case):
     assert set(want) == {"200", "404"}, want
     own = {(r["name"], r["of"], r["signal"]): r["value"] for r in said}
     assert own["wftrace_spans_ended_total", "trace", ""] >= 60 and own["wftrace_records_bad_total", "ingest", ""] == 0, own
-    assert any(n == "wftrace_exporter_sends_total" and s == "metrics" and v >= 1 for (n, _, s), v in own.items()), own
+    assert any(n == "wftrace_exporter_sends_total" and s == "traces" and v >= 1 for (n, _, s), v in own.items()), own
     for status, (count, total, by_bucket) in want.items():
         mine = {"http_response_status_code": status}
         (labels, got), = _of(counts, **mine).items()
