@@ -41,6 +41,16 @@ static bool glob(const char *g, struct slice s, struct slice *ret_part)
     return false;
 }
 
+/* What stands after the last wildcard: nearly every path is told apart by its end. */
+static bool ends_as(const char *g, struct slice s)
+{
+    const char *tail = g + strlen(g);
+    while (tail > g && tail[-1] != '*' && tail[-1] != '}')
+        tail--;
+    size_t n = strlen(tail);
+    return s.n >= n && slice_ieq(slice_from(s, s.n - n), tail);
+}
+
 #define PATH_MAX_BYTES 512
 
 const struct llm_api *llm_api_of(struct slice path, struct slice *ret_model)
@@ -49,7 +59,7 @@ const struct llm_api *llm_api_of(struct slice path, struct slice *ret_model)
         return NULL;
     for (size_t i = 0; i < ARRAY_LEN(apis); i++) {
         struct slice model = { 0 };
-        if (!glob(apis[i].path, path, &model))
+        if (!ends_as(apis[i].path, path) || !glob(apis[i].path, path, &model))
             continue;
         *ret_model = model;
         return &apis[i];

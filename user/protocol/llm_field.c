@@ -19,6 +19,20 @@ static const struct field {
 #include "protocol/llm_field.def"
 };
 
+/* The fields by the length of their paths: chains through `after`, made at the first look. One thread reads bodies. */
+#define LEN_MAX 64
+static u8 first_of[LEN_MAX], after[ARRAY_LEN(fields)]; /* index + 1; 0: none */
+static_assert(ARRAY_LEN(fields) < UINT8_MAX, "an index fits a byte");
+
+static void fields_index(void)
+{
+    for (size_t i = ARRAY_LEN(fields); i-- > 0;) {
+        u8 *first = &first_of[fields[i].len % LEN_MAX];
+        after[i] = *first;
+        *first = (u8)(i + 1);
+    }
+}
+
 static struct slice path_core(enum llm_dialect d, struct slice path)
 {
     if (slice_starts(path, "[]."))
@@ -37,8 +51,10 @@ static int field_want(const struct llm *l, enum side side, struct slice path, bo
     if (object && slice_eq(path, "[]"))
         return LLM_ELEMENT;
     path = path_core(l->dialect, path);
-    for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
-        const struct field *f = &fields[i];
+    if (!first_of[fields[0].len % LEN_MAX])
+        fields_index();
+    for (u8 i = first_of[path.n % LEN_MAX]; i; i = after[i - 1]) {
+        const struct field *f = &fields[i - 1];
         if (f->len == path.n && f->side == side && f->dialects & l->dialect && !memcmp(f->path, path.p, path.n))
             return (f->what == LLM_TOOL_END) != object || (is_said(f->what) && !l->keep_values) ? -1 : f->what;
     }
