@@ -199,7 +199,7 @@ struct rec_write {
     __u32 fd;
     __u32 orig_len, cap_len;
     __u32 mode;  /* st_mode of what the descriptor leads to, 0 unknown */
-    __u64 inode; /* and its inode */
+    __u64 inode; /* and its inode; of a character device its number (major << 20 | minor) */
 };
 
 /* A process listens on a TCP port, and discovery is on. */

@@ -44,7 +44,7 @@ static __always_inline void output_leads_to(struct rec_write *r)
         return;
     struct inode *inode = BPF_CORE_READ(f, f_inode);
     r->mode = BPF_CORE_READ(inode, i_mode);
-    r->inode = BPF_CORE_READ(inode, i_ino);
+    r->inode = (r->mode & 0170000) == 0020000 ? BPF_CORE_READ(inode, i_rdev) : BPF_CORE_READ(inode, i_ino);
 }
 
 static __always_inline void output_put(const struct target *t, u32 fd, u64 buf, u64 len, bool more)

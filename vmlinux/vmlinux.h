@@ -174,6 +174,7 @@ struct sock_common {
 };
 struct inode {
     unsigned short i_mode;
+    u32 i_rdev;
     unsigned long i_ino;
 };
 struct file {

@@ -128,5 +128,27 @@ def least(case):
 def off(case):
     """Without --logs nothing is written down of what a command prints."""
     out = case.dir / "out.jsonl"
-    subprocess.run([paths.WFTRACE, "run", "--export", f"otlp-json:{out}", "--", "echo", "secret"], capture_output=True, check=True)
-    assert not logs.load(out) and "secret" not in out.read_text().replace('"secret"', "")
+    subprocess.run([paths.WFTRACE, "run", "--export", f"otlp-json:{out}", "--", "sh", "-c", "x=zeb; echo ${x}ra"], capture_output=True, check=True)
+    assert not logs.load(out) and "zebra" not in out.read_text()
+
+
+FILES = """file_format: "1.0"
+tracer_provider: {{ processors: [ batch: {{ exporter: {{ otlp_file/development: {{ output_stream: "file://{out}" }} }} }} ] }}
+logger_provider: {{ processors: [ batch: {{ exporter: {{ otlp_file/development: {{ output_stream: "file://{out}" }} }} }} ] }}
+wftrace: {{ logs: {{ files: [ "*/app*.log" ], level: info }} }}
+"""
+
+
+@test("logs/files", limit=40)
+def files(case):
+    """A log file that the configuration names, by whoever has it open; other files, and what is below the level, are left alone."""
+    out, config = case.dir / "out.jsonl", case.dir / "c.yaml"
+    config.write_text(FILES.format(out=out))
+    code = f"""import logging, time
+logging.basicConfig(level=10, filename="{case.dir}/app-1.log")
+other = open("{case.dir}/other.txt", "w", buffering=1)
+time.sleep(0.8)
+logging.warning("kept"); logging.debug("below"); print("elsewhere", file=other); print("on standard output")"""
+    p = tracer.once("run", "-c", str(config), "--", paths.PYTHON, "-c", code)
+    found = [(r.body, r.severity, r.scope.split("/")[-1], bool(r.span_id)) for r in logs.load(out)]
+    assert found == [("WARNING:root:kept", 13, "file", True)], (found, p.stderr)

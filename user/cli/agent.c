@@ -22,9 +22,10 @@
 #define CAPTURE_CONTAINS                                                                                                         \
     "payload bytes as they passed, before any redaction: message heads and bodies, statements with their values, arguments, "    \
     "environment, log lines; may hold personal data and secrets"
-#define TICK_NS       (100 * NSEC_PER_MSEC)
-#define QUEUE_WAITING 8000 /* spans waiting in the exporters' queues: below their default ceiling */
-#define QUEUE_IDLE_MS 3000
+#define LOG_FILES_TICKS 2 /* how often log files are looked for */
+#define TICK_NS         (100 * NSEC_PER_MSEC)
+#define QUEUE_WAITING   8000 /* spans waiting in the exporters' queues: below their default ceiling */
+#define QUEUE_IDLE_MS   3000
 
 struct agent {
     struct agent_options o;
@@ -44,6 +45,7 @@ struct agent {
     struct verdict_sink verdicts;
     u32 lost_seen;
     u32 sites_written; /* of the rules' book, in the capture */
+    u32 ticks;
     u64 lost, next_tick;
     u64 seed[2];
     s64 wall_minus_boot;
@@ -180,6 +182,8 @@ static void tick_if_due(struct agent *a)
     if (now < a->next_tick)
         return;
     a->next_tick = now + TICK_NS;
+    if (a->logs && a->o.n_log_files && ++a->ticks % LOG_FILES_TICKS == 0)
+        probes_output_scan(a->probes, a->o.log_files, a->o.n_log_files);
     struct wfcap_tick tick = { now, clock_offset() };
     if (a->capture)
         capture_fail(a, wfcap_write_tick(a->capture, &tick));
@@ -293,7 +297,7 @@ static int line_open(struct agent *a, char *err, size_t err_size)
         a->stream = stream_new(&s, tracer_exchanges(a->tracer), a->probes ? &a->verdicts : NULL);
     if (a->stream)
         a->workflow = workflow_new(&a->rules, a->tracer);
-    bool logs = a->o.logs && export_queues_wants(a->queues, SIGNAL_LOGS);
+    bool logs = (a->o.logs || a->o.n_log_files) && export_queues_wants(a->queues, SIGNAL_LOGS);
     if (a->workflow && logs)
         a->logs = logs_new(&a->o.log_options, a->tracer, pipeline_logs(a->pipeline));
     if (a->workflow && (a->logs || !logs))
@@ -436,6 +440,7 @@ int agent_open(const struct agent_options *o, struct agent **ret, enum agent_fai
     }
     a->o = *o;
     a->o.probe.output = o->logs;
+    a->o.probe.output_files = o->n_log_files > 0;
     if (getrandom(a->seed, sizeof(a->seed), 0) != sizeof(a->seed))
         a->seed[0] = clock_wall_ns(), a->seed[1] = (u64)getpid();
     a->wall_minus_boot = clock_offset();

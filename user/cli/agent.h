@@ -41,6 +41,8 @@ struct agent_options {
     bool keep_values; /* --privacy off */
     bool logs;        /* standard output and error as log records */
     struct logs_options log_options;
+    const char *const *log_files; /* patterns; must outlive the agent */
+    size_t n_log_files;
     bool privacy_set;    /* --privacy was given: a replay takes it, else the capture's own */
     const char *capture; /* file to write, or NULL */
     u64 flush_ms;        /* how long the exporters may take at the end */

@@ -114,15 +114,18 @@ static void apply_spool(const struct config_spool *x, struct spool_options *ret)
                                    .fsync = fsyncs[x->fsync] };
 }
 
-/* Log records come from standard output and error when some logger provider takes them, or --logs. */
+/* --logs stands above the level here; files are named here alone. */
 static void apply_logs(struct options *o)
 {
     const struct config_logs *x = o->config->wftrace->logs;
-    if (o->agent.logs || !x || !x->stdio)
+    if (!x)
         return;
-    o->agent.logs = true;
-    o->agent.log_options.min_severity = (u8)(x->level + 1);
+    if (!o->agent.logs)
+        o->agent.log_options.min_severity = (u8)(x->level + 1);
+    o->agent.logs |= x->stdio;
     o->agent.log_options.rate = (u32)x->rate;
+    o->agent.log_files = x->files.v;
+    o->agent.n_log_files = x->files.n;
 }
 
 int apply_stages(struct options *o, char *err, size_t err_size)

@@ -54,7 +54,7 @@ static const struct config_key spool_keys[] = {
 DEFINE(spool, spool, "spool", "What an exporter could not deliver yet, on disk.");
 static const struct config_key logs_keys[] = {
     BOOL(logs, stdio, "stdio", "false", "what traced processes write to standard output and error", OURS),
-    TEXTS(logs, files, "files", "log files, with `*` and `?`", OURS, .ignored = LATER),
+    TEXTS(logs, files, "files", "log files that traced processes write, by path with `*` and `?`", OURS),
     WORD(logs, level, "level", config_severities, "trace", "what is below it is left out", OURS),
     INT(logs, rate, "rate", 1, 1e9, "1000", "lines a second and process; what is above is dropped and counted", OURS),
 };

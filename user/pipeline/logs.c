@@ -10,6 +10,7 @@
 
 #define ASSEMBLIES_MAX 256
 #define PATIENCE_NS    (100 * NSEC_PER_MSEC)
+#define DEV_NULL       (1u << 20 | 3)
 #define FLUSHED_BYTES  1024 /* a call of that much that ends in mid-line was a buffer */
 
 enum leads_to { TO_UNKNOWN, TO_TERMINAL, TO_FILE, TO_PIPE, TO_SOCKET, TO_NOTHING };
@@ -148,7 +149,7 @@ static bool is_log(struct logs *l, const struct program *p, const struct event *
     u32 fd = e->write.fd;
     if (fd > 2 || !p)
         return true;
-    if (p->to[fd] == TO_NOTHING)
+    if (p->to[fd] == TO_NOTHING || (S_ISCHR(e->write.mode) && e->write.inode == DEV_NULL))
         return false;
     if (!S_ISFIFO(e->write.mode))
         return true;

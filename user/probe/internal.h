@@ -82,6 +82,8 @@ struct probes {
     struct table *images; /* files already looked at */
     struct table *procs;  /* processes seen */
     const struct rules *rules;
+    struct table *output_fds; /* descriptors that lead to log files; NULL: none were looked for */
+    u32 output_round;
     struct probe_discovery discovery;
     struct table *rejected; /* by discovery; NULL: it is off */
     u32 pending;            /* processes whose runtime is not initialised yet */

@@ -15,7 +15,7 @@ struct probe_options {
     u32 max_targets, max_conns;
     bool no_tls, no_runtime; /* leave library probes out */
     bool output;             /* what targets write to standard output and error */
-    bool output_files;       /* and to descriptors named by probes_output_file() */
+    bool output_files;       /* and to files that probes_output_scan() looks for */
     const char *force;       /* for tests: "tp_btf", "fentry", "kprobe", "tracepoint", comma-separated ladder */
 };
 
@@ -52,8 +52,9 @@ int probes_file(struct probes *p, const char *path);
 /* Attaches the sites of the user's rules in every place they match; called once, before targets. err as above. */
 int probes_rules(struct probes *p, const struct rules *rules, char *err, size_t err_size);
 
-/* Descriptor `fd` of a process is a log file (or no more). Needs probe_options.output_files. */
-int probes_output_file(struct probes *p, pid_t tgid, u32 fd, bool on);
+/* Looks which descriptors of traced processes lead to a file that one of the patterns (fnmatch) names; writes to those are
+ * told from now on. Needs probe_options.output_files; call it every now and then. */
+void probes_output_scan(struct probes *p, const char *const *patterns, size_t n);
 
 enum probe_verdict { PROBE_HEAD, PROBE_IGNORE, PROBE_ALL };
 int probes_verdict(struct probes *p, u64 conn, enum probe_verdict v, u32 budget);

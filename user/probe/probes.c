@@ -54,6 +54,7 @@ struct probes *probes_close(struct probes *p)
     p->images = table_free(p->images);
     p->procs = table_free(p->procs);
     p->rejected = table_free(p->rejected);
+    p->output_fds = table_free(p->output_fds);
     free(p);
     return NULL;
 }

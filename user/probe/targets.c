@@ -233,18 +233,6 @@ int probes_target(struct probes *p, pid_t tgid, bool follow)
     return err;
 }
 
-int probes_output_file(struct probes *p, pid_t tgid, u32 fd, bool on)
-{
-    struct {
-        u32 tgid, fd;
-    } key = { (u32)tgid, fd };
-    u32 one = 1;
-    int map = p->objects[OBJ_OUTPUT] ? bpf_object__find_map_fd_by_name(p->objects[OBJ_OUTPUT], "output_files") : -ENOENT;
-    if (map < 0)
-        return map;
-    return (on ? bpf_map_update_elem(map, &key, &one, BPF_ANY) : bpf_map_delete_elem(map, &key)) ? -errno : 0;
-}
-
 int probes_untarget(struct probes *p, pid_t tgid)
 {
     u32 key = (u32)tgid;
