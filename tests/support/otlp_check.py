@@ -1,6 +1,6 @@
 """Run inside the environment `otlp`: judges spans by the published schema and the published semantic conventions.
 
-otlp_check.py decode FILE…   each file is one ExportTraceServiceRequest: prints span ids; unknown fields are an error
+otlp_check.py decode FILE…   FILE.traces, FILE.metrics, FILE.logs: one export request each; prints span ids; unknown fields are an error
 otlp_check.py names FILE     FILE is JSON {attribute: [values…]}: prints what the conventions do not know"""
 import importlib
 import json
@@ -10,6 +10,8 @@ import sys
 
 
 def decode(files):
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
     from google.protobuf.unknown_fields import UnknownFieldSet
 
@@ -21,10 +23,12 @@ def decode(files):
                 for item in v if not hasattr(v, "ListFields") else [v]:
                     unknown(item, f"{path}.{field.name}")
 
+    kinds = {"traces": ExportTraceServiceRequest, "metrics": ExportMetricsServiceRequest, "logs": ExportLogsServiceRequest}
     for file in files:
-        request = ExportTraceServiceRequest.FromString(open(file, "rb").read())
+        signal = file.rsplit(".", 1)[-1]
+        request = kinds[signal].FromString(open(file, "rb").read())
         unknown(request, "request")
-        for rs in request.resource_spans:
+        for rs in request.resource_spans if signal == "traces" else ():
             for ss in rs.scope_spans:
                 for s in ss.spans:
                     assert len(s.trace_id) == 16 and len(s.span_id) == 8 and len(s.parent_span_id) in (0, 8), s

@@ -100,15 +100,15 @@ def retry_info(code, ms):
 
 class Sink:
     """`requests`: dicts of what came, in order (`status` once it was answered). `bodies`: (signal, bytes) of what was accepted.
-    `bearer`: the only token taken, or a function that says it."""
+    `bearer`: the only token taken, or a function that says it. `only`: the signal that the faults are for."""
 
-    def __init__(self, faults=(), http=True, grpc=False, port=0, unix=None, tls=None, client_ca=None, bearer=None, folder=None):
+    def __init__(self, faults=(), http=True, grpc=False, port=0, unix=None, tls=None, client_ca=None, bearer=None, folder=None, only=None):
         self.lock, self.requests, self.bodies = threading.Lock(), [], []
         self.faults = []
         for spec in faults:
             name, _, times = spec.partition("*")
             self.faults += [name.split(":")] * int(times or 1)
-        self.tls, self.client_ca, self.folder = tls, client_ca, folder
+        self.tls, self.client_ca, self.folder, self.only = tls, client_ca, folder, only
         self.bearer = bearer if callable(bearer) else lambda: bearer
         self.log = open(os.path.join(folder, "requests.jsonl"), "a", buffering=1) if folder else None
         self.servers, self.port, self.grpc_port = [], None, None
@@ -142,7 +142,7 @@ class Sink:
     def take(self, **seen):
         """The fault for this request, which is recorded; (fault, record)."""
         with self.lock:
-            fault = self.faults.pop(0) if self.faults else ["ok"]
+            fault = self.faults.pop(0) if self.faults and self.only in (None, seen.get("signal")) else ["ok"]
             record = dict(seen, n=len(self.requests) + 1, fault=":".join(fault), at=time.time(), status=0)
             self.requests.append(record)
             if self.log:
