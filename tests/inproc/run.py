@@ -105,7 +105,13 @@ def test_import(python):
     b.run("-m", "pack")
     got = calls(b.events())
     assert got.get(1) == got.get(2) == [["START", "END"]], got
-    assert got.get(3) or got.get(4), got
+    assert got.get(3, []) + got.get(4, []) == [["START", "END"]], got
+    os.unlink(b.events_file)
+    with zipfile.ZipFile(b.path("app.zip"), "w") as z:
+        z.writestr("__main__.py", "def h():\n    return 1\nh()\n")
+    b.run("app.zip")
+    got = calls(b.events())
+    assert got.get(3, []) + got.get(4, []) == [["START", "END"]], got
 
 
 def test_sitecustomize(python):

@@ -6,7 +6,11 @@
  * collector's list of all functions. */
 #include "bridge.h"
 
-static struct site **sites; /* hash table by code */
+/* Hash table by code: a site is found by what it watches and by what stands in its place. */
+static struct {
+    PyObject *code;
+    struct site *site;
+} * sites;
 static u32 sites_size, sites_used;
 
 /* 3.11 and older: constants of outer code objects that were exchanged, to be exchanged back. */
@@ -24,33 +28,36 @@ struct site *site_find(PyObject *code)
 {
     if (!sites_used)
         return NULL;
-    for (u32 i = home(code); sites[i]; i = (i + 1) & (sites_size - 1))
-        if (sites[i]->code == code)
-            return sites[i];
+    for (u32 i = home(code); sites[i].code; i = (i + 1) & (sites_size - 1))
+        if (sites[i].code == code)
+            return sites[i].site;
     return NULL;
 }
 
-static void site_put(struct site *s)
+static void site_put(PyObject *code, struct site *s)
 {
-    u32 i = home(s->code);
-    while (sites[i])
+    u32 i = home(code);
+    while (sites[i].code)
         i = (i + 1) & (sites_size - 1);
-    sites[i] = s;
+    sites[i].code = code;
+    sites[i].site = s;
+    sites_used++;
 }
 
 static bool sites_grow(void)
 {
-    if (sites_used * 2 < sites_size)
+    if (sites_used * 2 + 2 < sites_size)
         return true;
     u32 old_size = sites_size;
-    struct site **old = sites, **bigger = calloc(old_size ? old_size * 2 : 256, sizeof *bigger);
+    __typeof__(sites) old = sites, bigger = calloc(old_size ? old_size * 2 : 256, sizeof *bigger);
     if (!bigger)
         return false;
     sites = bigger;
     sites_size = old_size ? old_size * 2 : 256;
+    sites_used = 0;
     for (u32 i = 0; i < old_size; i++)
-        if (old[i])
-            site_put(old[i]);
+        if (old[i].code)
+            site_put(old[i].code, old[i].site);
     free(old);
     return true;
 }
@@ -110,8 +117,7 @@ struct site *site_new(PyObject *code, struct watch *w, const char *module, const
         s->var[i] = argument(code, &w->attrs[i].expr); /* lives as long as the code does */
         s->slot[i] = s->var[i] ? slot_of(s, s->var[i]) : 0xff;
     }
-    site_put(s);
-    sites_used++;
+    site_put(code, s);
     return s;
 }
 
@@ -138,7 +144,8 @@ static PyObject *bind_code(const char *module, const char *qualname, PyObject *c
         return code;
     }
     s->replaced = rewrite_code(s, &why);
-    if (s->replaced) {
+    if (s->replaced && sites_grow()) {
+        site_put(s->replaced, s);
         say_bound(w, s);
         return s->replaced;
     }
@@ -435,9 +442,9 @@ static void functions_undo(void)
         if (py_type(o) != &PyFunction_Type)
             continue;
         PyObject *code = PyFunction_GetCode(o);
-        for (u32 k = 0; k < sites_size; k++)
-            if (sites[k] && sites[k]->replaced == code)
-                PyObject_SetAttrString(o, "__code__", sites[k]->code);
+        struct site *s = site_find(code);
+        if (s && s->replaced == code)
+            PyObject_SetAttrString(o, "__code__", s->code);
     }
 }
 
@@ -460,11 +467,11 @@ void sites_undo(void)
     exchanges = NULL;
     n_exchanges = 0;
     for (u32 i = 0; i < sites_size; i++) {
-        if (!sites[i])
+        if (!sites[i].code)
             continue;
         if (py_minor >= 12)
-            (void)monitor_site(sites[i], false);
-        sites[i]->watch = NULL;
+            (void)monitor_site(sites[i].site, false);
+        sites[i].site->watch = NULL;
     }
     free(sites);
     sites = NULL;
