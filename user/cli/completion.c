@@ -36,7 +36,7 @@ static void bash_script(void)
            "    --pid|-p) COMPREPLY=($(compgen -W \"$(command ls /proc | grep -x '[0-9]*')\" -- \"$cur\")); return ;;\n"
            "    --privacy) COMPREPLY=($(compgen -W 'strict off' -- \"$cur\")); return ;;\n"
            "    --export|-e) COMPREPLY=($(compgen -W 'console console:json otlp= otlp-json:' -- \"$cur\")); return ;;\n"
-           "    --rules|-r|--capture|--prices) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n"
+           "    --config|-c|--rules|-r|--capture|--prices) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n"
            "    esac\n"
            "    case $cmd in\n");
     for (const struct command *const *c = commands; *c; c++) {
@@ -48,6 +48,7 @@ static void bash_script(void)
            "    case $cmd in\n"
            "    completion) COMPREPLY+=($(compgen -W 'bash zsh fish' -- \"$cur\")) ;;\n"
            "    rules) COMPREPLY+=($(compgen -W 'check list' -f -- \"$cur\")) ;;\n"
+           "    config) COMPREPLY+=($(compgen -W 'validate explain schema keys variables' -f -- \"$cur\")) ;;\n"
            "    help) COMPREPLY+=($(compgen -W \"");
     print_command_names();
     printf("\" -- \"$cur\")) ;;\n"
