@@ -32,9 +32,13 @@ static const char text[] =
     "  - { name: in sub, at: 'python:demo.sub:step', parent_id: { sub: arg.sub } }\n"
     "  - { into: gate, at: 'python:demo.graph:taken', when: arg.static == false,\n"
     "      attributes: { outcome: 'arg.to[0].node or arg.to[0]' } }\n"
-    "  - { name: job, at: 'python:demo.queue:job', trace: new }\n";
+    "  - { name: job, at: 'python:demo.queue:job', trace: new }\n"
+    "  - { name: try, label: try, at: 'python:demo.queue:try', id: { try: arg.id }, attributes: { state: 'ret.state or \"fine\"' "
+    "},\n"
+    "      caught: ret.error, error: 'ret.state == \"bad\"' }\n"
+    "  - { into: try, at: 'python:demo.queue:stop', id: { try: self.id }, attributes: { stopped: arg.why } }\n";
 
-enum { W_GRAPH = 1, W_NODE, W_SEND, W_WORK, W_SUB, W_FINISH, W_STEP, W_TAKEN, W_JOB };
+enum { W_GRAPH = 1, W_NODE, W_SEND, W_WORK, W_SUB, W_FINISH, W_STEP, W_TAKEN, W_JOB, W_TRY, W_STOP };
 
 struct bed {
     struct rules rules;
@@ -185,7 +189,65 @@ static void assert_child(const struct span *child, const struct span *parent)
     assert_memory_equal(child->id.trace_id, parent->id.trace_id, TRACE_ID_LEN);
 }
 
+static void try_start(struct bed *b, u64 activity, const char *id)
+{
+    str_at(b, W_TRY, "arg.id", READ_AT_ENTRY, id);
+    call(b, BRIDGE_SAYS_START, W_TRY, activity);
+}
+static void try_end(struct bed *b, u64 activity, const char *state, const char *type, const char *message)
+{
+    u8 at = index_of(b, W_TRY, "ret.state", READ_AT_RETURN);
+    put(b, at, state ? 1 : 5, state ? state : "", state ? (u16)strlen(state) : 0);
+    str_at(b, W_TRY, "type(ret.error)", READ_AT_RETURN, type);
+    str_at(b, W_TRY, "str(ret.error)", READ_AT_RETURN, message);
+    call(b, BRIDGE_SAYS_END, W_TRY, activity);
+}
+
 /* --- tests --- */
+/* The call keeps its exception: an error where the rule says that it failed, else an event; a word where there is no state. */
+static void caught(void **state)
+{
+    struct bed *b = *state;
+    try_start(b, 1, "a");
+    try_end(b, 1, "bad", "demo.Refused", "no such order");
+    try_start(b, 2, "b");
+    try_end(b, 2, "again", "demo.Retry", "in 3 s");
+    try_start(b, 3, "c");
+    try_end(b, 3, NULL, "NoneType", "None");
+    const struct span *bad = b->got[0], *again = b->got[1], *fine = b->got[2];
+    assert_string_equal(str(bad, "error.type"), "demo.Refused");
+    assert_string_equal(bad->status_message, "no such order");
+    assert_int_equal(bad->n_events, 1);
+    assert_string_equal(str(again, "state"), "again");
+    assert_int_equal(again->status, STATUS_UNSET);
+    assert_int_equal(again->n_events, 1);
+    assert_string_equal(str(fine, "state"), "fine");
+    assert_int_equal(fine->status, STATUS_UNSET);
+    assert_int_equal(fine->n_events, 0);
+}
+
+/* Values for an activity that runs in another process, by its id; when that has ended they are nobody's. */
+static void into_by_id(void **state)
+{
+    struct bed *b = *state;
+    try_start(b, 1, "a");
+    b->tgid = b->tid = 8;
+    for (u64 i = 5; i < 7; i++) {
+        str_at(b, W_STOP, "self.id", READ_AT_ENTRY, i == 5 ? "a" : "nobody");
+        str_at(b, W_STOP, "arg.why", READ_AT_ENTRY, i == 5 ? "revoked" : "wrong");
+        call(b, BRIDGE_SAYS_START, W_STOP, i);
+        call(b, BRIDGE_SAYS_END, W_STOP, i);
+    }
+    b->tgid = b->tid = 7;
+    try_end(b, 1, NULL, "NoneType", "None");
+    b->tgid = b->tid = 8;
+    str_at(b, W_STOP, "self.id", READ_AT_ENTRY, "a");
+    str_at(b, W_STOP, "arg.why", READ_AT_ENTRY, "late");
+    call(b, BRIDGE_SAYS_START, W_STOP, 9);
+    assert_int_equal(b->n, 1);
+    assert_string_equal(str(b->got[0], "stopped"), "revoked");
+}
+
 static void values_and_outcome(void **state)
 {
     struct bed *b = *state;
@@ -576,6 +638,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(values_and_outcome),
         T(choice),
+        T(caught),
+        T(into_by_id),
         T(suspended),
         T(inner_wakes_first),
         T(generator_elsewhere),

@@ -58,6 +58,7 @@ struct source {
     /* PYTHON: the first of these that is there and not None or ""; then `number` is added to it if it is a number. */
     const char *expr[SOURCE_ALTERNATIVES]; /* in the words of inproc/python/bridge_abi.h; interned */
     u8 n_expr;
+    const char *otherwise;            /* text when there is nothing else, or NULL; interned */
     u8 shorten;                       /* bit i: of expression i only what stands behind the last dot (typename) */
     enum source_moment_python moment; /* the same for all of them */
 };
@@ -117,11 +118,13 @@ struct rule {
     u8 n_ids, n_parents, n_links;
     struct rule_id until_id; /* python with `until:` (module in end_provider): whose end it is */
     struct source queued_at; /* python: when it was asked for; n_expr 0: not given */
+    struct source caught[2]; /* python: type and text of an exception that the call caught and keeps; n_expr 0: not given */
     bool new_trace;          /* starts a trace of its own, linked to what called it */
-    const char *into;        /* python: no activity; its values go to the enclosing one of this label; interned */
-    const char *label;       /* by which an override of the pack names it, or NULL; interned */
-    const char *pack;        /* name of its pack, NULL: a user's file; interned */
-    const char *file;        /* where it was written, for messages; interned */
+    const char
+        *into; /* python: no activity; its values go to the enclosing one, or the one with its id, of this label; interned */
+    const char *label; /* by which an override of the pack names it, or NULL; interned */
+    const char *pack;  /* name of its pack, NULL: a user's file; interned */
+    const char *file;  /* where it was written, for messages; interned */
     int line;
 };
 /* The head of a pack: a file of rules for one engine, shipped inside the binary (workflow/packs) or a user's own. */

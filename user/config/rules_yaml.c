@@ -239,6 +239,24 @@ static void read_queued(struct reader *r, struct rule *rule, yaml_node_t *v, con
     rule->queued_at = one.from;
 }
 
+/* Of the exception its type and its text are asked for. */
+static void read_caught(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
+{
+    static const char *const forms[] = { "type(", "str(" };
+    char text[300], err[256];
+    size_t column = 0;
+    const char *path = python_only(r, rule, v, key) ? scalar(r, v, key) : NULL;
+    for (size_t i = 0; path && i < ARRAY_LEN(forms); i++) {
+        snprintf(text, sizeof(text), "%s%.280s)", forms[i], path);
+        if (source_parse(slice_str(text), rule->at, &rule->caught[i], err, sizeof(err), &column)) {
+            mistake(r, v, column - min_u64(column, strlen(forms[i])), "%s", err);
+            return;
+        }
+    }
+    if (path && rule->caught[0].moment == READ_AT_ENTRY)
+        mistake(r, v, 0, "«caught» is an exception that the call has kept: a part of ret");
+}
+
 static void read_trace(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
 {
     static const char *const words[] = { "same", "new", NULL };
@@ -271,7 +289,7 @@ const struct key activity_keys[] = {
     { "parent_id", read_parents }, { "link_id", read_links },
     { "queued_at", read_queued },  { "trace", read_trace },
     { "label", read_label },       { "until_id", read_until_id },
-    { "into", read_into },
+    { "into", read_into },         { "caught", read_caught },
 };
 const size_t activity_key_count = ARRAY_LEN(activity_keys);
 

@@ -1,6 +1,6 @@
 /* Values of python: rules:
  *
- *     value = ["after "] one { " or " one } [ "+" N ]  |  "text"  |  number
+ *     value = ["after "] one { " or " one } [ " or " "text" ] [ "+" N ]  |  "text"  |  number
  *     one   = path  |  len(path)  type(path)  typename(path)  str(path)  id(path)
  *     path  = root { .NAME | [N] | ["KEY"] }
  *     root  = self | cls | argN | arg.NAME | global.NAME | ret | exception
@@ -239,12 +239,33 @@ static bool eat_or(struct scan *s)
     return false;
 }
 
+/* The last alternative may be a text. */
+static int take_otherwise(struct scan *s, struct source *v)
+{
+    struct slice text;
+    char copy[64];
+    int err = take_quoted(s, &text);
+    if (err)
+        return err;
+    if (text.n >= sizeof(copy))
+        return fail(s, "this text is longer than %zu bytes", sizeof(copy) - 1);
+    snprintf(copy, sizeof(copy), "%.*s", (int)text.n, (const char *)text.p);
+    v->otherwise = intern(copy);
+    return 0;
+}
+
+static bool at_quote(const struct scan *s) { return peek(s) == '"' || peek(s) == '\''; }
+
 static int take_value(struct scan *s, struct source *v)
 {
     bool after = eat(s, "after ");
     int err;
     do {
         blanks(s);
+        if (v->n_expr && at_quote(s)) {
+            err = take_otherwise(s, v);
+            break;
+        }
         err = v->n_expr == SOURCE_ALTERNATIVES ? fail(s, "at most %d alternatives", SOURCE_ALTERNATIVES) : take_one(s, v);
     } while (!err && eat_or(s));
     if (!err && after && v->moment != READ_AT_ENTRY)
@@ -259,7 +280,7 @@ static int take_constant(struct scan *s, struct source *v)
 {
     struct slice text;
     char copy[256];
-    if (peek(s) == '"' || peek(s) == '\'') {
+    if (at_quote(s)) {
         int err = take_quoted(s, &text);
         if (err)
             return err;

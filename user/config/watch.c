@@ -61,6 +61,8 @@ static int rule_add(struct watch *w, const struct rule *r, struct rule_slots *s)
         err = ids_add(w, r->links, r->n_links, s->links);
     if (!err && r->queued_at.n_expr)
         err = source_add(w, &r->queued_at, &s->queued_at);
+    for (u8 i = 0; i < 2 && !err && r->caught[i].n_expr; i++)
+        err = source_add(w, &r->caught[i], &s->caught[i]);
     if (err)
         return err;
     w->rules[w->n_rules++] = r->id;

@@ -262,21 +262,39 @@ static void describe_start(struct bridge *b, struct call *c, const struct watch 
     describe_name(c->rule, s);
 }
 
-/* `into:` the innermost open activity of that label that this call belongs to. */
+/* The rule of that activity if it is one that `into` means. */
+static const struct rule *into_owner(const struct bridge *b, const struct rule *r, const struct activity *a)
+{
+    u32 n = a->span->rule;
+    const struct rule *owner = n && n <= b->rules->n ? &b->rules->v[n - 1] : NULL;
+    return owner && owner->label == r->into && owner->pack == r->pack ? owner : NULL;
+}
+
+/* `into:` the open activity with this id, wherever it runs; without `id:` the innermost that this call belongs to. */
+static struct activity *into_activity(struct bridge *b, const struct event *e, const struct rule *r)
+{
+    struct id_owner found;
+    struct id_key unknown;
+    if (r->n_ids) {
+        bool known = id_known(b, r, r->ids, b->book.slots[r->id].ids, r->n_ids, &found, &unknown);
+        return known && found.open && into_owner(b, r, found.open) ? found.open : NULL;
+    }
+    struct activity *a = activity_current(b->tracer, e->tgid, e->tid, e->unit);
+    for (int hops = 0; a && hops < 16; hops++, a = activity_parent(a))
+        if (into_owner(b, r, a))
+            return a;
+    return NULL;
+}
+
 static void add_into(struct bridge *b, const struct event *e, const struct rule *r)
 {
-    struct activity *a = activity_current(b->tracer, e->tgid, e->tid, e->unit);
-    for (int hops = 0; a && hops < 16; hops++, a = activity_parent(a)) {
-        u32 n = a->span->rule;
-        const struct rule *owner = n && n <= b->rules->n ? &b->rules->v[n - 1] : NULL;
-        if (!owner || owner->label != r->into || owner->pack != r->pack)
-            continue;
-        struct call as = { .rule = r, .slots = &b->book.slots[r->id] };
-        set_constants(r, a->span);
-        set_values(b, &as, a->span);
-        describe_name(owner, a->span);
+    struct activity *a = into_activity(b, e, r);
+    if (!a)
         return;
-    }
+    struct call as = { .rule = r, .slots = &b->book.slots[r->id] };
+    set_constants(r, a->span);
+    set_values(b, &as, a->span);
+    describe_name(into_owner(b, r, a), a->span);
 }
 
 static void on_start(struct bridge *b, const struct event *e, const struct watch *w)
@@ -319,7 +337,20 @@ static bool is_close(struct slice type) { return slice_eq(type, "GeneratorExit")
 
 static struct slice plain_type(struct slice type) { return slice_starts(type, "builtins.") ? slice_from(type, 9) : type; }
 
-static bool condition_fails(struct bridge *b, const struct call *c, u8 i, struct span *s, bool failed)
+/* An exception that the call caught and keeps is told like one that left it. */
+static bool take_caught(struct bridge *b, const struct call *c)
+{
+    struct event_value type, text;
+    if (!values_get(&b->values, &c->rule->caught[0], &c->slots->caught[0], &type) || type.type != VALUE_TEXT ||
+        slice_eq(type.text, "NoneType"))
+        return false;
+    b->values.error_type = type.text;
+    if (values_get(&b->values, &c->rule->caught[1], &c->slots->caught[1], &text) && text.type == VALUE_TEXT)
+        b->values.error_message = text.text;
+    return true;
+}
+
+static bool condition_fails(struct bridge *b, const struct call *c, u8 i, struct span *s, bool failed, bool told)
 {
     const struct rule_condition *k = &c->rule->errors[i];
     char word[128], message[512];
@@ -334,7 +365,7 @@ static bool condition_fails(struct bridge *b, const struct call *c, u8 i, struct
         char room[32];
         if (!values_condition(&b->values, k, &c->slots->error[i]))
             return false;
-        if (failed) /* the exception itself says more */
+        if (told) /* the exception itself says more */
             return true;
         struct slice text = slice_of("", 0);
         if (values_get(&b->values, &k->left, &c->slots->error[i], &v))
@@ -359,10 +390,11 @@ static void set_exception(struct bridge *b, struct span *s, u64 time, bool error
 
 static void describe_end(struct bridge *b, const struct call *c, struct span *s, u64 time, bool failed)
 {
-    bool error = !c->rule->error_given && failed && !is_close(b->values.error_type);
+    bool told = failed || take_caught(b, c);
+    bool error = !c->rule->error_given && told && !is_close(b->values.error_type);
     for (u8 i = 0; i < c->rule->n_errors && !error; i++)
-        error = condition_fails(b, c, i, s, failed);
-    if (failed && !is_close(b->values.error_type))
+        error = condition_fails(b, c, i, s, failed, told);
+    if (told && !is_close(b->values.error_type))
         set_exception(b, s, time, error);
 }
 

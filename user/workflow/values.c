@@ -56,6 +56,8 @@ bool values_get(const struct values *v, const struct source *s, const struct sou
                 return true;
         }
     }
+    if (found && s->otherwise)
+        *ret = (struct event_value){ .type = VALUE_TEXT, .text = slice_str(s->otherwise) };
     return found;
 }
 

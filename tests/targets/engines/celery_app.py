@@ -141,7 +141,7 @@ def workflows(pool):
     revoked = add.apply_async((9, 9), countdown=2)
     revoked.revoke()
     started.append((revoked, 1))
-    rejected.delay()
+    started.append((rejected.delay(), 1))
     if pool == "prefork":
         started.append((dies.delay(), 1))
         endless = sleeps.delay()

@@ -198,6 +198,8 @@ PyObject *expr_read(const struct expr *e, PyObject *root)
 {
     cleanup(py_unrefp) PyObject *o = py_ref(root);
     for (u32 i = 0; i < e->n_steps; i++) {
+        if (o == Py_None) /* what is behind nothing is nothing */
+            return py_ref(o);
         PyObject *next = e->item[i] ? read_item(o, e->step[i]) : read_attribute(o, e->step[i]);
         Py_DecRef(o);
         if (!(o = next)) {
