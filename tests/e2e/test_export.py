@@ -138,6 +138,29 @@ def outage(case):
     assert "in use by another wftrace" in two.stderr, two.stderr
 
 
+@test("export/memory-limit", limit=120)
+def memory_limit(case):
+    """a small memory limit, the receiver away, many short processes: what is resident stays below, what is dropped is counted"""
+    limit, url = 56, f"http://127.0.0.1:{procs.free_port()}"
+    t = tracer.Tracer(case.dir, ["sh", "-c", BUSY.format(n=6000)], export=False,
+                      opts=["-v", "--memory-limit", f"{limit}MB", "--export", f"otlp={url}", "--logs", "all"],
+                      env={**os.environ, "OTEL_RESOURCE_ATTRIBUTES": "filler=" + "x" * 200})
+    case.defer(procs.stop, t.proc)
+    most, end = 0, time.monotonic() + 90
+    while t.proc.poll() is None and time.monotonic() < end:
+        try:
+            most = max(most, _peak(t.proc.pid))
+        except (OSError, TypeError):
+            break
+        time.sleep(0.1)
+    assert t.proc.wait(20) == 0, t.said()[-800:]
+    n = t.ledger()
+    dropped = n.get("spans_dropped_open", 0) + n.get("spans_dropped_queue", 0) + n.get("spans_dropped_unreachable", 0)
+    assert n.get("spans_started", 0) + n.get("spans_dropped_open", 0) >= 6000 and dropped >= 6000, (n, t.said()[-800:])
+    assert 0 < most <= limit, f"{most} MB of {limit}"
+    case.note(f"peak {most} MB of {limit}, {dropped} spans dropped and counted")
+
+
 @test("export/zipkin", limit=200)
 def real_zipkin(case):
     """a real Zipkin keeps what the file has: ids, parents, kinds, names, times, tags"""

@@ -3,6 +3,7 @@
  * replay makes the same spans with the same ids. */
 #include "cli/agent.h"
 #include "base/log.h"
+#include "cli/memory.h"
 #include "cli/metering.h"
 #include "ingest/event.h"
 #include "ingest/wfcap.h"
@@ -24,7 +25,7 @@
     "environment, log lines; may hold personal data and secrets"
 #define LOG_FILES_TICKS 2 /* how often log files are looked for */
 #define TICK_NS         (100 * NSEC_PER_MSEC)
-#define QUEUE_WAITING   8000 /* spans waiting in the exporters' queues: below their default ceiling */
+#define QUEUE_WAITING   8000 /* spans waiting in the exporters' queues, at most: below their default ceiling */
 #define QUEUE_IDLE_MS   3000
 
 struct agent {
@@ -39,6 +40,8 @@ struct agent {
     struct tracer *tracer;
     struct stream *stream;
     struct workflow *workflow;
+    struct memory_watch memory;
+    u32 queue_waiting;        /* QUEUE_WAITING, or less where queues are shorter */
     struct metering metering; /* between tracer and pipeline */
     struct span_sink counted; /* between pipeline and queues: counts what goes out */
     struct logs *logs;        /* NULL: not wanted */
@@ -129,7 +132,7 @@ static void record_take(void *arg, const void *record, size_t len)
 static u32 queues_room(const struct agent *a)
 {
     u32 waiting = export_queues_waiting(a->queues, SIGNAL_TRACES);
-    return waiting < QUEUE_WAITING ? QUEUE_WAITING - waiting : 0;
+    return waiting < a->queue_waiting ? a->queue_waiting - waiting : 0;
 }
 
 /* What comes live can only be dropped when an exporter cannot take it; a replay, and what waited for a tail decision, can wait
@@ -188,9 +191,23 @@ static void tick_if_due(struct agent *a)
     if (a->capture)
         capture_fail(a, wfcap_write_tick(a->capture, &tick));
     line_tick(a, tick.now_boot, tick.wall_minus_boot);
+    memory_watch_tick(&a->memory, now);
 }
 
 /* --- making it --- */
+
+/* Before anything takes memory by it. */
+static void memory_open(struct agent *a)
+{
+    struct memory_plan p = memory_plan_of(a->o.memory_limit ? a->o.memory_limit : memory_default(), a->o.n_exports);
+    memory_plan_apply(&p, &a->o);
+    a->queue_waiting = QUEUE_WAITING;
+    for (size_t i = 0; i < a->o.n_exports; i++)
+        if (a->o.exports[i].signal == SIGNAL_TRACES && a->o.exports[i].lane.max_queue)
+            a->queue_waiting = (u32)min_u64(a->queue_waiting, max_u64(a->o.exports[i].lane.max_queue / 2, 1));
+    a->queue_waiting = (u32)min_u64(a->queue_waiting, p.queue / 64 * 62);
+    memory_watch_begin(&a->memory, &p);
+}
 
 static int exporters_open(struct agent *a, char *err, size_t err_size)
 {
@@ -290,9 +307,14 @@ static int line_open(struct agent *a, char *err, size_t err_size)
                                 .keep_values = a->o.keep_values,
                                 .wall_minus_boot = a->wall_minus_boot,
                                 .seed = { a->seed[0], a->seed[1] },
-                                .exec = workflow_exec_hooks(&a->rules) };
+                                .exec = workflow_exec_hooks(&a->rules),
+                                .max_processes = a->o.max_processes,
+                                .max_units = a->o.max_units,
+                                .max_open = a->o.max_open };
     a->metering.tracer = a->tracer = tracer_new(&t, &a->metering.sink);
-    struct stream_options s = { .privacy = { .keep_values = a->o.keep_values } };
+    struct stream_options s = { .privacy = { .keep_values = a->o.keep_values },
+                                .max_conns = a->o.max_conns,
+                                .max_buffered = a->o.max_buffered };
     if (a->tracer)
         a->stream = stream_new(&s, tracer_exchanges(a->tracer), a->probes ? &a->verdicts : NULL);
     if (a->stream)
@@ -444,6 +466,7 @@ int agent_open(const struct agent_options *o, struct agent **ret, enum agent_fai
     if (getrandom(a->seed, sizeof(a->seed), 0) != sizeof(a->seed))
         a->seed[0] = clock_wall_ns(), a->seed[1] = (u64)getpid();
     a->wall_minus_boot = clock_offset();
+    memory_open(a);
     snprintf(err, err_size, "failed");
     int code = live_steps(a, ret_about, err, err_size);
     if (code) {
@@ -622,6 +645,7 @@ int agent_replay(const struct agent_options *o, const char *path, struct agent *
         return -ENOMEM;
     }
     a->o = *o;
+    memory_open(a);
     int code = replay_steps(a, path, ret_about, err, err_size);
     if (code) {
         agent_close(a, NULL);
@@ -664,6 +688,7 @@ void agent_close(struct agent *a, struct agent_summary *ret)
     if (a->queues)
         a->sum.undelivered = export_queues_close(a->queues, a->o.flush_ms);
     a->replay = wfcap_close(a->replay);
+    memory_watch_end(&a->memory);
     rules_done(&a->rules);
     if (ret)
         *ret = a->sum;

@@ -45,7 +45,11 @@ struct agent_options {
     size_t n_log_files;
     bool privacy_set;    /* --privacy was given: a replay takes it, else the capture's own */
     const char *capture; /* file to write, or NULL */
-    u64 flush_ms;        /* how long the exporters may take at the end */
+    u64 memory_limit;    /* bytes; 0: memory_default() */
+    /* Ceilings, 0: those of the stages; the limit lowers them. */
+    u32 max_conns, max_units, max_processes, max_open;
+    u64 max_buffered;
+    u64 flush_ms; /* how long the exporters may take at the end */
 };
 
 enum agent_failure { AGENT_RUNTIME, AGENT_CONFIG, AGENT_PRIVILEGE }; /* what an error is about: the exit status */

@@ -1,6 +1,7 @@
 /* Options: `--name value`, `--name=value`, `-x value`, `-xvalue`, flags together (`-qv`), `--` ends them. */
 #include "cli/cli.h"
 #include "cli/enlist.h"
+#include "cli/memory.h"
 #include "base/log.h"
 #include "pipeline/logs_line.h"
 #include "protocol/llm.h"
@@ -38,6 +39,15 @@ static int set_spool(struct options *o, const char *value, char *err, size_t err
         return SENTENCE("--spool: the name is too long");
     strcpy(text, value);
     return export_spool_parse(text, &o->agent.queues.spool, err, err_size) ? -1 : 0;
+}
+
+static int set_memory(struct options *o, const char *value, char *err, size_t err_size)
+{
+    u64 bytes;
+    if (export_size_parse(slice_str(value), &bytes) || bytes < MEMORY_LEAST)
+        return SENTENCE("--memory-limit %s: a size of 48MB or more: 256MB, 2GB", value);
+    o->agent.memory_limit = bytes;
+    return 0;
 }
 
 static int set_service(struct options *o, const char *value, char *err, size_t err_size)
@@ -327,6 +337,8 @@ const struct option option_table[] = {
     { "export", 'e', "SPEC", TAKES_EXPORT, "where spans go (repeatable); see below", set_export },
     { "spool", 0, "DIR", TAKES_EXPORT,
       "keep what a receiver has not taken yet on disk: DIR[,max=256MB][,age=1d][,fsync=never|segment|always]", set_spool },
+    { "memory-limit", 0, "SIZE", TAKES_EXPORT,
+      "memory of the whole of wftrace (default: 1GB, or three quarters of what its control group may have)", set_memory },
     { "service", 0, "NAME", TAKES_EXPORT, "service.name of everything that is traced", set_service },
     { "for", 0, "DURATION", TAKES_LIVE, "stop tracing after 10s, 2m, 1h, 500ms", set_for },
     { "capture", 0, "FILE", TAKES_LIVE, "keep what was seen, for wftrace replay (holds payload bytes)", set_capture },

@@ -171,6 +171,8 @@ int session_apply(struct options *o, char *err, size_t err_size)
     a->keep_values = c->wftrace->privacy == CONFIG_PRIVACY_OFF;
     a->privacy_set |= c->wftrace->privacy == CONFIG_PRIVACY_OFF;
     a->flush_ms = (u64)c->wftrace->shutdown_timeout;
+    if (!a->memory_limit) /* --memory-limit stands above */
+        a->memory_limit = (u64)c->wftrace->memory_limit;
     apply_resource(o);
     int code = apply_rules(o, err, err_size);
     if (!code)

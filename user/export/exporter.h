@@ -135,6 +135,9 @@ struct export_queues;
 struct export_queue_options {
     struct lane_options lane[SIGNAL_MAX];
     struct spool_options spool;
+    struct lane_options
+        most[SIGNAL_MAX]; /* max_queue and max_batch of any lane, also where its own say more; 0: no such ceiling */
+    u64 most_points;      /* data points waiting in one lane of metrics; 0: no such ceiling */
 };
 /* DIR[,max=256MB][,age=1d][,fsync=never|segment|always]; `text` is cut up and kept. -EINVAL with a sentence. */
 int export_spool_parse(char *text, struct spool_options *ret, char *err, size_t err_size);

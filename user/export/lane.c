@@ -86,6 +86,7 @@ static size_t lane_take(struct lane *l)
     size_t n = min_u64(l->count, l->opt.max_batch);
     for (size_t i = 0; i < n; i++)
         l->hand[i] = l->ring[(l->head + i) % l->opt.max_queue];
+    l->weight -= min_u64(lane_hand_weight(l, n), l->weight);
     l->head = (u32)((l->head + n) % l->opt.max_queue);
     l->count -= (u32)n;
     l->oldest_ns = clock_boot_ns();
@@ -338,26 +339,32 @@ static void *lane_run(void *arg)
 
 void lane_push(struct lane *l, void *item)
 {
+    u64 weight = kind_of(l)->weight(item);
     pthread_mutex_lock(&l->lock);
-    bool full = l->count >= l->opt.max_queue || l->stop_at;
+    bool heavy = l->max_weight && l->count && l->weight + weight > l->max_weight; /* one alone always goes */
+    bool full = l->count >= l->opt.max_queue || heavy || l->stop_at;
     bool tell = !full && (!l->count || l->count + 1 == l->opt.max_batch);
     if (!full) {
         if (!l->count)
             l->oldest_ns = clock_boot_ns();
         l->ring[(l->head + l->count++) % l->opt.max_queue] = kind_of(l)->keep(item);
+        l->weight += weight;
     }
     if (tell)
         pthread_cond_signal(&l->wake);
     pthread_mutex_unlock(&l->lock);
     if (full)
-        lane_count_lost(l, CAUSE_QUEUE, kind_of(l)->weight(item));
+        lane_count_lost(l, CAUSE_QUEUE, weight);
 }
 
 /* --- making and ending --- */
 
 static u32 first_of(u32 a, u32 b, u32 c) { return a ? a : b ? b : c; }
 
-static struct lane_options options_settle(const struct lane_options *own, const struct lane_options *base, const struct kind *k)
+static u32 at_most(u32 n, u32 most) { return most && most < n ? most : n; }
+
+static struct lane_options options_settle(const struct lane_options *own, const struct lane_options *base,
+                                          const struct lane_options *most, const struct kind *k)
 {
     struct lane_options o = {
         .max_queue = first_of(own->max_queue, base->max_queue, k->max_queue),
@@ -367,11 +374,12 @@ static struct lane_options options_settle(const struct lane_options *own, const 
                         : base->retry_for_ms ? base->retry_for_ms
                                              : 300000,
     };
-    o.max_batch = (u32)min_u64(o.max_batch, min_u64(BATCH_MAX, o.max_queue));
+    o.max_queue = at_most(o.max_queue, most->max_queue);
+    o.max_batch = (u32)min_u64(at_most(o.max_batch, most->max_batch), min_u64(BATCH_MAX, o.max_queue));
     return o;
 }
 
-struct lane *lane_new(const struct exporter *x, const struct export_spec *spec, const struct lane_options *base)
+struct lane *lane_new(const struct exporter *x, const struct export_spec *spec, const struct export_queue_options *base)
 {
     pthread_condattr_t attr;
     struct lane *l = calloc(1, sizeof(*l));
@@ -379,7 +387,8 @@ struct lane *lane_new(const struct exporter *x, const struct export_spec *spec, 
         return NULL;
     l->x = x;
     l->signal = spec->signal;
-    l->opt = options_settle(&spec->lane, base, kind_of(l));
+    l->opt = options_settle(&spec->lane, &base->lane[spec->signal], &base->most[spec->signal], kind_of(l));
+    l->max_weight = spec->signal == SIGNAL_METRICS ? base->most_points : 0;
     l->ring = calloc(l->opt.max_queue, sizeof(*l->ring));
     if (!l->ring) {
         free(l);

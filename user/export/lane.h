@@ -20,6 +20,7 @@ struct lane {
     pthread_cond_t wake;
     void **ring;
     u32 head, count;              /* under lock */
+    u64 weight, max_weight;       /* under lock: of what waits, in the ledger's terms; max 0: no ceiling but opt.max_queue */
     u64 oldest_ns;                /* boot time at which the ring stopped being empty */
     u64 stop_at;                  /* 0: running. Else the deadline, boot clock; read without the lock by send() */
     u64 lost;                     /* atomic: items of any cause */
@@ -35,7 +36,7 @@ struct lane {
 };
 
 /* NULL on no memory. The exporter is opened by the caller (l->self). */
-struct lane *lane_new(const struct exporter *x, const struct export_spec *spec, const struct lane_options *base);
+struct lane *lane_new(const struct exporter *x, const struct export_spec *spec, const struct export_queue_options *base);
 int lane_start(struct lane *l); /* -errno */
 /* Takes its own reference when there is room, else counts. */
 void lane_push(struct lane *l, void *item);

@@ -152,7 +152,7 @@ static int lane_make(struct export_queues *q, const struct exporter *x, const st
     int e = refuse(q, x, spec, err, err_size);
     if (e)
         return e;
-    struct lane *l = lane_new(x, spec, &q->opt.lane[spec->signal]);
+    struct lane *l = lane_new(x, spec, &q->opt);
     if (!l) {
         snprintf(err, err_size, "out of memory");
         return -ENOMEM;

@@ -273,7 +273,7 @@ static void on_procinfo(struct tracer *t, const struct event *e)
         return;
     struct span *s = p->activity->span;
     resource_unref(s->resource);
-    s->resource = resource_ref(p->resource);
+    s->resource = resource_ref(p->resource ? p->resource : t->unknown);
 }
 
 void processes_event(struct tracer *t, const struct event *e)

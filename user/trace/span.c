@@ -62,6 +62,14 @@ void span_pool_limit(u32 max_spans)
     pthread_mutex_unlock(&pool.lock);
 }
 
+u32 span_pool_live(void)
+{
+    pthread_mutex_lock(&pool.lock);
+    u32 n = pool.live;
+    pthread_mutex_unlock(&pool.lock);
+    return n;
+}
+
 /* The arena and the attribute slots stay dirty: nothing beyond their counts is ever read. */
 static void span_reset(struct span *s)
 {

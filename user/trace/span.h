@@ -66,8 +66,9 @@ struct resource {
     struct attr attr_v[48];
     char text_v[4096];
 };
-struct resource *resource_new(void);
-struct resource *resource_ref(struct resource *r);
+struct resource *resource_new(void);                    /* NULL: the ceiling is reached (counted) or no memory */
+void resource_pool_limit(u32 max);                      /* live ones; default: no limit */
+struct resource *resource_ref(struct resource *r);      /* NULL is fine */
 struct resource *resource_unref(struct resource *r);    /* returns NULL; NULL is fine */
 const char *resource_service(const struct resource *r); /* service.name, or "unknown_service" */
 
@@ -135,6 +136,7 @@ struct span *span_new(void); /* refs = 1, zeroed; NULL when the pool's ceiling i
 struct span *span_ref(struct span *s);
 struct span *span_unref(struct span *s); /* returns NULL; NULL is fine; drops the resource too */
 void span_pool_limit(u32 max_spans);     /* default 65536 */
+u32 span_pool_live(void);
 void span_set_name(struct span *s, struct slice name);
 void span_set_error(struct span *s, struct slice message); /* status ERROR; empty message: none */
 /* An `exception` event by the conventions: type, message, stack trace (empty slices are left out). */
