@@ -231,21 +231,82 @@ static void rules_choose_by_service_and_name(void **state)
     sampling_free(s);
 }
 
-static void words_of_the_environment(void **state)
+static bool ask(struct sampling *s, enum span_kind kind, const char *key, const char *value, int parent)
+{
+    struct span *span = root_span();
+    span->kind = kind;
+    if (key)
+        attr_str(&span->attrs, key, slice_str(value));
+    if (parent) {
+        span->parent_id[0] = 1;
+        span->id.flags = parent > 0;
+    }
+    bool keep = sampling_start(s, span);
+    assert_int_equal(span->id.flags & 1, keep);
+    span_unref(span);
+    return keep;
+}
+
+static void branches_are_asked_for_every_span(void **state)
+{
+    static const char *const pings[] = { "PING", "QUIT" }, *const internal[] = { "/internal/*" },
+                             *const special[] = { "/internal/special/*" };
+    const struct sampler_branch branches[] = {
+        { .kinds = 1u << SPAN_CLIENT,
+          .key = "db.operation.name",
+          .values = pings,
+          .n_values = 2,
+          .sampler = { .kind = SAMPLER_ALWAYS_OFF } },
+        { .pattern_key = "url.path",
+          .included = internal,
+          .n_included = 1,
+          .excluded = special,
+          .n_excluded = 1,
+          .sampler = { .kind = SAMPLER_ALWAYS_OFF } },
+        { .origins = 1u << SAMPLER_OF_LOCAL, .sampler = { .kind = SAMPLER_PARENT } },
+        { .origins = 1u << SAMPLER_OF_ROOT, .kinds = 1u << SPAN_SERVER, .sampler = { .kind = SAMPLER_ALWAYS_ON } },
+    };
+    struct sampler_options o = { .sampler = { .kind = SAMPLER_BRANCHES, .branches = branches, .n_branches = 4 } };
+    struct sampling *s = sampling_new(&o);
+    assert_false(ask(s, SPAN_CLIENT, "db.operation.name", "PING", 1)); /* below a sampled parent */
+    assert_true(ask(s, SPAN_CLIENT, "db.operation.name", "SELECT", 1));
+    assert_false(ask(s, SPAN_CLIENT, "db.operation.name", "SELECT", -1));
+    assert_true(ask(s, SPAN_SERVER, "db.operation.name", "PING", 0));
+    assert_false(ask(s, SPAN_SERVER, "url.path", "/internal/x", 0));
+    assert_true(ask(s, SPAN_SERVER, "url.path", "/internal/special/x", 0));
+    assert_false(ask(s, SPAN_CONSUMER, NULL, NULL, 0)); /* no rule fits: dropped */
+    sampling_free(s);
+}
+
+static void parents_have_branches(void **state)
+{
+    const struct sampler_branch branches[] = {
+        { .origins = 1u << SAMPLER_OF_ROOT, .sampler = { .kind = SAMPLER_ALWAYS_OFF } },
+        { .origins = 1u << SAMPLER_OF_LOCAL, .parent = 1, .sampler = { .kind = SAMPLER_ALWAYS_OFF } },
+        { .origins = 1u << SAMPLER_OF_LOCAL, .parent = -1, .sampler = { .kind = SAMPLER_ALWAYS_ON } },
+    };
+    struct sampler_options o = { .sampler = { .kind = SAMPLER_BRANCHES, .branches = branches, .n_branches = 3 } };
+    struct sampling *s = sampling_new(&o);
+    assert_false(ask(s, SPAN_SERVER, NULL, NULL, 0));
+    assert_false(ask(s, SPAN_CLIENT, NULL, NULL, 1));
+    assert_true(ask(s, SPAN_CLIENT, NULL, NULL, -1));
+    sampling_free(s);
+    struct sampler deep[SAMPLER_DEPTH + 2] = { [SAMPLER_DEPTH + 1] = { .kind = SAMPLER_ALWAYS_ON } };
+    struct sampler_branch in[SAMPLER_DEPTH + 2] = { 0 };
+    for (size_t i = SAMPLER_DEPTH + 1; i--;) {
+        in[i].sampler = deep[i + 1];
+        deep[i] = (struct sampler){ .kind = SAMPLER_BRANCHES, .branches = &in[i], .n_branches = 1 };
+    }
+    assert_null(sampling_new(&(struct sampler_options){ .sampler = deep[0] }));
+    s = sampling_new(&(struct sampler_options){ .sampler = deep[1] });
+    assert_true(ask(s, SPAN_SERVER, NULL, NULL, 0));
+    sampling_free(s);
+}
+
+static void ratios_are_read(void **state)
 {
     struct sampler s;
     char err[256];
-    assert_int_equal(sampler_parse("parentbased_traceidratio", "0.25", &s, err, sizeof(err)), 0);
-    assert_true(s.parent_based && s.kind == SAMPLER_TRACEIDRATIO && s.ratio == 0.25);
-    assert_int_equal(sampler_parse(NULL, NULL, &s, err, sizeof(err)), 0);
-    assert_true(s.parent_based && s.kind == SAMPLER_ALWAYS_ON);
-    assert_int_equal(sampler_parse("traceidratio", NULL, &s, err, sizeof(err)), 0);
-    assert_true(!s.parent_based && s.ratio == 1);
-    assert_int_equal(sampler_parse("allways_on", NULL, &s, err, sizeof(err)), -EINVAL);
-    assert_non_null(strstr(err, "did you mean 'always_on'"));
-    assert_int_equal(sampler_parse("traceidratio", "2", &s, err, sizeof(err)), -EINVAL);
-    assert_int_equal(sampler_parse("traceidratio", "nan", &s, err, sizeof(err)), -EINVAL);
-    assert_int_equal(sampler_parse("rate", "", &s, err, sizeof(err)), -EINVAL);
     assert_int_equal(sampler_parse_ratio("10%", &s, err, sizeof(err)), 0);
     assert_true(s.parent_based && fabs(s.ratio - 0.1) < 1e-12);
     static const char *const bad[] = { "", "1.5", "-1", "101%", "x", "0.1x", "%" };
@@ -264,7 +325,9 @@ int main(void)
         cmocka_unit_test(parents_are_believed),
         cmocka_unit_test(rate_is_a_bucket),
         cmocka_unit_test(rules_choose_by_service_and_name),
-        cmocka_unit_test(words_of_the_environment),
+        cmocka_unit_test(branches_are_asked_for_every_span),
+        cmocka_unit_test(parents_have_branches),
+        cmocka_unit_test(ratios_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

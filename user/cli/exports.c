@@ -303,6 +303,8 @@ static int add_scraped(const struct maker *m, const struct config_prometheus *x)
     int code = x->basic_auth ? scraped_user(m, x->basic_auth, &s.headers) : 0;
     if (code)
         return code;
+    if (x->tls && x->tls->ca_file)
+        return refuse(m, "tls.ca_file: certificates of scrapers are not asked for; use basic_auth");
     if (a->n_exports == AGENT_EXPORTS)
         return refuse(m, "more than %d exporters", AGENT_EXPORTS);
     snprintf(s.target, sizeof(s.target), "%s%s%s:%lld", v6 ? "[" : "", x->host, v6 ? "]" : "", (long long)x->port);

@@ -2,6 +2,7 @@
  * exporters, -r beside the file's rules, --service, --privacy, -q and -v each above its key. */
 #include "base/log.h"
 #include "cli/session.h"
+#include "workflow/packs.h"
 
 #include <ctype.h>
 #include <glob.h>
@@ -187,7 +188,9 @@ int session_check_config(const struct config *c, char *err, size_t err_size)
     static struct options o; /* large */
     struct rules rules = { 0 };
     o = (struct options){ .config = (struct config *)(uintptr_t)c, .quiet = true };
-    int code = apply_rules(&o, err, err_size);
+    int code = packs_load(&rules, err, err_size); /* what `rules.packs` names */
+    if (!code)
+        code = apply_rules(&o, err, err_size);
     for (size_t i = 0; i < o.agent.n_rule_texts && !code; i++)
         code =
             rules_parse(&rules, o.agent.rule_texts[i].name, o.agent.rule_texts[i].text, o.agent.rule_texts[i].len, err, err_size);

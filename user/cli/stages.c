@@ -25,61 +25,150 @@ static int refuse(const struct place *p, const char *path, const char *fmt, ...)
 /* --- sampler --- */
 #define SAMPLER "tracer_provider.sampler"
 
-static int composable(const struct place *p, const struct config_composable *x, struct sampler *ret)
+/* Lists of branches live as long as the process, as all of a configuration that stages point into. */
+static struct sampler_branch *branches_new(size_t n, struct sampler *ret)
 {
-    if (x->parent_threshold) {
-        ret->parent_based = true;
-        x = x->parent_threshold->root;
+    struct sampler_branch *v = calloc(n + 1, sizeof(*v));
+    *ret = (struct sampler){ .kind = SAMPLER_BRANCHES, .branches = v, .n_branches = v ? n : 0 };
+    return v;
+}
+
+static u8 origins_of(const struct config_sampler_rule *r)
+{
+    static const char *const words[] = {
+        [SAMPLER_OF_ROOT] = "none", [SAMPLER_OF_REMOTE] = "remote", [SAMPLER_OF_LOCAL] = "local"
+    };
+    u8 bits = 0;
+    for (size_t i = 0; i < r->parent.n; i++)
+        for (size_t k = 0; k < ARRAY_LEN(words); k++)
+            bits |= !strcmp(r->parent.v[i], words[k]) ? (u8)(1u << k) : 0;
+    return bits;
+}
+
+static u8 kinds_of(const struct config_sampler_rule *r)
+{
+    static const char *const words[] = { [SPAN_INTERNAL] = "internal",
+                                         [SPAN_SERVER] = "server",
+                                         [SPAN_CLIENT] = "client",
+                                         [SPAN_PRODUCER] = "producer",
+                                         [SPAN_CONSUMER] = "consumer" };
+    u8 bits = 0;
+    for (size_t i = 0; i < r->span_kinds.n; i++)
+        for (size_t k = SPAN_INTERNAL; k < ARRAY_LEN(words); k++)
+            bits |= !strcmp(r->span_kinds.v[i], words[k]) ? (u8)(1u << k) : 0;
+    return bits;
+}
+
+static struct sampler_branch branch_of(const struct config_sampler_rule *r)
+{
+    struct sampler_branch b = { .origins = origins_of(r), .kinds = kinds_of(r) };
+    if (r->attribute_values) {
+        b.key = r->attribute_values->key;
+        b.values = r->attribute_values->values.v;
+        b.n_values = r->attribute_values->values.n;
     }
-    if (x->parent_threshold || x->rule_based)
-        return refuse(p, SAMPLER,
-                      "of composite samplers, always_on, always_off, probability and parent_threshold of these work here");
+    if (r->attribute_patterns) {
+        b.pattern_key = r->attribute_patterns->key;
+        b.included = r->attribute_patterns->included.v;
+        b.n_included = r->attribute_patterns->included.n;
+        b.excluded = r->attribute_patterns->excluded.v;
+        b.n_excluded = r->attribute_patterns->excluded.n;
+    }
+    return b;
+}
+
+static int composable(const struct place *p, const struct config_composable *x, u32 depth, struct sampler *ret)
+{
+    struct sampler_branch *v;
+    int code = 0;
+    if (depth == SAMPLER_DEPTH)
+        return refuse(p, SAMPLER, "more than %d samplers in each other", SAMPLER_DEPTH);
+    if (x->rule_based) {
+        v = branches_new(x->rule_based->rules.n, ret);
+        for (size_t i = 0; v && i < x->rule_based->rules.n && !code; i++) {
+            v[i] = branch_of(&x->rule_based->rules.v[i]);
+            code = composable(p, x->rule_based->rules.v[i].sampler, depth + 1, &v[i].sampler);
+        }
+        return v ? code : -ENOMEM;
+    }
+    if (x->parent_threshold) {
+        if (!(v = branches_new(2, ret)))
+            return -ENOMEM;
+        v[0].origins = 1u << SAMPLER_OF_ROOT;
+        v[1].sampler.kind = SAMPLER_PARENT;
+        return composable(p, x->parent_threshold->root, depth + 1, &v[0].sampler);
+    }
     ret->kind = x->always_on ? SAMPLER_ALWAYS_ON : x->always_off ? SAMPLER_ALWAYS_OFF : SAMPLER_TRACEIDRATIO;
     ret->ratio = x->probability ? x->probability->ratio : 1;
     return 0;
 }
 
-static int root_sampler(const struct place *p, const struct config_sampler *x, struct sampler *ret)
-{
-    const struct config_ratio *ratio = x->probability ? x->probability : x->trace_id_ratio_based;
-    if (x->composite)
-        return composable(p, x->composite, ret);
-    if (x->always_on || x->always_off) {
-        ret->kind = x->always_on ? SAMPLER_ALWAYS_ON : SAMPLER_ALWAYS_OFF;
-    } else if (ratio) {
-        ret->kind = SAMPLER_TRACEIDRATIO;
-        ret->ratio = ratio->ratio;
-    } else if (x->rate_limiting) {
-        ret->kind = SAMPLER_RATE;
-        ret->per_second = x->rate_limiting->spans_per_second;
-    } else {
-        return refuse(p, SAMPLER, "this sampler works at the top or not at all here");
-    }
-    return 0;
-}
+static int any_sampler(const struct place *p, const struct config_sampler *x, u32 depth, struct sampler *ret);
 
 static bool is_on(const struct config_sampler *x) { return !x || x->always_on; }
 static bool is_off(const struct config_sampler *x) { return !x || x->always_off; }
 
-static int apply_sampler(const struct place *p, const struct config_sampler *x, struct sampler *ret)
+/* What was decided for a parent is kept, or every span is asked for. */
+static int parent_based(const struct place *p, const struct config_parent_based *b, u32 depth, struct sampler *ret)
 {
-    struct sampler s = { 0 };
-    const struct config_parent_based *b = x->parent_based;
+    const struct {
+        const struct config_sampler *x;
+        enum sampler_origin origin;
+        s8 parent;
+    } by[] = { { b->root, SAMPLER_OF_ROOT, 0 },
+               { b->remote_sampled, SAMPLER_OF_REMOTE, 1 },
+               { b->remote_not_sampled, SAMPLER_OF_REMOTE, -1 },
+               { b->local_sampled, SAMPLER_OF_LOCAL, 1 },
+               { b->local_not_sampled, SAMPLER_OF_LOCAL, -1 } };
     int code = 0;
-    if (x->always_record) /* metrics see every span in any case */
-        return apply_sampler(p, x->always_record->root, ret);
-    if (b &&
-        !(is_on(b->remote_sampled) && is_off(b->remote_not_sampled) && is_on(b->local_sampled) && is_off(b->local_not_sampled)))
-        return refuse(p, SAMPLER ".parent_based",
-                      "what was decided for a parent is kept here: only «root» can be another sampler");
-    s.parent_based = b != NULL;
-    if (b && !b->root)
-        s.kind = SAMPLER_ALWAYS_ON;
-    else
-        code = root_sampler(p, b ? b->root : x, &s);
+    if (is_on(b->remote_sampled) && is_off(b->remote_not_sampled) && is_on(b->local_sampled) && is_off(b->local_not_sampled)) {
+        *ret = (struct sampler){ .kind = SAMPLER_ALWAYS_ON };
+        if (b->root)
+            code = any_sampler(p, b->root, depth + 1, ret);
+        ret->parent_based = ret->kind != SAMPLER_BRANCHES;
+        if (ret->parent_based || code)
+            return code;
+    }
+    struct sampler_branch *v = branches_new(ARRAY_LEN(by), ret);
+    for (size_t i = 0; v && i < ARRAY_LEN(by) && !code; i++) {
+        v[i].origins = (u8)(1u << by[i].origin);
+        v[i].parent = by[i].parent;
+        bool usual = by[i].parent > 0 ? is_on(by[i].x) : by[i].parent && is_off(by[i].x);
+        v[i].sampler.kind = usual ? SAMPLER_PARENT : SAMPLER_ALWAYS_ON; /* root: unless it is given */
+        if (!usual && by[i].x)
+            code = any_sampler(p, by[i].x, depth + 1, &v[i].sampler);
+    }
+    return v ? code : -ENOMEM;
+}
+
+static int any_sampler(const struct place *p, const struct config_sampler *x, u32 depth, struct sampler *ret)
+{
+    const struct config_ratio *ratio = x->probability ? x->probability : x->trace_id_ratio_based;
+    struct sampler s = { 0 };
+    int code = 0;
+    if (depth == SAMPLER_DEPTH)
+        return refuse(p, SAMPLER, "more than %d samplers in each other", SAMPLER_DEPTH);
+    if (x->always_record) { /* metrics see every span in any case */
+        code = any_sampler(p, x->always_record->root, depth + 1, &s);
+    } else if (x->parent_based) {
+        code = parent_based(p, x->parent_based, depth, &s);
+    } else if (x->composite) {
+        code = composable(p, x->composite, depth, &s);
+    } else if (x->rate_limiting) {
+        s = (struct sampler){ .kind = SAMPLER_RATE, .per_second = x->rate_limiting->spans_per_second };
+    } else if (ratio) {
+        s = (struct sampler){ .kind = SAMPLER_TRACEIDRATIO, .ratio = ratio->ratio };
+    } else {
+        s.kind = x->always_on ? SAMPLER_ALWAYS_ON : SAMPLER_ALWAYS_OFF;
+    }
     if (!code)
         *ret = s;
     return code;
+}
+
+static int apply_sampler(const struct place *p, const struct config_sampler *x, struct sampler *ret)
+{
+    return any_sampler(p, x, 0, ret);
 }
 
 /* --- rules and tail --- */

@@ -140,7 +140,7 @@ struct config_prometheus {
     struct config_selection *resource_constant_labels;
     int translation_strategy; /* enum config_translation */
     struct config_basic_auth *basic_auth;
-    struct config_tls *tls; /* of the listener: cert_file, key_file; ca_file: clients must show a certificate */
+    struct config_tls *tls; /* of the listener: cert_file, key_file; ca_file is refused (exports.c) */
 };
 enum config_translation {
     CONFIG_TRANSLATION_UNDERSCORES,

@@ -79,7 +79,8 @@ static const struct config_key wftrace_keys[] = {
     GROUP(wftrace, rules, "rules", rules, "what to watch", OURS),
     GROUP(wftrace, targets, "targets", targets, "what `wftrace agent` traces", OURS),
     WORD(wftrace, privacy, "privacy", privacies, "strict", "`off`: statements and values are kept as they are", OURS),
-    WORD(wftrace, propagation, "propagation", propagations, "off", "where context is written", OURS, .ignored = LATER),
+    WORD(wftrace, propagation, "propagation", propagations, "off", "where context is written", OURS,
+         .ignored = "nothing is written into a request yet"),
     GROUP(wftrace, store, "store", store, "the embedded store", OURS),
     GROUP(wftrace, spool, "spool", spool, "what could not be delivered yet, on disk", OURS),
     SIZE(wftrace, memory_limit, "memory_limit", 48 << 20, NULL, "memory of the whole of wftrace ([memory.md](memory.md))", OURS,
@@ -89,6 +90,6 @@ static const struct config_key wftrace_keys[] = {
     GROUPS(wftrace, processors, "processors", stage, "what happens to each item, in this order", OURS,
            .unset = "`redact` with its presets, unless privacy is off"),
     GROUP(wftrace, sampling, "sampling", sampling, "by service and name; and by what a trace turned out to be", OURS),
-    GROUP(wftrace, self, "self", self, "wftrace's own telemetry", OURS, .ignored = LATER),
+    GROUP(wftrace, self, "self", self, "wftrace's own telemetry", OURS),
 };
 SHARED(wftrace, wftrace, "wftrace", "What is wftrace's own.");

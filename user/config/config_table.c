@@ -106,7 +106,7 @@ static const struct config_key log_limits_keys[] = {
 DEFINE(log_limits, attribute_limits, "limits", "Limits of log records; what is not given is taken from `attribute_limits`.");
 
 /* --- propagator --- */
-#define NOT_READ "wftrace reads W3C trace context and baggage"
+#define NOT_READ "wftrace reads W3C trace context and baggage: have the callers send `traceparent`"
 static const struct config_key propagator_entry_keys[] = {
     GROUP(propagator_entry, tracecontext, "tracecontext", none, "W3C `traceparent` and `tracestate`"),
     GROUP(propagator_entry, baggage, "baggage", none, "W3C `baggage`"),

@@ -179,11 +179,19 @@ static int chain_make(struct pipeline *p, const struct pipeline_options *o, char
     return chain_add(p, &(struct processor_spec){ .kind = "redact", .signals = missing }, err, err_size);
 }
 
+static bool is_rate(const struct sampler *s)
+{
+    bool rate = s->kind == SAMPLER_RATE;
+    for (size_t i = 0; s->kind == SAMPLER_BRANCHES && i < s->n_branches && !rate; i++)
+        rate = is_rate(&s->branches[i].sampler);
+    return rate;
+}
+
 static bool uses_rate(const struct sampler_options *o)
 {
-    bool rate = o->sampler.kind == SAMPLER_RATE;
+    bool rate = is_rate(&o->sampler);
     for (size_t i = 0; i < o->n_rules; i++)
-        rate |= o->rules[i].sampler.kind == SAMPLER_RATE;
+        rate |= is_rate(&o->rules[i].sampler);
     return rate;
 }
 

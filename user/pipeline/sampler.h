@@ -1,5 +1,7 @@
 /* Head sampling: decided when the first span of a trace on this host starts (a root, or a span whose parent is elsewhere); every
- * later span of that trace here inherits the decision with its parent's flags and tracestate.
+ * later span of that trace here inherits the decision with its parent's flags and tracestate. Samplers by conditions
+ * (SAMPLER_BRANCHES: OpenTelemetry's rule_based, parent_threshold, and parent_based with branches of its own) are asked for every
+ * span, with what is known of it when it starts.
  *
  * Ratios are OpenTelemetry's consistent probability sampling (specification «Probability Sampling», «TraceState handling»): a
  * trace has 56 bits of randomness R, from `rv` in tracestate's `ot` entry or else the last 7 bytes of its id; ratio p is the
@@ -11,6 +13,7 @@
 #include "trace/span.h"
 
 #define SAMPLER_RULES 64
+#define SAMPLER_DEPTH 8 /* samplers in samplers */
 #define SAMPLING_BITS (1ull << 56)
 
 enum sampler_kind {
@@ -19,7 +22,11 @@ enum sampler_kind {
     SAMPLER_ALWAYS_OFF,
     SAMPLER_TRACEIDRATIO, /* `ratio` */
     SAMPLER_RATE,         /* at most `per_second` new traces; what a kept one stands for is unknown: no th */
+    SAMPLER_PARENT,       /* as the parent was, with its tracestate; roots are kept */
+    SAMPLER_BRANCHES,     /* the first of `branches` that is for the span; none: dropped */
 };
+
+struct sampler_branch;
 
 /* One decision. parent_based: a span whose parent is elsewhere takes that parent's sampled flag, and `kind` is for roots. */
 struct sampler {
@@ -27,6 +34,23 @@ struct sampler {
     bool parent_based;
     double ratio;      /* 0 … 1 */
     double per_second; /* > 0; a second's worth may come at once */
+    const struct sampler_branch *branches;
+    size_t n_branches;
+};
+
+enum sampler_origin { SAMPLER_OF_ROOT, SAMPLER_OF_REMOTE, SAMPLER_OF_LOCAL }; /* where the parent is */
+/* All that is given holds. Texts and lists must outlive the sampling. */
+struct sampler_branch {
+    u8 origins;      /* bits of enum sampler_origin; 0: any */
+    u8 kinds;        /* bits of enum span_kind; 0: any */
+    s8 parent;       /* 1: parent sampled, -1: not, 0: any */
+    const char *key; /* an attribute with one of `values`, or NULL */
+    const char *const *values;
+    size_t n_values;
+    const char *pattern_key; /* an attribute that matches one of `included` (none: anything) and none of `excluded`, or NULL */
+    const char *const *included, *const *excluded; /* globs */
+    size_t n_included, n_excluded;
+    struct sampler sampler;
 };
 
 /* First match wins; `service` and `name` are globs (fnmatch), NULL: any. `name` is the first span's name: the workflow's. */
@@ -42,10 +66,6 @@ struct sampler_options {
     size_t n_rules; /* at most SAMPLER_RULES */
 };
 
-/* OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG (either may be NULL or empty): always_on, always_off, traceidratio,
- * parentbased_always_on, parentbased_always_off, parentbased_traceidratio, and rate, parentbased_rate of our own (arg: traces a
- * second). -EINVAL with a sentence in err. */
-int sampler_parse(const char *name, const char *arg, struct sampler *ret, char *err, size_t err_size);
 /* "0.1", "1", "10%": what --sample takes → parent based ratio. -EINVAL with a sentence in err. */
 int sampler_parse_ratio(const char *text, struct sampler *ret, char *err, size_t err_size);
 

@@ -109,6 +109,8 @@ struct activity *activity_open(struct tracer *t, const struct activity_start *s,
     span->start_ns = tracer_wall(t, s->time);
     span->resource = resource_ref(tracer_resource(t, s->tgid));
     span_set_name(span, s->name);
+    if (s->attrs)
+        attr_set_copy(&span->attrs, s->attrs);
     ledger_add(spans_started, 1);
     if (s->push)
         unit_push(t, a);

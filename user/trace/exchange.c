@@ -73,6 +73,7 @@ static void *on_begin(struct exchange_sink *sink, const struct exchange *x, cons
         .parent = server && known ? &wire : NULL,
         .join = JOIN_WIRE,
         .tracestate = m->tracestate,
+        .attrs = &m->attrs,
     };
     struct parent p = { .join = JOIN_ROOT };
     if (!server)
@@ -81,7 +82,6 @@ static void *on_begin(struct exchange_sink *sink, const struct exchange *x, cons
     if (!a)
         return NULL;
     slot_of(a)->conn = x->conn->id;
-    attr_set_copy(&a->span->attrs, &m->attrs);
     set_network(a->span, x->conn, server);
     set_url(a->span, x->conn, server);
     if (server) {

@@ -19,13 +19,13 @@ struct exec_hooks {
 };
 
 struct tracer_options {
-    const char *service;      /* --service: overrides service.name of every process; or NULL */
+    const char *service;             /* --service: overrides service.name of every process; or NULL */
     const struct resource *resource; /* attributes of every process's resource, above what is found; or NULL. Outlives it */
-    struct span_context root; /* TRACEPARENT that wftrace itself was given; invalid when none */
-    const char *root_state;   /* its tracestate, or NULL */
-    bool keep_values;         /* --privacy off */
-    s64 wall_minus_boot;      /* ns; live: measured at start and at every tick */
-    u64 seed[2];              /* of the id generator; 0: from the system */
+    struct span_context root;        /* TRACEPARENT that wftrace itself was given; invalid when none */
+    const char *root_state;          /* its tracestate, or NULL */
+    bool keep_values;                /* --privacy off */
+    s64 wall_minus_boot;             /* ns; live: measured at start and at every tick */
+    u64 seed[2];                     /* of the id generator; 0: from the system */
     struct exec_hooks exec;
     u32 max_processes, max_units, max_open; /* defaults 16384, 65536, 65536 */
 };
@@ -61,6 +61,7 @@ struct activity_start {
     bool new_trace;                    /* a trace of its own; what would be the parent is linked */
     u32 rule;                          /* see span.rule */
     const char *tracestate;            /* with parent: what came with it, or NULL */
+    const struct attr_set *attrs;      /* what is known at the start, so that sampling sees it, or NULL */
 };
 struct activity *activity_begin(struct tracer *t, const struct activity_start *a); /* NULL: ceiling reached (counted) */
 void activity_end(struct tracer *t, struct activity *a, u64 time);                 /* hands the span on; `a` is gone */
