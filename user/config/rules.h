@@ -60,6 +60,7 @@ struct source {
     u8 n_expr;
     const char *otherwise;            /* text when there is nothing else, or NULL; interned */
     u8 shorten;                       /* bit i: of expression i only what stands behind the last dot (typename) */
+    bool joined;                      /* not alternatives: all of them as one text, with "/" between; none if one is missing */
     enum source_moment_python moment; /* the same for all of them */
 };
 struct rule_condition {
@@ -116,10 +117,14 @@ struct rule {
     u8 n_metrics;
     struct rule_id ids[RULE_IDS], parents[RULE_IDS], links[RULE_IDS]; /* python: only */
     u8 n_ids, n_parents, n_links;
-    struct rule_id until_id; /* python with `until:` (module in end_provider): whose end it is */
-    struct source queued_at; /* python: when it was asked for; n_expr 0: not given */
-    struct source caught[2]; /* python: type and text of an exception that the call caught and keeps; n_expr 0: not given */
-    bool new_trace;          /* starts a trace of its own, linked to what called it */
+    struct rule_id until_id;   /* python with `until:` (module in end_provider): whose end it is */
+    struct source queued_at;   /* python: when it was asked for; n_expr 0: not given */
+    struct source caught[2];   /* python: type and text of an exception that the call caught and keeps; n_expr 0: not given */
+    struct source started_at;  /* python: when it began, before this call did; n_expr 0: not given */
+    struct source traceparent; /* python: W3C context that the engine hands on; n_expr 0: not given */
+    struct rule_condition until_when[RULE_CONDITIONS]; /* all must hold at the end of the call that ends it */
+    u8 n_until_when;
+    bool new_trace; /* starts a trace of its own, linked to what called it */
     const char
         *into; /* python: no activity; its values go to the enclosing one, or the one with its id, of this label; interned */
     const char *label; /* by which an override of the pack names it, or NULL; interned */

@@ -228,15 +228,42 @@ static void read_until_id(struct reader *r, struct rule *rule, yaml_node_t *v, c
         rule->until_id.from.moment = READ_AFTER;
 }
 
-static void read_queued(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
+/* Asked when the call that may end it ends. */
+static void read_until_when(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
+{
+    rule->n_until_when = 0;
+    if (python_only(r, rule, v, key))
+        read_conditions(r, rule, v, key, rule->until_when, &rule->n_until_when);
+    for (u8 i = 0; i < rule->n_until_when; i++) {
+        if (rule->until_when[i].left.root != SOURCE_PYTHON)
+            mistake(r, v, 0, "«%s» asks values of the call that ends the activity", key);
+        else if (rule->until_when[i].left.moment == READ_AT_ENTRY)
+            rule->until_when[i].left.moment = READ_AFTER;
+    }
+}
+
+/* A value of the call's arguments, at its start. */
+static void read_given(struct reader *r, const struct rule *rule, yaml_node_t *v, const char *key, struct source *ret)
 {
     struct rule_id one = { 0 };
     u8 n = 0;
     if (python_only(r, rule, v, key))
         read_id(r, rule, "", v, key, &one, &n);
-    if (n && one.from.root != SOURCE_PYTHON)
-        mistake(r, v, 0, "«%s» is a time that the call holds", key);
-    rule->queued_at = one.from;
+    if (n && (one.from.root != SOURCE_PYTHON || one.from.moment != READ_AT_ENTRY))
+        mistake(r, v, 0, "«%s» is something that the call is given", key);
+    *ret = one.from;
+}
+static void read_queued(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
+{
+    read_given(r, rule, v, key, &rule->queued_at);
+}
+static void read_started(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
+{
+    read_given(r, rule, v, key, &rule->started_at);
+}
+static void read_traceparent(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
+{
+    read_given(r, rule, v, key, &rule->traceparent);
 }
 
 /* Of the exception its type and its text are asked for. */
@@ -281,15 +308,27 @@ static void read_label(struct reader *r, struct rule *rule, yaml_node_t *v, cons
 }
 
 const struct key activity_keys[] = {
-    { "name", read_name },         { "type", read_type },
-    { "kind", read_kind },         { "at", read_at },
-    { "until", read_until },       { "attributes", read_attributes },
-    { "error", read_error },       { "when", read_when },
-    { "metrics", read_metrics },   { "id", read_ids },
-    { "parent_id", read_parents }, { "link_id", read_links },
-    { "queued_at", read_queued },  { "trace", read_trace },
-    { "label", read_label },       { "until_id", read_until_id },
-    { "into", read_into },         { "caught", read_caught },
+    { "name", read_name },
+    { "type", read_type },
+    { "kind", read_kind },
+    { "at", read_at },
+    { "until", read_until },
+    { "attributes", read_attributes },
+    { "error", read_error },
+    { "when", read_when },
+    { "metrics", read_metrics },
+    { "id", read_ids },
+    { "parent_id", read_parents },
+    { "link_id", read_links },
+    { "queued_at", read_queued },
+    { "trace", read_trace },
+    { "label", read_label },
+    { "until_id", read_until_id },
+    { "into", read_into },
+    { "caught", read_caught },
+    { "until_when", read_until_when },
+    { "started_at", read_started },
+    { "traceparent", read_traceparent },
 };
 const size_t activity_key_count = ARRAY_LEN(activity_keys);
 

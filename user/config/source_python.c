@@ -1,12 +1,12 @@
 /* Values of python: rules:
  *
- *     value = ["after "] one { " or " one } [ " or " "text" ] [ "+" N ]  |  "text"  |  number
+ *     value = ["after "] one { " or " one } [ " or " "text" ] [ "+" N ]  |  ["after "] join(path, path …)  |  "text"  |  number
  *     one   = path  |  len(path)  type(path)  typename(path)  str(path)  id(path)
  *     path  = root { .NAME | [N] | ["KEY"] }
  *     root  = self | cls | argN | arg.NAME | global.NAME | ret | exception
  *
  * What is written here goes to the helper inside the process as it stands (inproc/python/bridge_abi.h), but for «or», «+»,
- * «after» and «typename», which are wftrace's own. */
+ * «after», «join» and «typename», which are wftrace's own. */
 #include "config/rules.h"
 #include "trace/span.h"
 
@@ -256,9 +256,28 @@ static int take_otherwise(struct scan *s, struct source *v)
 
 static bool at_quote(const struct scan *s) { return peek(s) == '"' || peek(s) == '\''; }
 
+/* The parts of a join, behind its bracket. */
+static int take_parts(struct scan *s, struct source *v)
+{
+    int err;
+    v->joined = true;
+    do {
+        blanks(s);
+        err = v->n_expr == SOURCE_ALTERNATIVES ? fail(s, "at most %d parts", SOURCE_ALTERNATIVES) : take_one(s, v);
+        blanks(s);
+    } while (!err && eat(s, ","));
+    return err || eat(s, ")") ? err : fail(s, "«,» or «)» is missing");
+}
+
 static int take_value(struct scan *s, struct source *v)
 {
     bool after = eat(s, "after ");
+    if (eat(s, "join(")) {
+        int code = take_parts(s, v);
+        if (!code && after && v->moment == READ_AT_ENTRY)
+            v->moment = READ_AFTER;
+        return code;
+    }
     int err;
     do {
         blanks(s);

@@ -63,6 +63,10 @@ static int rule_add(struct watch *w, const struct rule *r, struct rule_slots *s)
         err = source_add(w, &r->queued_at, &s->queued_at);
     for (u8 i = 0; i < 2 && !err && r->caught[i].n_expr; i++)
         err = source_add(w, &r->caught[i], &s->caught[i]);
+    if (!err && r->started_at.n_expr)
+        err = source_add(w, &r->started_at, &s->started_at);
+    if (!err && r->traceparent.n_expr)
+        err = source_add(w, &r->traceparent, &s->traceparent);
     if (err)
         return err;
     w->rules[w->n_rules++] = r->id;
@@ -90,7 +94,8 @@ static int until_add(struct watch_book *b, const struct rule *r)
     if (w->n_ends == WATCH_RULES)
         return -E2BIG;
     w->ends[w->n_ends++] = r->id;
-    return source_add(w, &r->until_id.from, &b->slots[r->id].until_id);
+    int err = source_add(w, &r->until_id.from, &b->slots[r->id].until_id);
+    return err ? err : conditions_add(w, r->until_when, r->n_until_when, b->slots[r->id].until_when);
 }
 
 static int fill(struct watch_book *b, const struct rules *r, char *err, size_t err_size)

@@ -72,6 +72,9 @@ static void set_origin(struct tracer *t, struct activity *a, const struct activi
         if (caller)
             span_add_link(span, caller, join_name[span->join]);
         span->join = JOIN_ROOT;
+    } else if (s->trace) {
+        set_root(t, span);
+        span->join = JOIN_WIRE;
     } else if (known) {
         set_parent(span, s->parent, s->tracestate, true);
     } else if (p->a) {
@@ -81,6 +84,8 @@ static void set_origin(struct tracer *t, struct activity *a, const struct activi
     } else {
         set_root(t, span);
     }
+    if (s->trace)
+        memcpy(span->id.trace_id, s->trace->trace_id, TRACE_ID_LEN);
 }
 
 struct activity *activity_open(struct tracer *t, const struct activity_start *s, enum activity_of of, const struct parent *p)

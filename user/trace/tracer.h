@@ -59,6 +59,7 @@ struct activity_start {
     struct activity *owner;            /* the same, while it is open: instead of `parent` */
     enum join join;                    /* with parent or owner */
     bool new_trace;                    /* a trace of its own; what would be the parent is linked */
+    const struct span_context *trace;  /* it is the first span here of this trace, without a parent; or NULL */
     u32 rule;                          /* see span.rule */
     const char *tracestate;            /* with parent: what came with it, or NULL */
     const struct attr_set *attrs;      /* what is known at the start, so that sampling sees it, or NULL */

@@ -172,11 +172,8 @@ static bool id_known(struct bridge *b, const struct rule *r, const struct rule_i
 static void set_queue_wait(struct bridge *b, struct span *s, u64 start, const struct event_value *at, const struct id_owner *from)
 {
     u64 wall = tracer_wall(b->tracer, start), queued = 0;
-    if (at && at->type == VALUE_DOUBLE && at->d > 0 && at->d < 1e10)
-        queued = (u64)(at->d * 1e9);
-    else if (at && at->type == VALUE_INT && at->i > 0 && at->i < 10000000000)
-        queued = (u64)at->i * NSEC_PER_SEC;
-    else if (from && from->kind == SPAN_PRODUCER)
+    bool told = at && values_time(at, &queued);
+    if (!told && from && from->kind == SPAN_PRODUCER)
         queued = tracer_wall(b->tracer, from->end ? from->end : from->start);
     if (queued && queued <= wall)
         attr_double(&s->attrs, "wftrace.queue.wait", (double)(wall - queued) / 1e9);
@@ -228,9 +225,33 @@ static void set_constants(const struct rule *r, struct span *s)
     }
 }
 
+/* When it began: by the engine's word, if that is before the call and within a day of it. */
+static u64 started(struct bridge *b, const struct event *e, const struct rule *r)
+{
+    const struct source_slots *slots = &b->book.slots[r->id].started_at;
+    u64 wall = tracer_wall(b->tracer, e->time), said;
+    struct event_value v;
+    if (!r->started_at.n_expr || !values_get(&b->values, &r->started_at, slots, &v) || !values_time(&v, &said) || said >= wall)
+        return e->time;
+    u64 before = wall - said;
+    return before < 86400 * NSEC_PER_SEC && before < e->time ? e->time - before : e->time;
+}
+
+/* The trace that the engine says this is in, and the span there that it is below. */
+static bool handed_on(struct bridge *b, const struct rule *r, struct span_context *ret)
+{
+    const struct source_slots *slots = &b->book.slots[r->id].traceparent;
+    struct event_value v;
+    return r->traceparent.n_expr && values_get(&b->values, &r->traceparent, slots, &v) && v.type == VALUE_TEXT &&
+           !traceparent_parse(v.text, ret);
+}
+
 static struct activity *begin(struct bridge *b, const struct event *e, const struct rule *r, const struct id_owner *parent)
 {
-    return activity_begin(b->tracer, &(struct activity_start){ .time = e->time,
+    struct span_context wire;
+    bool told = !parent && handed_on(b, r, &wire);
+    bool above = told && wire.flags & 1; /* else nobody tells of that span: this is the first of its trace */
+    return activity_begin(b->tracer, &(struct activity_start){ .time = started(b, e, r),
                                                                .tgid = e->tgid,
                                                                .tid = e->tid,
                                                                .unit = e->unit,
@@ -239,9 +260,12 @@ static struct activity *begin(struct bridge *b, const struct event *e, const str
                                                                .name = slice_str(r->name),
                                                                .push = true,
                                                                .owner = parent ? parent->open : NULL,
-                                                               .parent = parent && !parent->open ? &parent->id : NULL,
-                                                               .join = JOIN_ENGINE,
-                                                               .new_trace = r->new_trace,
+                                                               .parent = parent && !parent->open ? &parent->id
+                                                                         : above                 ? &wire
+                                                                                                 : NULL,
+                                                               .join = above ? JOIN_WIRE : JOIN_ENGINE,
+                                                               .new_trace = r->new_trace && !above,
+                                                               .trace = told && !above ? &wire : NULL,
                                                                .rule = r->id + 1 });
 }
 
@@ -258,7 +282,7 @@ static void describe_start(struct bridge *b, struct call *c, const struct watch 
     set_values(b, c, s);
     link_ids(b, c, &from, &found);
     bool told = c->rule->queued_at.n_expr && values_get(&b->values, &c->rule->queued_at, &c->slots->queued_at, &at);
-    set_queue_wait(b, s, e->time, told ? &at : NULL, found ? &from : NULL);
+    set_queue_wait(b, s, c->a->start, told ? &at : NULL, found ? &from : NULL);
     describe_name(c->rule, s);
 }
 
@@ -437,6 +461,23 @@ static void lasting_fail(struct bridge *b, const struct call *parent, u64 time)
     }
 }
 
+/* Whether the call at hand ends activities of this rule at all. */
+static bool ends_now(struct bridge *b, const struct rule *r)
+{
+    for (u8 i = 0; i < r->n_until_when; i++)
+        if (!values_condition(&b->values, &r->until_when[i], &b->book.slots[r->id].until_when[i]))
+            return false;
+    return true;
+}
+
+/* What became of it, when its own call is long gone: by the attributes it was given since. */
+static void describe_attributes_end(struct bridge *b, const struct call *c, struct span *s)
+{
+    for (u8 i = 0; i < c->rule->n_errors; i++)
+        if (c->rule->errors[i].left.root == SOURCE_ATTR && condition_fails(b, c, i, s, false, false))
+            return;
+}
+
 /* A call that ends activities of other rules has ended. */
 static void end_others(struct bridge *b, const struct watch *w, u64 time, bool failed)
 {
@@ -444,7 +485,7 @@ static void end_others(struct bridge *b, const struct watch *w, u64 time, bool f
         const struct rule *r = &b->rules->v[w->ends[i]];
         struct event_value v;
         char room[32];
-        if (!values_get(&b->values, &r->until_id.from, &b->book.slots[r->id].until_id, &v))
+        if (!ends_now(b, r) || !values_get(&b->values, &r->until_id.from, &b->book.slots[r->id].until_id, &v))
             continue;
         struct id_key id = id_key_of(r->pack, r->until_id.space, values_text(&v, room, sizeof(room)));
         struct call_key *key = table_peek(b->lasting, &id);
@@ -454,6 +495,8 @@ static void end_others(struct bridge *b, const struct watch *w, u64 time, bool f
             continue;
         if (failed)
             set_exception(b, s, time, true);
+        else
+            describe_attributes_end(b, c, s);
         call_finish(b, c, time);
         call_delete(b, c);
     }

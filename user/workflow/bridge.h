@@ -19,14 +19,18 @@ struct values {
     struct event_value by_index[WATCH_ATTRS];
     bool there[WATCH_ATTRS];
     struct slice error_type, error_message, error_where, function;
+    char joined[1600]; /* the text of the last join() asked for */
 };
 void values_read(const struct event *e, struct values *ret);
-/* The first of a value's alternatives that is there; false: none. `ret` may be VALUE_NONE only when nothing else is there. */
-bool values_get(const struct values *v, const struct source *s, const struct source_slots *slots, struct event_value *ret);
+/* The first of a value's alternatives that is there; false: none. `ret` may be VALUE_NONE only when nothing else is there. Its text is
+ * good until the next value of `v` is asked for. */
+bool values_get(struct values *v, const struct source *s, const struct source_slots *slots, struct event_value *ret);
 void values_set(struct span *s, const char *key, const struct event_value *v);
+/* A moment in ns since 1970: seconds as a number, or "2026-11-21 08:45:18.1+01:00" (without a zone: UTC). False: it is none. */
+bool values_time(const struct event_value *v, u64 *ret_ns);
 /* The value as text (numbers in decimal); empty for none. `room` at least 32 bytes. */
 struct slice values_text(const struct event_value *v, char *room, size_t size);
-bool values_condition(const struct values *v, const struct rule_condition *c, const struct source_slots *slots);
+bool values_condition(struct values *v, const struct rule_condition *c, const struct source_slots *slots);
 
 /* ids.c: the engines' own ids: who has them, and who waits for them. */
 struct ids;

@@ -2,6 +2,9 @@
 #include "workflow/bridge.h"
 #include "workflow/internal.h"
 
+#include <ctype.h>
+#include <time.h>
+
 void values_read(const struct event *e, struct values *v)
 {
     struct slice left = e->bridge.values;
@@ -38,9 +41,38 @@ static bool says_something(const struct event_value *v)
     return v->type != VALUE_NONE && !(v->type == VALUE_TEXT && !v->text.n);
 }
 
-bool values_get(const struct values *v, const struct source *s, const struct source_slots *slots, struct event_value *ret)
+static const struct event_value *value_at(const struct values *v, const s8 slots[2])
+{
+    for (int k = 0; k < 2; k++)
+        if (slots[k] >= 0 && v->there[slots[k]])
+            return &v->by_index[slots[k]];
+    return NULL;
+}
+
+static bool values_join(struct values *v, const struct source *s, const struct source_slots *slots, struct event_value *ret)
+{
+    size_t n = 0;
+    char room[32];
+    for (u8 i = 0; i < s->n_expr; i++) {
+        const struct event_value *part = value_at(v, slots->slot[i]);
+        struct slice text = part && says_something(part) ? values_text(part, room, sizeof(room)) : slice_of("", 0);
+        if (s->shorten >> i & 1)
+            text = after_dot(text);
+        if (!text.n || n + text.n + 1 > sizeof(v->joined))
+            return false;
+        memcpy(v->joined + n, text.p, text.n);
+        n += text.n;
+        v->joined[n++] = '/';
+    }
+    *ret = (struct event_value){ .type = VALUE_TEXT, .text = slice_of(v->joined, n - 1) };
+    return n > 0;
+}
+
+bool values_get(struct values *v, const struct source *s, const struct source_slots *slots, struct event_value *ret)
 {
     bool found = false;
+    if (s->joined)
+        return values_join(v, s, slots, ret);
     for (u8 i = 0; i < s->n_expr; i++) {
         for (int k = 0; k < 2; k++) {
             s8 slot = slots->slot[i][k];
@@ -102,8 +134,55 @@ struct slice values_text(const struct event_value *v, char *room, size_t size)
     return slice_of(room, (size_t)n);
 }
 
+/* ".123456" → ns; *at moves behind it. */
+static u64 fraction_ns(const char *text, int *at)
+{
+    u64 ns = 0, unit = NSEC_PER_SEC;
+    if (text[*at] != '.')
+        return 0;
+    for (++*at; isdigit((u8)text[*at]); ++*at) {
+        unit /= 10;
+        ns += unit * (u64)(text[*at] - '0');
+    }
+    return ns;
+}
+
+static bool text_time(struct slice said, u64 *ret_ns)
+{
+    struct tm tm = { 0 };
+    char text[40], sign[2] = "";
+    int at = 0, hours = 0, minutes = 0;
+    snprintf(text, sizeof(text), "%.*s", (int)min_u64(said.n, sizeof(text) - 1), said.n ? (const char *)said.p : "");
+    sscanf(text, "%4d-%2d-%2d%*1[T ]%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec,
+           &at);
+    if (!at || tm.tm_year < 1970 || tm.tm_year > 2200)
+        return false;
+    u64 ns = fraction_ns(text, &at);
+    sscanf(text + at, "%1[+-]%2d:%2d", sign, &hours, &minutes);
+    tm.tm_year -= 1900;
+    tm.tm_mon -= 1;
+    s64 utc = (s64)timegm(&tm) - (sign[0] == '-' ? -1 : 1) * (hours * 3600 + minutes * 60);
+    if (utc < 0)
+        return false;
+    *ret_ns = (u64)utc * NSEC_PER_SEC + ns;
+    return true;
+}
+
+bool values_time(const struct event_value *v, u64 *ret_ns)
+{
+    if (v->type == VALUE_TEXT)
+        return text_time(v->text, ret_ns);
+    if (v->type == VALUE_DOUBLE && v->d > 0 && v->d < 1e10)
+        *ret_ns = (u64)(v->d * 1e9);
+    else if (v->type == VALUE_INT && v->i > 0 && v->i < 10000000000)
+        *ret_ns = (u64)v->i * NSEC_PER_SEC;
+    else
+        return false;
+    return true;
+}
+
 /* Where one side is a text, texts are compared; else numbers. A value that could not be read meets no condition. */
-bool values_condition(const struct values *v, const struct rule_condition *c, const struct source_slots *slots)
+bool values_condition(struct values *v, const struct rule_condition *c, const struct source_slots *slots)
 {
     struct event_value value;
     char room[32];
