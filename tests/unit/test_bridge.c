@@ -36,9 +36,18 @@ static const char text[] =
     "  - { name: try, label: try, at: 'python:demo.queue:try', id: { try: arg.id }, attributes: { state: 'ret.state or \"fine\"' "
     "},\n"
     "      caught: ret.error, error: 'ret.state == \"bad\"' }\n"
-    "  - { into: try, at: 'python:demo.queue:stop', id: { try: self.id }, attributes: { stopped: arg.why } }\n";
+    "  - { into: try, at: 'python:demo.queue:stop', id: { try: self.id }, attributes: { stopped: arg.why } }\n"
+    "  - { name: 'flow {flow}', label: flow, type: workflow, at: 'python:demo.flow:Flow.set', when: 'arg.state == \"running\"',\n"
+    "      trace: new, traceparent: arg.wire, started_at: arg.begun, id: { flow: 'join(self.flow, self.no)' },\n"
+    "      until: 'python:demo.flow:Flow.set', until_when: 'arg.state ~ \"@(done|failed)\"',\n"
+    "      until_id: { flow: 'join(self.flow, self.no)' }, attributes: { flow: self.flow, state: arg.state },\n"
+    "      error: 'attr.state == \"failed\"' }\n"
+    "  - { into: flow, at: 'python:demo.flow:Flow.set', when: 'arg.state ~ \"@(done|failed)\"',\n"
+    "      id: { flow: 'join(self.flow, self.no)' }, attributes: { state: arg.state } }\n"
+    "  - { name: 'in {flow}', at: 'python:demo.flow:part', parent_id: { flow: 'join(arg.flow, arg.no)' },\n"
+    "      attributes: { flow: 'join(arg.flow, arg.no)' } }\n";
 
-enum { W_GRAPH = 1, W_NODE, W_SEND, W_WORK, W_SUB, W_FINISH, W_STEP, W_TAKEN, W_JOB, W_TRY, W_STOP };
+enum { W_GRAPH = 1, W_NODE, W_SEND, W_WORK, W_SUB, W_FINISH, W_STEP, W_TAKEN, W_JOB, W_TRY, W_STOP, W_SET, W_PART };
 
 struct bed {
     struct rules rules;
@@ -203,7 +212,83 @@ static void try_end(struct bed *b, u64 activity, const char *state, const char *
     call(b, BRIDGE_SAYS_END, W_TRY, activity);
 }
 
+static void flow_set(struct bed *b, u64 activity, const char *flow, s64 no, const char *to, const char *wire, const char *begun)
+{
+    str_at(b, W_SET, "self.flow", READ_AT_ENTRY, flow);
+    int_at(b, W_SET, "self.no", no);
+    str_at(b, W_SET, "arg.state", READ_AT_ENTRY, to);
+    if (wire)
+        str_at(b, W_SET, "arg.wire", READ_AT_ENTRY, wire);
+    if (begun)
+        str_at(b, W_SET, "arg.begun", READ_AT_ENTRY, begun);
+    call(b, BRIDGE_SAYS_START, W_SET, activity);
+    str_at(b, W_SET, "self.flow", READ_AT_RETURN, flow);
+    put(b, index_of(b, W_SET, "self.no", READ_AT_RETURN), 2, &no, 8);
+    str_at(b, W_SET, "arg.state", READ_AT_RETURN, to);
+    call(b, BRIDGE_SAYS_END, W_SET, activity);
+}
+static void part(struct bed *b, u64 activity, const char *flow, s64 no)
+{
+    str_at(b, W_PART, "arg.flow", READ_AT_ENTRY, flow);
+    if (no)
+        int_at(b, W_PART, "arg.no", no);
+    call(b, BRIDGE_SAYS_START, W_PART, activity);
+    call(b, BRIDGE_SAYS_END, W_PART, activity);
+}
+
 /* --- tests --- */
+/* Begun and ended by two calls of one function that says the state; known by two values together; one that has no number is no part. */
+static void until_when(void **state)
+{
+    struct bed *b = *state;
+    flow_set(b, 1, "a", 1, "running", NULL, NULL);
+    flow_set(b, 2, "b", 1, "running", NULL, NULL);
+    flow_set(b, 3, "a", 1, "queued", NULL, NULL);
+    flow_set(b, 4, "c", 1, "done", NULL, NULL); /* never seen to begin */
+    assert_int_equal(b->n, 0);
+    b->tgid = b->tid = 8;
+    part(b, 1, "a", 1);
+    part(b, 2, "b", 1);
+    part(b, 3, "z", 0);
+    flow_set(b, 4, "a", 1, "failed", NULL, NULL);
+    flow_set(b, 5, "b", 1, "done", NULL, NULL);
+    assert_int_equal(b->n, 5);
+    assert_child(named(b, "in a/1"), named(b, "flow a"));
+    assert_child(named(b, "in b/1"), named(b, "flow b"));
+    assert_null(attr_get(&b->got[2]->attrs, "flow"));
+    const struct span *a = named(b, "flow a"), *good = named(b, "flow b");
+    assert_string_equal(str(a, "state"), "failed");
+    assert_int_equal(a->status, STATUS_ERROR);
+    assert_string_equal(str(a, "error.type"), "failed");
+    assert_int_equal(good->status, STATUS_UNSET);
+    assert_string_equal(str(good, "state"), "done");
+}
+
+/* The engine's own trace context and start: its trace, below its span only if that is told of; no time after the call's own. */
+static void handed_on(void **state)
+{
+    struct bed *b = *state;
+    struct span_context wire;
+    const char *told = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+               *untold = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+    assert_int_equal(traceparent_parse(slice_str(told), &wire), 0);
+    flow_set(b, 1, "a", 1, "running", told, "1970-01-01 02:23:20.25+01:00");
+    flow_set(b, 2, "b", 1, "running", untold, "1970-01-01T02:23:20");
+    flow_set(b, 3, "c", 1, "running", "00-00000000000000000000000000000000-b7ad6b7169203331-01", "None");
+    for (u64 i = 0; i < 3; i++)
+        flow_set(b, 4 + i, (const char *[]){ "a", "b", "c" }[i], 1, "done", NULL, NULL);
+    const struct span *a = named(b, "flow a"), *first = named(b, "flow b"), *own = named(b, "flow c");
+    assert_memory_equal(a->id.trace_id, wire.trace_id, TRACE_ID_LEN);
+    assert_memory_equal(a->parent_id, wire.span_id, SPAN_ID_LEN);
+    assert_int_equal(a->start_ns, 5000250000000);
+    assert_memory_equal(first->id.trace_id, wire.trace_id, TRACE_ID_LEN);
+    assert_memory_equal(first->parent_id, "\0\0\0\0\0\0\0", SPAN_ID_LEN);
+    assert_int_equal(first->id.flags, 1);
+    assert_true(first->start_ns > 5001000000000); /* «02:23:20» would be later */
+    assert_memory_not_equal(own->id.trace_id, wire.trace_id, TRACE_ID_LEN);
+    assert_true(own->start_ns > 5001000000000);
+}
+
 /* The call keeps its exception: an error where the rule says that it failed, else an event; a word where there is no state. */
 static void caught(void **state)
 {
@@ -617,6 +702,10 @@ static void mistakes(void **state)
         { "error: self.x ~ 3", "a pattern is a" },
         { "until: p:x", "«until» needs «id» and «until_id»" },
         { "parent_id: ret.id", "only arguments are known" },
+        { "parent_id: 'join(arg.a, arg.b'", "«,» or «)» is missing" },
+        { "parent_id: 'join(arg.a, ret.b)'", "read at one moment" },
+        { "until_when: exception", "asks values of the call" },
+        { "started_at: ret.at", "something that the call is given" },
         { "trace: old", "trace «old» is not known" },
         { "metrics: [ { counter: a, attributes: [ zz ] } ]", "there is no attribute «zz»" },
         { "metrics: [ { histogram: a } ]", "needs «of»" },
@@ -651,6 +740,8 @@ int main(void)
         T(parent_comes_later),
         T(hostile),
         T(until),
+        T(until_when),
+        T(handed_on),
         T(watch_file),
         T(overrides),
         T(mistakes),

@@ -131,7 +131,7 @@ static void call_drop(void *arg, const void *key, void *value, enum table_drop_c
 }
 
 /* --- START --- */
-static const struct rule *rule_of(const struct bridge *b, const struct watch *w)
+static const struct rule *rule_of(struct bridge *b, const struct watch *w)
 {
     for (u8 i = 0; i < w->n_rules; i++) {
         const struct rule *r = &b->rules->v[w->rules[i]];
