@@ -64,7 +64,7 @@ unit_objs  = $(foreach d,$(call unit_needs,$(1)),$(if $(filter gen,$(d)),$(PROTO
 $(B)/tests/unit/%: tests/unit/%.c $$(call unit_objs,$$*)
 	@mkdir -p $(@D)
 	$(call say,TEST,$@)
-	$(Q)$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) -lcmocka $(LIBS)
+	$(Q)$(CC) $(CFLAGS) -o $@ $(filter %.c %.o %.a,$^) $(LDFLAGS) -lcmocka $(LIBS)
 
 UNIT     := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 unit: $(UNIT) ## unit tests
@@ -101,6 +101,6 @@ help: ## this list
 check-built: all
 	+@$(MAKE) --no-print-directory $(UNIT) $(B)/tests/bpf/dump $(FUZZ_BUILT)
 
--include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
+-include $(shell find $(B)/obj $(B)/tests -name '*.d' 2>/dev/null)
 .PHONY: all san tsan golden fmt unit check demo clean help
 .SECONDARY:

@@ -11,7 +11,7 @@ install: all ## copy the program and the shells' completions to PREFIX (/usr/loc
 	$(B)/wftrace completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/wftrace.fish
 
 lint: ## the rules of the house: layers, sizes, words, .def against files
-	@tests/support/lint.sh
+	@tests/support/lint.py
 
 check-replay: all ## captures of tests/replay against their golden spans (UPDATE=1 writes them anew)
 	@tests/replay/run.py $(if $(UPDATE),--update)
