@@ -74,6 +74,7 @@ static __always_inline int on_exec(u64 *ctx)
         return 0;
     struct task_struct *task = (void *)ctx[0];
     struct linux_binprm *bprm = (void *)ctx[2];
+    unit_forget(t);
     t->unit_kind = UNIT_THREAD; /* another image: what was known of its runtime is gone */
     struct rec_exec r = {};
     hdr_fill(&r.h, t, REC_EXEC, sizeof(r));
@@ -138,6 +139,7 @@ static __always_inline int on_exit(u64 *ctx)
     u32 tgid = BPF_CORE_READ(task, tgid);
     hdr_fill(&r.h, t, REC_EXIT, sizeof(r));
     r.ppid = BPF_CORE_READ(task, real_parent, tgid);
+    unit_forget(t);
     if (BPF_CORE_READ(task, signal, live.counter) == 0) {
         if (bpf_map_delete_elem(&targets, &tgid))
             return 0;

@@ -53,6 +53,14 @@ static __always_inline u64 unit_by_path(const struct target *t)
     return 0;
 }
 
+/* The thread ends, or its image does: the next one of this number runs no greenlet yet. */
+static __always_inline void unit_forget(const struct target *t)
+{
+    u32 tid = bpf_get_current_pid_tgid();
+    if (t->unit_kind == UNIT_SWITCHED)
+        bpf_map_delete_elem(&unit_of_tid, &tid);
+}
+
 static __always_inline u64 unit_current(const struct target *t)
 {
     if (t->unit_kind == UNIT_PATH)

@@ -72,6 +72,15 @@ static void hand(enum event_type type, u32 tid, u64 unit, u64 key)
     feed(e);
 }
 
+static void thread_made(u32 by, u32 tid)
+{
+    struct event f = ev(EVENT_FORK, PID, by, 0);
+    f.fork.child_tgid = PID;
+    f.fork.child_tid = tid;
+    f.fork.thread = true;
+    feed(f);
+}
+
 static const struct protocol fake = { .name = "fake" };
 struct call {
     struct conn_info c;
@@ -288,6 +297,65 @@ static void processes(void **state)
     assert_int_equal(got[1]->join, JOIN_ROOT);
 }
 
+/* The number of a process that has ended is another's, whose fork nobody told of: its maker's child it is not. */
+static void a_number_used_again(void **state)
+{
+    spawn(PID, false, "start");
+    struct event f = ev(EVENT_FORK, PID, PID, 0);
+    f.fork.child_tgid = f.fork.child_tid = 200;
+    feed(f);
+    for (u32 ppid = PID;; ppid = 1) {
+        struct event x = ev(EVENT_EXEC, 200, 200, 0);
+        x.exec.filename = slice_str("/bin/x");
+        x.exec.ppid = ppid;
+        feed(x);
+        feed(ev(EVENT_EXIT, 200, 200, 0));
+        if (ppid == 1)
+            break;
+    }
+    assert_int_equal(n_got, 2);
+    assert_int_equal(got[0]->join, JOIN_PROCESS);
+    assert_int_equal(got[1]->join, JOIN_ROOT);
+    assert_int_equal(attr_get(&got[1]->attrs, "process.parent_pid")->i, 1);
+}
+
+/* A process whose end was lost is ended when its number comes again; what waits on its thread's number is let go. */
+static void a_number_whose_end_was_lost(void **state)
+{
+    spawn(PID, false, "start");
+    struct call *a = call_begin(true, 1, 101, 0, NULL);
+    struct event x = ev(EVENT_EXEC, 200, 200, 0);
+    x.exec.filename = slice_str("/bin/x");
+    feed(x);
+    call_end(call_begin(false, 9, 110, 0, NULL), 110);
+    assert_int_equal(n_got, 0);
+    struct event f = ev(EVENT_FORK, PID, PID, 0);
+    f.fork.child_tgid = f.fork.child_tid = 200;
+    feed(f);
+    assert_int_equal(n_got, 1);
+    assert_non_null(attr_get(&got[0]->attrs, "wftrace.unfinished"));
+    thread_made(PID, 110);
+    assert_int_equal(n_got, 2);
+    has_none(got[1]);
+    call_end(a, 101);
+}
+
+/* Events that come without a pause do not keep calls waiting for an answer that never comes. */
+static void closure_expires_under_load(void **state)
+{
+    spawn(PID, false, "start");
+    struct call *a = call_begin(true, 1, 101, 0, NULL);
+    call_end(call_begin(false, 9, 110, 0, NULL), 110);
+    for (int i = 0; i < 70; i++) {
+        now += NSEC_PER_SEC;
+        feed(ev(EVENT_DATA, PID, 101, 0));
+        tracer_tick(t, now, 0);
+        assert_int_equal(n_got, i < 60 ? 0 : n_got);
+    }
+    assert_int_equal(n_got, 1);
+    call_end(a, 101);
+}
+
 static void subprocess_of_a_request(void **state)
 {
     spawn(PID, false, "start");
@@ -361,15 +429,6 @@ static void traceparents(void **state)
     assert_int_equal(traceparent_parse(slice_str(cases[0].text), &c), 0);
     traceparent_format(&c, out);
     assert_string_equal(out, cases[0].text);
-}
-
-static void thread_made(u32 by, u32 tid)
-{
-    struct event f = ev(EVENT_FORK, PID, by, 0);
-    f.fork.child_tgid = PID;
-    f.fork.child_tid = tid;
-    f.fork.thread = true;
-    feed(f);
 }
 
 /* threading.Thread in a handler is the handler's work; a native thread too. */
@@ -477,6 +536,9 @@ int main(void)
         T(pool_closure_by_answer),
         T(closure_needs_order),
         T(processes),
+        T(a_number_used_again),
+        T(a_number_whose_end_was_lost),
+        T(closure_expires_under_load),
         T(subprocess_of_a_request),
         T(context_on_the_wire),
         T(attached_late),

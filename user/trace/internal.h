@@ -51,6 +51,7 @@ struct process {
     struct span_context env; /* TRACEPARENT of its environment, invalid when none */
     u64 informed;            /* boot ns of its last PROCINFO */
     u64 born;                /* boot ns, 0 unknown */
+    u64 ended;               /* boot ns, 0 it runs; kept, for its children ask who made it */
     u32 requests;            /* server requests open in it */
     u32 execs;
     const void *exec_rule; /* of tracer_options.exec, or NULL */
@@ -95,7 +96,7 @@ struct tracer {
     u32 open;
     u64 rng[2];
     s64 wall_minus_boot;
-    u64 now;
+    u64 now, next_sweep;
     struct exchange_sink exchanges;
     struct resource *unknown;
 };

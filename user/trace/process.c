@@ -14,10 +14,20 @@ struct process *process_get(struct tracer *t, u32 tgid)
     return p;
 }
 
+/* The process that the record speaks of: its number may have been another's, whose successor's fork nobody told of. */
+static struct process *process_now(struct tracer *t, const struct event *e)
+{
+    struct process *p = process_get(t, e->tgid);
+    if (!p || !p->ended || e->time <= p->ended)
+        return p;
+    table_del(t->processes, &e->tgid);
+    return process_get(t, e->tgid);
+}
+
 void process_drop(void *tracer, const void *key, void *value, enum table_drop_cause cause)
 {
     struct process *p = value;
-    if (cause == TABLE_EVICTED && p->activity && p->activity->open) {
+    if (cause != TABLE_CLOSED && p->activity && p->activity->open) { /* its end was lost, or is yet to come */
         attr_bool(&p->activity->span->attrs, "wftrace.unfinished", true);
         activity_end(tracer, p->activity, ((struct tracer *)tracer)->now);
     }
@@ -115,7 +125,7 @@ static void runtime_clear(struct process *p)
 
 static void on_exec(struct tracer *t, const struct event *e)
 {
-    struct process *p = process_get(t, e->tgid);
+    struct process *p = process_now(t, e);
     if (!p)
         return;
     p->from_start = true;
@@ -208,6 +218,7 @@ static void on_exit_(struct tracer *t, const struct event *e)
         activity_end(t, p->activity, e->time);
     }
     p->activity = NULL;
+    p->ended = e->time;
     p->resource = resource_unref(p->resource);
 }
 
@@ -247,7 +258,7 @@ static void read_runtime(struct process *p, struct slice text)
 
 static void on_procinfo(struct tracer *t, const struct event *e)
 {
-    struct process *p = process_get(t, e->tgid);
+    struct process *p = process_now(t, e);
     if (!p)
         return;
     struct slice text = e->procinfo.text, seen = procinfo_get(text, "seen");

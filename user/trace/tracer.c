@@ -2,6 +2,8 @@
 #include "trace/internal.h"
 #include <sys/random.h>
 
+#define SWEEP_NS (5 * NSEC_PER_SEC)
+
 static void defaults(struct tracer_options *o)
 {
     if (!o->max_processes)
@@ -78,13 +80,13 @@ void tracer_event(struct tracer *t, const struct event *e)
 
 void tracer_tick(struct tracer *t, u64 now_boot, s64 wall_minus_boot)
 {
-    static const u64 every = 5 * NSEC_PER_SEC;
-    bool sweep = now_boot / every != t->now / every;
     if (now_boot > t->now)
         t->now = now_boot;
     t->wall_minus_boot = wall_minus_boot;
-    if (sweep)
-        pending_expire(t);
+    if (now_boot < t->next_sweep)
+        return;
+    t->next_sweep = now_boot + SWEEP_NS;
+    pending_expire(t);
 }
 
 u64 tracer_wall(const struct tracer *t, u64 boot) { return boot + (u64)t->wall_minus_boot; }

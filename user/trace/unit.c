@@ -246,6 +246,13 @@ void unit_drop(void *tracer, const void *key, void *value, enum table_drop_cause
     }
 }
 
+/* The number or the address is used again. */
+static void unit_reset(struct tracer *t, struct unit *u)
+{
+    unit_drop(t, NULL, u, TABLE_DELETED);
+    memset(u, 0, sizeof(*u));
+}
+
 /* ---- edges ---- */
 
 /* uvloop reads outside the context that then serves the request: all its connections share one context, which makes the
@@ -288,9 +295,7 @@ static void on_edge(struct tracer *t, const struct event *e)
     struct unit *child = unit_get(t, key_runtime(e->tgid, e->edge.child));
     if (!child)
         return;
-    if (child->top || child->pending)
-        unit_drop(t, NULL, child, TABLE_DELETED); /* the address is used again */
-    memset(child, 0, sizeof(*child));
+    unit_reset(t, child);
     child->inherited = weak_to(label);
 }
 
@@ -345,7 +350,7 @@ static void on_fork(struct tracer *t, const struct event *e)
     struct unit *child = unit_get(t, key_thread(e->fork.child_tgid, e->fork.child_tid));
     if (!child)
         return;
-    memset(child, 0, sizeof(*child));
+    unit_reset(t, child);
     child->inherited = thread_inherits(t, e) ? weak_to(label) : (struct weak){ 0 };
 }
 
