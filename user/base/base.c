@@ -90,7 +90,7 @@ u64 hash_bytes(const void *p, size_t n, u64 seed)
 
 const char *errno_name(int err)
 {
-    const char *name = strerrorname_np(err < 0 ? -err : err);
+    const char *name = strerrorname_np(err < 0 ? (int)(0u - (unsigned)err) : err);
     return name ? name : "E?";
 }
 

@@ -29,6 +29,7 @@ struct attach {
     struct target *targets;
     size_t n, alive;
     u64 next_look;
+    bool full; /* said so */
     struct attach_bridge bridge;
 };
 
@@ -46,12 +47,25 @@ static bool is_known(const struct attach *t, const struct proc *p)
     return false;
 }
 
+/* Those that have ended give their room back when it is needed; until then they tell how many there were. */
+static bool targets_room(struct attach *t)
+{
+    size_t left = 0;
+    for (size_t i = 0; t->n == TARGETS_MAX && i < t->n; i++)
+        if (!t->targets[i].ended)
+            t->targets[left++] = t->targets[i];
+    t->n = t->n == TARGETS_MAX ? left : t->n;
+    return t->n < TARGETS_MAX;
+}
+
 /* A child of a target is followed by the kernel side already. */
 static int target_add(struct attach *t, const struct proc *p)
 {
     u64 start_now = 0;
-    if (t->n == TARGETS_MAX || is_known(t, p))
+    if (is_known(t, p))
         return 0;
+    if (!targets_room(t))
+        return -ENOSPC;
     int pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0);
     int err = agent_target(t->agent, p->pid);
     if (err || proc_start(p->pid, &start_now) || start_now != p->start) {
@@ -86,7 +100,10 @@ static int look(struct attach *t, bool later)
         if (!any_matches(t->o, &v[i], later))
             continue;
         err = target_add(t, &v[i]);
-        if (err && err != -ESRCH)
+        if (err == -ENOSPC && !t->full)
+            complain("attach: %d processes are traced, that is the most: others are left out until some end", TARGETS_MAX);
+        t->full |= err == -ENOSPC;
+        if (err && err != -ESRCH && err != -ENOSPC)
             complain("attach: process %d: %s (left out)", v[i].pid, errno_name(err));
     }
     return 0;

@@ -41,6 +41,18 @@ static bool belongs(const struct proc *p, const struct proc *v, size_t n, const 
     return false;
 }
 
+/* Those that have ended give their room back. */
+static void forget_ended(struct attach_bridge *b, const struct proc *v, size_t n)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < b->n; i++) {
+        const struct proc *p = proc_of(v, n, b->v[i].pid);
+        if (p && p->start == b->v[i].start)
+            b->v[left++] = b->v[i];
+    }
+    b->n = left;
+}
+
 static void take_one(struct attach_bridge *b, const struct proc *p)
 {
     char err[256] = "";
@@ -60,6 +72,8 @@ void attach_bridge_take(struct attach_bridge *b, const pid_t *pids, size_t n_pid
     size_t n = 0;
     if (!b->on || proc_all(&v, &n))
         return;
+    if (b->n == ATTACH_BRIDGE_MAX)
+        forget_ended(b, v, n);
     for (size_t i = 0; i < n && b->n < ATTACH_BRIDGE_MAX; i++)
         if (!strncmp(v[i].runtime, "python", 6) && !is_known(b, &v[i]) && belongs(&v[i], v, n, pids, n_pids))
             take_one(b, &v[i]);

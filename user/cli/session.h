@@ -4,13 +4,15 @@
 
 #include "cli/cli.h"
 
+#include <signal.h>
+
 /* Signals as flags. A signal that the terminal sent (Ctrl-C) reached the whole foreground group; any other sender meant
  * wftrace alone. */
 struct session_signals {
-    volatile int stop; /* last of INT TERM HUP QUIT, 0 none */
-    volatile int from_terminal;
-    volatile int reloads; /* there are files to read again: a SIGHUP that somebody sent sets the next, not `stop` */
-    volatile int reload;  /* also: any SIGHUP after session_signals_reload() */
+    volatile sig_atomic_t stop; /* last of INT TERM HUP QUIT, 0 none */
+    volatile sig_atomic_t from_terminal;
+    volatile sig_atomic_t reloads; /* there are files to read again: a SIGHUP that somebody sent sets the next, not `stop` */
+    volatile sig_atomic_t reload;  /* also: any SIGHUP after session_signals_reload() */
 };
 extern struct session_signals session_signal;
 void session_signals_catch(void);   /* INT TERM HUP QUIT set the flags; PIPE is ignored */

@@ -26,6 +26,7 @@
 
 struct remote {
     pid_t tid;
+    u64 owed; /* signals that came while a call of ours was being stepped over, by bit: its own, once it is let go */
     struct user_regs_struct regs;
     struct iovec vector;
     u8 state[STATE_MAX];
@@ -133,6 +134,9 @@ void remote_closep(struct remote **at)
     struct remote *r = take_ptr(*at);
     if (r && !r->gone)
         ptrace(PTRACE_DETACH, r->tid, 0, 0);
+    for (int signal = 1; r && !r->gone && r->owed && signal <= 64; signal++)
+        if (r->owed >> (signal - 1) & 1)
+            (void)syscall(SYS_tgkill, r->tid, r->tid, signal);
     free(r);
 }
 
@@ -195,6 +199,23 @@ int remote_call(struct remote *r, u64 function, u64 a, u64 b, u64 *ret)
     return err ? err : run(r, &regs, ret);
 }
 
+/* One instruction. A signal may stop the thread before it: that is kept for later, for its handler would run on our registers. */
+static int step(struct remote *r)
+{
+    for (;;) {
+        if (ptrace(PTRACE_SINGLESTEP, r->tid, 0, 0) < 0)
+            return -errno;
+        int status = wait_stop(r, 0), signal = WSTOPSIG(status);
+        if (status < 0)
+            return status;
+        if (status >> 16 || signal < 1 || signal > 64)
+            continue;
+        if (signal == SIGTRAP)
+            return 0;
+        r->owed |= 1ull << (signal - 1);
+    }
+}
+
 /* The instruction before the program counter is the system call that it waits in, or has just made: make one of ours with it. */
 static int remote_syscall(struct remote *r, struct user_regs_struct *regs, u64 *ret)
 {
@@ -206,11 +227,10 @@ static int remote_syscall(struct remote *r, struct user_regs_struct *regs, u64 *
         return err;
     if (code[0] != 0x0f || code[1] != 0x05)
         return -ENOTSUP;
-    if (ptrace(PTRACE_SETREGS, r->tid, 0, regs) < 0 || ptrace(PTRACE_SINGLESTEP, r->tid, 0, 0) < 0)
+    if (ptrace(PTRACE_SETREGS, r->tid, 0, regs) < 0)
         return -errno;
-    int status = wait_stop(r, 0);
-    if (status < 0)
-        return status;
+    if ((err = step(r)))
+        return err;
     struct user_regs_struct now;
     if (ptrace(PTRACE_GETREGS, r->tid, 0, &now) < 0)
         return -errno;

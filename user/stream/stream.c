@@ -88,24 +88,28 @@ static void on_conn(struct stream *s, const struct event *e)
     if (!c)
         return;
     bool tls = c->info.tls;
-    c->info = (struct conn_info){ .id = e->conn.id,
-                                  .inode = e->conn.inode,
-                                  .peer_inode = e->conn.peer_inode,
-                                  .family = e->conn.family,
-                                  .local_port = e->conn.local_port,
-                                  .remote_port = e->conn.remote_port,
-                                  .role = e->conn.role,
-                                  .tls = tls,
-                                  .was_open = e->conn.was_open,
-                                  .tgid = e->tgid };
+    c->info =
+        (struct conn_info){ .id = e->conn.id,
+                            .inode = e->conn.inode,
+                            .peer_inode = e->conn.peer_inode,
+                            .family = e->conn.family,
+                            .local_port = e->conn.local_port,
+                            .remote_port = e->conn.remote_port,
+                            .role = e->conn.role ? e->conn.role : c->info.role, /* what its bytes told, if they came first */
+                            .tls = tls,
+                            .was_open = e->conn.was_open,
+                            .tgid = e->tgid };
     memcpy(c->info.local, e->conn.local, 16);
     memcpy(c->info.remote, e->conn.remote, 16);
     c->flow.joined = c->flow.unsure = e->conn.was_open;
     if (!c->announced && s->sink->connected)
         s->sink->connected(s->sink, &c->info, e->conn.start ? e->conn.start : e->time, e->time, e->conn.err, e->tid, e->unit);
     c->announced = true;
-    if (e->conn.err)
-        table_del(s->conns, &e->conn.id);
+    if (!e->conn.err)
+        return;
+    tls_conn_closed(s, c, EXCHANGE_CLOSED, e->time, e->conn.err);
+    flow_end(&c->flow, EXCHANGE_CLOSED, e->time, e->conn.err);
+    table_del(s->conns, &e->conn.id);
 }
 
 static void on_data(struct stream *s, const struct event *e)

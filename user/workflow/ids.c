@@ -107,6 +107,13 @@ void ids_wait(struct ids *i, const struct id_key *key, const struct activity *a)
 {
     struct entry *e = table_put(i->table, key, NULL);
     ledger_add(engine_ids_unknown, 1);
-    if (e && e->n_waiting < WAITING_MAX)
-        e->waiting[e->n_waiting++] = (struct reference){ (struct activity *)a, a->generation };
+    if (!e)
+        return;
+    u8 at = 0;
+    while (at < e->n_waiting && still_open(e->waiting[at]))
+        at++;
+    if (at == WAITING_MAX)
+        return;
+    e->waiting[at] = (struct reference){ (struct activity *)a, a->generation };
+    e->n_waiting = (u8)max_u64(e->n_waiting, at + 1u);
 }
