@@ -176,24 +176,29 @@ static bool within_rate(struct logs *l, u32 tgid, u64 now)
 
 /* --- records --- */
 
+/* A program's own JSON may give these names to numbers. */
+static struct slice text_attr(const struct attr_set *set, const char *key)
+{
+    const struct attr *a = attr_get(set, key);
+    return a && a->type == ATTR_STR ? slice_of(a->s, a->len) : slice_of(NULL, 0);
+}
+
 /* What a log tells of an exception is an event of the span that is still open, unless the span has it already. */
 static void note_exception(const struct writing *w, const struct log_record *r)
 {
-    const struct attr *type = attr_get(&r->attrs, "exception.type"), *message = attr_get(&r->attrs, "exception.message");
-    const struct attr *stack = attr_get(&r->attrs, "exception.stacktrace");
+    struct slice type = text_attr(&r->attrs, "exception.type");
     struct span *s = w->owner ? w->owner->span : NULL;
-    if (!type || !s || s->n_events >= SPAN_EVENTS)
+    if (!type.n || !s || s->n_events >= SPAN_EVENTS)
         return;
-    struct slice text = message ? slice_of(message->s, message->len) : slice_of(NULL, 0);
     for (u8 i = 0; i < s->n_events; i++) {
         const struct span_event *e = &s->events[i];
         for (u8 k = 0; k < e->n_attrs; k++) {
-            if (!strcmp(e->attrs[k].key, "exception.type") && !strcmp(e->attrs[k].s, type->s))
+            if (!strcmp(e->attrs[k].key, "exception.type") && slice_eq(type, e->attrs[k].s))
                 return;
         }
     }
-    span_add_exception(s, tracer_wall(w->l->tracer, w->time), slice_of(type->s, type->len), text,
-                       stack ? slice_of(stack->s, stack->len) : slice_of(NULL, 0));
+    span_add_exception(s, tracer_wall(w->l->tracer, w->time), type, text_attr(&r->attrs, "exception.message"),
+                       text_attr(&r->attrs, "exception.stacktrace"));
 }
 
 static void describe(const struct writing *w, struct log_record *r, u64 wall)

@@ -104,9 +104,9 @@ static void set_time(struct log_record *l, const json_t *v, u64 wall)
     if (!json_is_number(v))
         return;
     double d = json_number_value(v);
-    if (d < 1e8 || d > 1e19)
-        return;
-    l->time_ns = d < 1e11 ? (u64)(d * 1e9) : d < 1e14 ? (u64)(d * 1e6) : d < 1e17 ? (u64)(d * 1e3) : (u64)d;
+    double ns = d < 1e11 ? d * 1e9 : d < 1e14 ? d * 1e6 : d < 1e17 ? d * 1e3 : d;
+    if (d >= 1e8 && ns < 9e18) /* until the year 2255 */
+        l->time_ns = (u64)ns;
 }
 
 /* Keys are the program's own, so they lie in the record's arena and die with it. */
