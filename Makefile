@@ -64,7 +64,7 @@ unit_objs  = $(foreach d,$(call unit_needs,$(1)),$(if $(filter gen,$(d)),$(PROTO
 $(B)/tests/unit/%: tests/unit/%.c $$(call unit_objs,$$*)
 	@mkdir -p $(@D)
 	$(call say,TEST,$@)
-	$(Q)$(CC) $(CFLAGS) -o $@ $(filter %.c %.o %.a,$^) $(LDFLAGS) -lcmocka $(LIBS)
+	$(Q)$(CC) $(CFLAGS) -o $@ $< $(filter %.o %.a,$^) $(LDFLAGS) -lcmocka $(LIBS)
 
 UNIT     := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 unit: $(UNIT) ## unit tests

@@ -7,7 +7,7 @@ $(B)/tests/bpf/parts.a: $(DUMP_OBJ)
 	@rm -f $@ && ar rcs $@ $^
 
 $(B)/tests/bpf/dump: tests/bpf/dump.c $(B)/tests/bpf/parts.a
-	$(CC) $(CFLAGS) -o $@ $(filter %.c %.o %.a,$^) $(LDFLAGS) $(LIBS)
+	$(CC) $(CFLAGS) -o $@ $< $(filter %.o %.a,$^) $(LDFLAGS) $(LIBS)
 
 check-root: $(B)/tests/bpf/dump ## live tests of the kernel side (root)
 	python3 tests/bpf/live.py --dump $(B)/tests/bpf/dump $(LIVE_FLAGS) $(CASES)

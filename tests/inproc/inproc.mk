@@ -11,4 +11,4 @@ $(B)/tests/inproc/recorder.so: tests/inproc/recorder.c user/inproc/python/bridge
 $(B)/tests/inproc/inject: tests/inproc/inject_main.c $(patsubst user/%.c,$(B)/obj/%.o,$(wildcard user/inproc/*.c user/probe/elf*.c) user/base/base.c)
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
-	$(Q)$(CC) $(CFLAGS) -o $@ $(filter %.c %.o %.a,$^) $(LDFLAGS)
+	$(Q)$(CC) $(CFLAGS) -o $@ $< $(filter %.o %.a,$^) $(LDFLAGS)
