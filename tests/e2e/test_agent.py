@@ -46,11 +46,11 @@ class Agent:
 
 def start(case, name):
     """A running copy of the small server; returns (process, port). Asked for its first answer as soon as it listens."""
-    script, port = case.dir / f"{name}.py", procs.free_port()
+    script = case.dir / f"{name}.py"
     shutil.copy(paths.TARGETS / "small_server.py", script)
-    p = subprocess.Popen([paths.PYTHON, str(script), str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    p = subprocess.Popen([paths.PYTHON, str(script), "0"], stdout=subprocess.PIPE, text=True)
     case.defer(procs.stop, p)
-    return p, port
+    return p, int(p.stdout.readline())
 
 
 def ask(port, path, within=10):

@@ -217,3 +217,35 @@ _mcp("auto", "json")
 _mcp("auto", "events")
 _mcp("legacy", "json")
 _mcp("legacy", "events")
+
+
+FLOWS = """activities:
+  - { name: "flow {flow}", type: workflow, at: "python:*:Flow.run", attributes: { flow: self.number } }
+  - { name: "node {flow} {node}", type: task, at: "python:*:Flow.node", attributes: { flow: self.number, node: arg.index } }
+"""
+
+
+@test("llm/flows", limit=150)
+def flows(case):
+    """200 workflows at once in one event loop, 10 nodes each, each with a call of a model: every node and call where it belongs"""
+    server, rules, out, count, nodes = case.start(_Server(case, "llm_server.py")), case.dir / "r.yaml", case.dir / "t.jsonl", 200, 10
+    rules.write_text(FLOWS)
+    p = tracer.once("run", "-r", rules, "--export", f"otlp-json:{out}", "--", _python(), paths.TARGETS / "llm_flows.py",
+                    f"http://127.0.0.1:{server.port}/v1", count, nodes, timeout=120)
+    assert p.returncode == 0, p.stderr[-1500:]
+    found = spans.load(out)
+    steps = [s for s in found if s.name.startswith("node ")]
+    calls = [s for s in found if s["wftrace.activity.type"] == "llm"]
+    wrong, none = [], 0
+    asked = {id(s) for s in calls}
+    for s in steps + calls:
+        parent = found.parent(s)
+        number = s["gen_ai.request.model"].split("-")[1:] if id(s) in asked else s.name.split()[1:2]
+        want = f"node {number[0]} {number[1]}" if id(s) in asked else f"flow {number[0]}"
+        none += parent is None
+        if parent is not None and parent.name != want:
+            wrong.append(f"{s} under {parent}, not {want}")
+    case.note(f"{len(steps)} nodes, {len(calls)} calls: WRONG {len(wrong)}, without a parent {none}")
+    assert len({s.name for s in steps}) == len(steps) == count * nodes
+    assert len({s["gen_ai.request.model"] for s in calls}) == len(calls) == count * nodes
+    assert not wrong and not none, (wrong[:4], none)

@@ -1,4 +1,4 @@
-"""A server of one file, told its port: answers everything with its own name. Copied under other names by the tests."""
+"""A server of one file, told its port (0: it says which one it got): answers everything with its own name. Copied under other names by the tests."""
 import http.server
 import os
 import sys
@@ -18,4 +18,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
+print(server.server_address[1], flush=True)
+server.serve_forever()
