@@ -138,6 +138,23 @@ def outage(case):
     assert "in use by another wftrace" in two.stderr, two.stderr
 
 
+@test("export/traces-only", limit=60)
+def traces_only(case):
+    """a receiver of traces alone: told once a signal, asked once, not counted as undelivered; unless the user named the signal"""
+    s = case.start(sink.Sink(serves=("traces",)))
+    for env, named in (({}, False), ({"OTEL_METRICS_EXPORTER": "otlp"}, True)):
+        p = tracer.once("run", "-e", f"otlp={s.url}", "--", "sh", "-c", "/bin/true; sleep 1.5; /bin/true; sleep 0.5",
+                        env={"OTEL_METRIC_EXPORT_INTERVAL": "300", **env})
+        said = p.stderr
+        assert said.count("takes no metric points: ") == (not named) and ("not delivered" in said) == named, said
+        asked = [r for r in s.requests if r["signal"] == "metrics"]
+        assert len(asked) == 1 if not named else len(asked) > 2, (len(asked), said)
+    g = case.start(sink.GrpcSink(case.dir, "--serves", "traces"))
+    p = tracer.once("run", "-e", f"otlp=grpc://127.0.0.1:{g.grpc_port}", "--", "true")
+    assert g.spans(), p.stderr
+    assert "takes no metric points: " in p.stderr and "not delivered" not in p.stderr, p.stderr
+
+
 @test("export/memory-limit", limit=120)
 def memory_limit(case):
     """a small memory limit, the receiver away, many short processes: what is resident stays below, what is dropped is counted"""

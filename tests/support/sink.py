@@ -30,6 +30,7 @@ import socket
 import socketserver
 import ssl
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -100,22 +101,25 @@ def retry_info(code, ms):
 
 class Sink:
     """`requests`: dicts of what came, in order (`status` once it was answered). `bodies`: (signal, bytes) of what was accepted.
-    `bearer`: the only token taken, or a function that says it. `only`: the signal that the faults are for."""
+    `bearer`: the only token taken, or a function that says it. `only`: the signal that the faults are for. `serves`: the signals it knows, the
+    others are 404 and UNIMPLEMENTED."""
 
-    def __init__(self, faults=(), http=True, grpc=False, port=0, unix=None, tls=None, client_ca=None, bearer=None, folder=None, only=None):
+    def __init__(self, faults=(), http=True, grpc=False, port=0, unix=None, tls=None, client_ca=None, bearer=None, folder=None, only=None,
+                 serves=None, host="127.0.0.1"):
         self.lock, self.requests, self.bodies = threading.Lock(), [], []
         self.faults = []
         for spec in faults:
             name, _, times = spec.partition("*")
             self.faults += [name.split(":")] * int(times or 1)
         self.tls, self.client_ca, self.folder, self.only = tls, client_ca, folder, only
+        self.serves, self.host = serves or ("traces", "logs", "metrics", "zipkin"), host
         self.bearer = bearer if callable(bearer) else lambda: bearer
         self.log = open(os.path.join(folder, "requests.jsonl"), "a", buffering=1) if folder else None
         self.servers, self.port, self.grpc_port = [], None, None
         if unix:
             self._serve(_UnixServer(unix, _handler(self)))
         if http:
-            self.port = self._serve(_Server(("127.0.0.1", port), _handler(self))).server_address[1]
+            self.port = self._serve((_Server6 if ":" in host else _Server)((host, port), _handler(self))).server_address[1]
         if grpc:
             self.grpc_port = _start_grpc(self, 0 if http else port)
 
@@ -133,7 +137,7 @@ class Sink:
 
     @property
     def url(self):
-        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}"
+        return f"http{'s' if self.tls else ''}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     @property
     def statuses(self):
@@ -175,6 +179,10 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, request, client_address):
         pass  # a client that gives up is part of the tests
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
 
 
 class _UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
@@ -223,7 +231,7 @@ def _handler(sink):
             token = sink.bearer()
             if token and auth != "Bearer " + token:
                 return self.answer(401, field(1, 0, varint(16)) + field(2, 2, b"no such token"))
-            if not signal:
+            if signal not in sink.serves:
                 return self.answer(404)
             self.act(fault, body, "json" in kind)
 
@@ -283,9 +291,11 @@ def _start_grpc(sink, port):
 
     server = grpc.server(futures.ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])
     for package, (signal, service) in SERVICES.items():
+        if signal not in sink.serves:
+            continue
         name = f"opentelemetry.proto.collector.{package}.v1.{service}"
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, {"Export": method(signal)}),))
-    where = f"127.0.0.1:{port}"
+    where = f"[{sink.host}]:{port}" if ":" in sink.host else f"{sink.host}:{port}"
     if sink.tls:
         cert, key = (open(p, "rb").read() for p in sink.tls)
         ca = open(sink.client_ca, "rb").read() if sink.client_ca else None
@@ -297,6 +307,34 @@ def _start_grpc(sink, port):
     return port
 
 
+class GrpcSink:
+    """A Sink that speaks gRPC, in a process of its own: the grpc module is Debian's, and so is that Python."""
+
+    def __init__(self, folder, *options):
+        self.folder = os.path.join(folder, "grpc-sink")
+        os.makedirs(self.folder)
+        self.proc = subprocess.Popen([os.environ.get("WF_PYTHON", "/usr/bin/python3"), __file__, "--dir", self.folder, "--grpc", *options],
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        line = self.proc.stdout.readline()
+        if not line:
+            raise RuntimeError("no gRPC sink")
+        self.grpc_port = json.loads(line)["grpc"]
+
+    @property
+    def requests(self):
+        with open(os.path.join(self.folder, "requests.jsonl")) as f:
+            return [json.loads(line) for line in f]
+
+    def spans(self):
+        """Span ids accepted so far; the folder holds bodies by the number of their request."""
+        bodies = [os.path.join(self.folder, "body.%03d" % r["n"]) for r in self.requests if r["signal"] == "traces"]
+        return [i for b in bodies if os.path.exists(b) for i in span_ids(open(b, "rb").read())]
+
+    def stop(self):
+        self.proc.stdin.close()
+        self.proc.wait(10)
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--dir", required=True)
@@ -305,12 +343,16 @@ def main():
     p.add_argument("--unix")
     p.add_argument("--tls", nargs=2)
     p.add_argument("--client-ca")
+    p.add_argument("--only")
+    p.add_argument("--serves", action="append")
+    p.add_argument("--host", default="127.0.0.1")
     p.add_argument("--bearer")
     p.add_argument("--bearer-file")
     p.add_argument("--fault", action="append", default=[])
     o = p.parse_args()
     bearer = (lambda: open(o.bearer_file).read().strip()) if o.bearer_file else o.bearer
-    sink = Sink(o.fault, http=o.http, grpc=o.grpc, unix=o.unix, tls=o.tls, client_ca=o.client_ca, bearer=bearer, folder=o.dir)
+    sink = Sink(o.fault, http=o.http, grpc=o.grpc, unix=o.unix, tls=o.tls, client_ca=o.client_ca, bearer=bearer, folder=o.dir,
+                only=o.only, serves=o.serves, host=o.host)
     print(json.dumps({k: v for k, v in (("http", sink.port), ("grpc", sink.grpc_port)) if v}), flush=True)
     sys.stdin.read()
     os._exit(0)

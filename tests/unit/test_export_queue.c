@@ -356,6 +356,40 @@ static void losses_are_counted_by_signal_and_cause(void **state)
     assert_int_equal(metrics_alive, 0);
 }
 
+static u64 no_place(bool implied, enum signal signal, u64 *ret_counted)
+{
+    struct export_spec spec = { .kind = "fake", .target = "where", .signal = signal, .implied = implied };
+    struct export_queue_options o = OPTIONS(.delay_ms = 1);
+    struct export_queues *q;
+    char err[200];
+    u64 before = ledger_get(logs_dropped_nowhere);
+    fake = (struct fake){ .answer = { EXPORT_DROP }, .n_answers = 1, .cause = CAUSE_NOWHERE };
+    log_text[0] = 0;
+    log_hook = hear;
+    assert_int_equal(export_queues_new(&o, &q), 0);
+    assert_int_equal(export_queues_add_exporter(q, &plain, &spec, err, sizeof(err)), 0);
+    for (int i = 0; i < 5; i++) {
+        export_queues_log_sink(q)->emit(export_queues_log_sink(q), log_new(slice_str("line")));
+        usleep(20000);
+    }
+    u64 lost = export_queues_close(q, 1000);
+    *ret_counted = ledger_get(logs_dropped_nowhere) - before;
+    return lost;
+}
+
+static void a_signal_nobody_named_may_have_no_place(void **state)
+{
+    u64 counted;
+    assert_int_equal(no_place(true, SIGNAL_LOGS, &counted), 0); /* not undelivered, but in the ledger */
+    assert_int_equal(counted, 5);
+    assert_int_equal(fake.sends, 1); /* it rests: not asked again for a minute */
+    assert_non_null(strstr(log_text, "takes no log records"));
+    assert_null(strstr(strstr(log_text, "takes no") + 1, "takes no"));
+    assert_int_equal(no_place(false, SIGNAL_LOGS, &counted), 5);
+    assert_int_equal(counted, 5);
+    assert_true(fake.sends > 1 && strstr(log_text, "refused for good"));
+}
+
 static void what_an_exporter_does_not_carry_is_refused(void **state)
 {
     struct export_queues *q;
@@ -420,6 +454,7 @@ int main(void)
         TEST(live_exporters_hear_starts_and_ticks),
         TEST(logs_and_metrics_go_their_own_ways),
         TEST(losses_are_counted_by_signal_and_cause),
+        TEST(a_signal_nobody_named_may_have_no_place),
         TEST(what_an_exporter_does_not_carry_is_refused),
         TEST(a_failed_open_leaves_nothing),
         TEST(a_full_disk_is_counted_and_told),

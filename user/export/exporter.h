@@ -83,13 +83,14 @@ struct export_spec {
     const char *certificate, *client_certificate, *client_key, *compression;
     u64 timeout_ms;
     bool insecure_skip_verify;
-    bool json;                /* OTLP/HTTP with JSON bodies */
-    u8 gzip_level;            /* 1 to 9; 0: 1 */
-    const char *proxy;        /* URL; NULL: http_proxy, https_proxy and no_proxy */
-    char unix_socket[108];    /* path; "": TCP */
-    bool color;               /* the console may use colour and redraw */
-    u64 rotate_bytes;         /* files: begin anew beyond this; 0: never */
-    u32 keep;                 /* files: how many of the old ones stay; 0: 5 */
+    bool json;             /* OTLP/HTTP with JSON bodies */
+    bool implied;          /* nobody named this signal: it goes there because the others do. A receiver without it is no fault */
+    u8 gzip_level;         /* 1 to 9; 0: 1 */
+    const char *proxy;     /* URL; NULL: http_proxy, https_proxy and no_proxy */
+    char unix_socket[108]; /* path; "": TCP */
+    bool color;            /* the console may use colour and redraw */
+    u64 rotate_bytes;      /* files: begin anew beyond this; 0: never */
+    u32 keep;              /* files: how many of the old ones stay; 0: 5 */
     struct lane_options lane; /* 0: those of export_queue_options */
 };
 

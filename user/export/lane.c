@@ -19,6 +19,7 @@
 #define BACKOFF_MAX_MS 30000
 #define LIVE_TICK_MS   100
 #define GRIPE_EVERY_NS (60 * NSEC_PER_SEC)
+#define REST_NS        (60 * NSEC_PER_SEC)
 
 /* --- what differs by signal --- */
 
@@ -269,9 +270,37 @@ static enum export_result attempt(struct lane *l, const struct batch *b, struct 
     return lane_call(l, *body, ret);
 }
 
+/* A receiver of traces alone gets the other signals when one address stands for all three. That is told once and costs a
+ * request a minute; it is no loss that the closing line speaks of. The ledger has it. */
+static bool lane_no_place(struct lane *l, enum export_result result, u64 weight, const struct export_reply *r)
+{
+    if (!l->implied || result != EXPORT_DROP || r->cause != CAUSE_NOWHERE)
+        return false;
+    if (!l->rests_until)
+        log_warn("export", "%s takes no %s: %s (left out; asked again every minute)", l->label, lane_noun(l), r->why);
+    __atomic_store_n(&l->rests_until, clock_boot_ns() + REST_NS, __ATOMIC_RELAXED);
+    ledger_add_at(LEDGER_spans_dropped_queue + 3 * CAUSE_NOWHERE + l->signal, weight);
+    lane_is_back(l);
+    return true;
+}
+
+bool lane_rests(struct lane *l, u64 weight)
+{
+    if (clock_boot_ns() >= __atomic_load_n(&l->rests_until, __ATOMIC_RELAXED))
+        return false;
+    ledger_add_at(LEDGER_spans_dropped_queue + 3 * CAUSE_NOWHERE + l->signal, weight);
+    return true;
+}
+
 /* What an answer other than «come again» means for `weight` items. */
 void lane_settle(struct lane *l, enum export_result result, u64 weight, const struct export_reply *r)
 {
+    if (lane_no_place(l, result, weight, r))
+        return;
+    if (l->rests_until) {
+        log_warn("export", "%s takes %s now", l->label, lane_noun(l));
+        __atomic_store_n(&l->rests_until, 0, __ATOMIC_RELAXED);
+    }
     u64 refused = result == EXPORT_OK ? min_u64(r->refused, weight) : weight;
     ledger_add_at(LEDGER_spans_exported + l->signal, weight - refused);
     lane_is_back(l);
@@ -283,6 +312,8 @@ static void lane_deliver(struct lane *l, size_t n)
     struct batch b = lane_hand_batch(l, n);
     struct slice body = { 0 };
     u64 first = clock_boot_ns(), weight = lane_hand_weight(l, n);
+    if (lane_rests(l, weight))
+        return;
     for (u32 tries = 0;; tries++) {
         struct export_reply r = { 0 };
         enum export_result result = attempt(l, &b, &body, &r);
@@ -387,6 +418,7 @@ struct lane *lane_new(const struct exporter *x, const struct export_spec *spec, 
         return NULL;
     l->x = x;
     l->signal = spec->signal;
+    l->implied = spec->implied;
     l->opt = options_settle(&spec->lane, &base->lane[spec->signal], &base->most[spec->signal], kind_of(l));
     l->max_weight = spec->signal == SIGNAL_METRICS ? base->most_points : 0;
     l->ring = calloc(l->opt.max_queue, sizeof(*l->ring));

@@ -25,6 +25,8 @@ struct lane {
     u64 stop_at;                  /* 0: running. Else the deadline, boot clock; read without the lock by send() */
     u64 lost;                     /* atomic: items of any cause */
     u64 down_since;               /* who delivers only, boot clock */
+    bool implied;                 /* as export_spec.implied */
+    u64 rests_until;              /* atomic, boot clock: an implied signal that the receiver has no place for; 0: it has */
     u64 next_gripe;               /* atomic */
     struct spool *spool;          /* NULL: none */
     pthread_mutex_t turn;         /* with a spool: who holds it may deliver */
@@ -51,6 +53,8 @@ void lane_report(struct lane *l, struct export_report *ret);
 /* --- for lane_spool.c --- */
 /* deliver() of a body, its time and outcome counted. */
 enum export_result lane_call(struct lane *l, struct slice body, struct export_reply *ret);
+/* True: the receiver has no place for this signal and is not asked again yet; `weight` items are counted as such. */
+bool lane_rests(struct lane *l, u64 weight);
 static inline u64 lane_stop_at(const struct lane *l) { return __atomic_load_n(&l->stop_at, __ATOMIC_ACQUIRE); }
 int lane_spool_open(struct lane *l, const struct export_spec *spec, const struct spool_options *o, char *err, size_t err_size);
 void lane_run_spool(struct lane *l);         /* the lane's thread; returns at the end */

@@ -124,7 +124,7 @@ static void pack(struct lane *l, size_t n)
 {
     struct slice body;
     u64 weight = lane_hand_weight(l, n);
-    if (weight && batch_encode(l, n, &body))
+    if (weight && !lane_rests(l, weight) && batch_encode(l, n, &body))
         body_keep(l, body, weight);
 }
 
@@ -156,6 +156,10 @@ static u64 appended(struct lane *l)
 static bool send_record(struct lane *l, const struct spool_record *rec, u32 *tries)
 {
     struct export_reply r = { 0 };
+    if (lane_rests(l, rec->items)) {
+        spool_done(l->spool, rec);
+        return true;
+    }
     pthread_mutex_lock(&l->turn);
     enum export_result result = lane_call(l, rec->body, &r);
     if (result == EXPORT_RETRY)

@@ -406,6 +406,21 @@ int export_spec_parse(const char *text, enum signal signal, struct export_spec *
     return 0;
 }
 
+/* One address for all signals: logs and metrics are named by a variable of theirs, or not at all. */
+static bool is_implied(const struct export_spec *s)
+{
+    static const char *const own[SIGNAL_MAX][2] = {
+        [SIGNAL_LOGS] = { "OTEL_LOGS_EXPORTER", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT" },
+        [SIGNAL_METRICS] = { "OTEL_METRICS_EXPORTER", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT" },
+    };
+    if (s->signal == SIGNAL_TRACES || (strcmp(s->kind, "otlp-http") && strcmp(s->kind, "otlp-grpc")))
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(own[0]); i++)
+        if (getenv(own[s->signal][i]))
+            return false;
+    return true;
+}
+
 int export_specs_parse(const char *text, struct export_spec ret[SIGNAL_MAX], size_t *ret_n, char *err, size_t err_size)
 {
     size_t n = 0;
@@ -413,7 +428,10 @@ int export_specs_parse(const char *text, struct export_spec ret[SIGNAL_MAX], siz
         int e = export_spec_parse(text, signal, &ret[n], err, err_size);
         if (e && e != -EOPNOTSUPP)
             return e;
-        n += !e;
+        if (e)
+            continue;
+        ret[n].implied = is_implied(&ret[n]);
+        n++;
     }
     *ret_n = n;
     return 0;
