@@ -374,6 +374,24 @@ static bool take_caught(struct bridge *b, const struct call *c)
     return true;
 }
 
+/* A rule, or one into it, may have told the engine's own type and text. */
+static bool error_told(const struct span *s, const char *key, struct slice *ret)
+{
+    const struct attr *a = attr_get(&s->attrs, key);
+    if (!a || a->type != ATTR_STR)
+        return false;
+    *ret = slice_of(a->s, a->len);
+    return true;
+}
+
+static void set_error(struct span *s, struct slice type, struct slice message)
+{
+    error_told(s, "error.message", &message);
+    span_set_error(s, message.n ? message : type);
+    if (!error_told(s, "error.type", &type))
+        attr_str(&s->attrs, "error.type", type);
+}
+
 static bool condition_fails(struct bridge *b, const struct call *c, u8 i, struct span *s, bool failed, bool told)
 {
     const struct rule_condition *k = &c->rule->errors[i];
@@ -397,7 +415,7 @@ static bool condition_fails(struct bridge *b, const struct call *c, u8 i, struct
         snprintf(word, sizeof(word), "%.*s", (int)min_u64(text.n, 100), text.n ? (const char *)text.p : "");
         snprintf(message, sizeof(message), "%.300s is %s", k->left.expr[0], word[0] ? word : "null");
     }
-    set_failure(s, word[0] ? word : "failed", message);
+    set_error(s, slice_str(word[0] ? word : "failed"), slice_str(message));
     return true;
 }
 
@@ -406,10 +424,8 @@ static void set_exception(struct bridge *b, struct span *s, u64 time, bool error
     const struct values *v = &b->values;
     struct slice type = plain_type(v->error_type);
     span_add_exception(s, tracer_wall(b->tracer, time), type, v->error_message, v->error_where);
-    if (!error)
-        return;
-    span_set_error(s, v->error_message.n ? v->error_message : type);
-    attr_str(&s->attrs, "error.type", type);
+    if (error)
+        set_error(s, type, v->error_message);
 }
 
 static void describe_end(struct bridge *b, const struct call *c, struct span *s, u64 time, bool failed)
