@@ -137,8 +137,10 @@ void llm_body(struct llm *l, enum side side, struct slice bytes, u64 missing, u6
         llm_frame_missing(b);
     else if (!b->content)
         llm_frame(b, bytes);
-    else if (!content_feed(b->content, bytes, plain, b))
-        b->dead = b->holed = true;
+    else if (!content_feed(b->content, bytes, plain, b)) {
+        b->holed |= !b->dead; /* what follows broken framing is of no interest, in whatever pieces it comes */
+        b->dead = true;
+    }
 }
 
 void llm_body_lost(struct llm *l, enum side side)
