@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
 
 from support import paths, procs, sink, spans, tls, tracer, zipkin
@@ -63,15 +64,21 @@ def partial(case):
 @test("export/token-rotates", limit=60)
 def token(case):
     """a token that expires is read again from its file; no span is lost"""
-    token, ours = ["one"], case.dir / "token"
+    token, ours, turn = ["one"], case.dir / "token", threading.Lock()
+
+    def valid():
+        with turn:  # a request that comes while the token turns is judged by the new one
+            return token[0]
+
     ours.write_text("one\n")
-    s = case.start(sink.Sink(bearer=lambda: token[0]))
+    s = case.start(sink.Sink(bearer=valid))
     t = tracer.Tracer(case.dir, ["sh", "-c", "/bin/true; sleep 2; /bin/true; sleep 1; /bin/true"], opts=["--export", f"otlp={s.url}"],
                       env={**os.environ, "OTEL_EXPORTER_OTLP_HEADERS": "Authorization=Bearer%20${file:" + str(ours) + "}"})
     case.defer(procs.stop, t.proc)
     procs.wait_for("the first span", s.spans, 20, t.proc, t.log)
-    ours.write_text("two-is-longer\n")
-    token[0] = "two-is-longer"
+    with turn:
+        ours.write_text("two-is-longer\n")
+        token[0] = "two-is-longer"
     assert t.proc.wait(30) == 0, t.said()
     assert not {x.span_id for x in t.spans()} - set(s.spans()), t.said()
     assert "not delivered" not in t.said() and "401" not in t.said(), t.said()
