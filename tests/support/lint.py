@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The rules of the house, checked: who may include what, sizes, words, the .def lists against the files.
+"""The rules of the house, checked: who may include what, sizes, words, the .def lists and our own attributes against the files.
 
 Layers. A file may include base/, its own folder, trace/span.h, self/ledger.h, and the contract headers of the stage before it
 (LAYERS below); cli/ assembles and may include every contract. libbpf: probe/, ingest/ring.c. bpf/abi.h: probe/,
@@ -107,6 +107,15 @@ def definitions():
                     problems.append(f"{folder}/{file}.c: {family}_{symbol} should be in {symbol}.c")
 
 
+def attributes():
+    """Each attribute of our own that the code sets stands in docs/attributes.md (those of model calls: docs/llm.md)."""
+    told = set(re.findall(r"`(wftrace\.[a-z0-9_.]+)`", open("docs/attributes.md").read()))
+    for path in files("user/trace/*.c", "user/workflow/*.c", "user/protocol/*.c", "user/stream/*.c", "user/pipeline/*.c"):
+        for key in re.findall(r'attr_(?:str|strv|int|bool|double)\([^;"]*"(wftrace\.[a-z0-9_.]+)"', open(path).read()):
+            if key not in told and not key.startswith("wftrace.gen_ai."):
+                problems.append(f"{path}: {key} is not in docs/attributes.md")
+
+
 def main():
     lengths = []
     for path in files("user/*.c", "user/*.h", "user/**/*.c", "user/**/*.h"):
@@ -116,6 +125,7 @@ def main():
     for path in files("*.c", "*.h", "*.py", "*.sh", "*.mk", "*.md", "*.yaml", "*.yml", "Makefile", "*.def", "*.proto"):
         words(path, open(path, errors="replace").read())
     definitions()
+    attributes()
     for note in notes:
         print("note: " + note)
     for p in sorted(set(problems)):

@@ -1,12 +1,9 @@
 /* One shard's line and its life. Time comes in two ways: live, boot time is read here and the distance to wall time is
  * measured at every tick; in a replay both come from the capture's tick frames, and so do the ids' seed, so that a
  * replay makes the same spans with the same ids. */
-#include "cli/agent.h"
+#include "cli/agent_internal.h"
 #include "base/log.h"
-#include "cli/memory.h"
-#include "cli/metering.h"
 #include "ingest/event.h"
-#include "ingest/wfcap.h"
 #include "self/health.h"
 #include "self/ledger.h"
 #include "stream/stream.h"
@@ -16,44 +13,12 @@
 #include "config/watch.h"
 
 #include <sys/random.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
-/* Redaction works on what is made of a capture, not on the capture: it must be kept like the data it was taken from. */
-#define CAPTURE_CONTAINS                                                                                                         \
-    "payload bytes as they passed, before any redaction: message heads and bodies, statements with their values, arguments, "    \
-    "environment, log lines; may hold personal data and secrets"
 #define LOG_FILES_TICKS 2 /* how often log files are looked for */
 #define TICK_NS         (100 * NSEC_PER_MSEC)
 #define QUEUE_WAITING   8000 /* spans waiting in the exporters' queues, at most: below their default ceiling */
 #define QUEUE_IDLE_MS   3000
-
-struct agent {
-    struct agent_options o;
-    struct probes *probes; /* NULL in a replay */
-    struct wfcap_writer *capture;
-    struct wfcap_reader *replay;
-    struct rules rules;
-    struct export_queues *queues;
-    struct pipeline *pipeline;
-    struct processor_spec processors[PROCESSORS_MAX];
-    struct tracer *tracer;
-    struct stream *stream;
-    struct workflow *workflow;
-    struct memory_watch memory;
-    u32 queue_waiting;        /* QUEUE_WAITING, or less where queues are shorter */
-    struct metering metering; /* between tracer and pipeline */
-    struct span_sink counted; /* between pipeline and queues: counts what goes out */
-    struct logs *logs;        /* NULL: not wanted */
-    struct verdict_sink verdicts;
-    u32 lost_seen;
-    u32 sites_written; /* of the rules' book, in the capture */
-    u32 ticks;
-    u64 lost, next_tick;
-    u64 seed[2];
-    s64 wall_minus_boot;
-    struct agent_summary sum;
-};
 
 /* --- the line --- */
 
@@ -328,103 +293,6 @@ static int line_open(struct agent *a, char *err, size_t err_size)
     return -ENOMEM;
 }
 
-static void header_number(struct wfcap_header *h, const char *key, const char *fmt, u64 v)
-{
-    char text[32];
-    snprintf(text, sizeof(text), fmt, (unsigned long long)v);
-    (void)wfcap_header_add(h, key, slice_str(text));
-}
-
-static void header_root(struct agent *a, struct wfcap_header *h)
-{
-    char text[56];
-    if (!span_context_valid(&a->o.root))
-        return;
-    traceparent_format(&a->o.root, text);
-    (void)wfcap_header_add(h, "root", slice_str(text));
-    if (a->o.root_state)
-        (void)wfcap_header_add(h, "root_state", slice_str(a->o.root_state));
-}
-
-static bool pack_in_force(const struct agent *a, const char *name)
-{
-    for (size_t i = 0; i < a->rules.n_packs; i++)
-        if (!strcmp(a->rules.packs[i].name, name))
-            return true;
-    return false;
-}
-
-static int header_rule(struct wfcap_header *h, const char *name, struct slice text)
-{
-    char key[512];
-    snprintf(key, sizeof(key), "rules:%s", name);
-    for (char *eq = key; (eq = strchr(eq, '='));) /* '=' ends a key */
-        *eq = '-';
-    return wfcap_header_add(h, key, text);
-}
-
-static int header_rules(struct agent *a, struct wfcap_header *h)
-{
-    struct pack_text p;
-    for (size_t i = 0; a->o.keep_pack && pack_builtin(i, &p); i++) {
-        char key[80];
-        snprintf(key, sizeof(key), "rules:pack:%s", p.name);
-        int err = pack_in_force(a, p.name) ? wfcap_header_add(h, key, p.text) : 0;
-        if (err)
-            return err;
-    }
-    for (size_t i = 0; i < a->o.n_rule_texts; i++) {
-        const struct rule_text *t = &a->o.rule_texts[i];
-        int err = header_rule(h, t->name, slice_of(t->text, t->len));
-        if (err)
-            return err;
-    }
-    for (size_t i = 0; i < a->o.n_rule_files; i++) {
-        cleanup(freep) char *text = NULL;
-        size_t len = 0;
-        int err = read_small_file(a->o.rule_files[i], WFCAP_HEADER_MAX, &text, &len);
-        if (err)
-            return err;
-        err = header_rule(h, a->o.rule_files[i], slice_of(text, len));
-        if (err)
-            return err;
-    }
-    return 0;
-}
-
-static int header_fill(struct agent *a, struct wfcap_header *h)
-{
-    struct utsname u = { 0 };
-    (void)uname(&u);
-    (void)wfcap_header_add(h, "wftrace", slice_str(WF_VERSION));
-    (void)wfcap_header_add(h, "host", slice_str(u.nodename));
-    (void)wfcap_header_add(h, "kernel", slice_str(u.release));
-    (void)wfcap_header_add(h, "arch", slice_str(u.machine));
-    header_number(h, "seed0", "%llu", a->seed[0]);
-    header_number(h, "seed1", "%llu", a->seed[1]);
-    header_number(h, "wall_minus_boot", "%llu", (u64)a->wall_minus_boot);
-    (void)wfcap_header_add(h, "contains", slice_str(CAPTURE_CONTAINS));
-    (void)wfcap_header_add(h, "privacy", slice_str(a->o.keep_values ? "off" : "strict"));
-    if (a->o.service)
-        (void)wfcap_header_add(h, "service", slice_str(a->o.service));
-    header_root(a, h);
-    return header_rules(a, h);
-}
-
-static int capture_open(struct agent *a, char *err, size_t err_size)
-{
-    if (!a->o.capture)
-        return 0;
-    struct wfcap_header h = { 0 };
-    int code = header_fill(a, &h);
-    if (!code)
-        code = wfcap_create(a->o.capture, wfcap_abi, &h, &a->capture);
-    wfcap_header_done(&h);
-    if (code)
-        snprintf(err, err_size, "cannot write the capture file %s: %s", a->o.capture, errno_name(code));
-    return code;
-}
-
 static int open_probes(struct agent *a, enum agent_failure *about, char *err, size_t err_size)
 {
     int code = probes_open(&a->o.probe, &a->probes, err, err_size);
@@ -449,7 +317,7 @@ static int live_steps(struct agent *a, enum agent_failure *about, char *err, siz
     code = exporters_open(a, err, err_size);
     if (!code)
         code = line_open(a, err, err_size);
-    return code ? code : capture_open(a, err, err_size);
+    return code ? code : agent_capture_open(a, err, err_size);
 }
 
 int agent_open(const struct agent_options *o, struct agent **ret, enum agent_failure *ret_about, char *err, size_t err_size)
@@ -542,65 +410,6 @@ u64 agent_kernel_stat(struct agent *a, size_t i, const char **ret_name)
 
 /* --- replay --- */
 
-static char *header_string(struct slice text, const char *key)
-{
-    struct slice v = wfcap_header_get(text, key);
-    return v.n ? strndup((const char *)v.p, v.n) : NULL;
-}
-
-static u64 header_u64(struct slice text, const char *key)
-{
-    u64 v = 0;
-    (void)slice_u64(wfcap_header_get(text, key), &v);
-    return v;
-}
-
-static int replay_rules(struct agent *a, struct slice text, char *err, size_t err_size)
-{
-    size_t at = 0;
-    struct slice name, rules;
-    while (wfcap_header_each(text, "rules:", &at, &name, &rules)) {
-        char file[512];
-        snprintf(file, sizeof(file), "%.*s", (int)min_u64(name.n, 500), (const char *)name.p);
-        int code = rules_parse(&a->rules, file, (const char *)rules.p, rules.n, err, err_size);
-        if (code)
-            return code;
-    }
-    return 0;
-}
-
-/* The text lives as long as the reader; service and root_state are duplicated because they must end in NUL. They are as
- * long-lived as the process: a replay happens once in it. */
-static int replay_header(struct agent *a, char *err, size_t err_size)
-{
-    struct slice text = wfcap_header_text(a->replay);
-    a->seed[0] = header_u64(text, "seed0");
-    a->seed[1] = header_u64(text, "seed1");
-    a->wall_minus_boot = (s64)header_u64(text, "wall_minus_boot");
-    if (!a->o.service)
-        a->o.service = header_string(text, "service");
-    if (!a->o.privacy_set)
-        a->o.keep_values = slice_eq(wfcap_header_get(text, "privacy"), "off");
-    struct slice root = wfcap_header_get(text, "root");
-    if (root.n && !traceparent_parse(root, &a->o.root))
-        a->o.root_state = header_string(text, "root_state");
-    return replay_rules(a, text, err, err_size);
-}
-
-/* The book is filled in the order of its numbers, as it was live. */
-static void replay_site(struct agent *a, const struct wfcap_site *s)
-{
-    if (!a->rules.sites || s->number != a->rules.sites->n || s->role > SITE_PANIC_CATCH)
-        return;
-    char function[WFCAP_SITE_TEXT + 1], file[WFCAP_SITE_TEXT + 1];
-    snprintf(function, sizeof(function), "%.*s", (int)s->function.n, (const char *)s->function.p);
-    snprintf(file, sizeof(file), "%.*s", (int)s->file.n, (const char *)s->file.p);
-    struct site_row row = {
-        .rule = s->rule, .role = (enum site_role)s->role, .function = intern(function), .file = intern(file)
-    };
-    (void)site_add(a->rules.sites, &row);
-}
-
 static void replay_frames(struct agent *a)
 {
     struct wfcap_frame frame;
@@ -609,7 +418,7 @@ static void replay_frames(struct agent *a)
         if (frame.kind == WFCAP_TICK)
             line_tick(a, frame.tick.now_boot, frame.tick.wall_minus_boot);
         else if (frame.kind == WFCAP_SITE)
-            replay_site(a, &frame.site);
+            agent_replay_site(a, &frame.site);
         else
             record_dispatch(a, frame.record.p, frame.record.n);
         queues_wait(a);
@@ -628,7 +437,7 @@ static int replay_steps(struct agent *a, const char *path, enum agent_failure *a
     }
     int code = wfcap_open(f, wfcap_abi, &a->replay, err, err_size);
     if (!code)
-        code = replay_header(a, err, err_size);
+        code = agent_replay_header(a, err, err_size);
     if (code)
         return code;
     code = exporters_open(a, err, err_size);

@@ -1,5 +1,5 @@
-/* Loading: six objects that share their maps. The first one makes a map, the later ones reuse it by name. Processes and
- * sockets are always loaded; TLS, runtimes, rules and the bridge with the first place that wants them (verifying costs time). Of each hook
+/* Loading: seven objects that share their maps. The first one makes a map, the later ones reuse it by name. Processes and
+ * sockets are always loaded; TLS, output, runtimes, rules and the bridge with the first place that wants them (verifying costs time). Of each hook
  * only the programs of the chosen form are loaded, so a form that this kernel refuses is never shown to its verifier. */
 #include "probe/internal.h"
 #include "proc.skel.h"
