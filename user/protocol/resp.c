@@ -160,7 +160,7 @@ static bool name_ok(struct slice s)
     if (!s.n || s.n > 32 || !isalpha(s.p[0]))
         return false;
     for (size_t i = 0; i < s.n; i++)
-        if (!isalnum(s.p[i]) && !strchr("._-", s.p[i]))
+        if (!isalnum(s.p[i]) && !memchr("._-", s.p[i], 3)) /* strchr would find a NUL too */
             return false;
     return true;
 }
