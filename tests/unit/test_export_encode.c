@@ -240,6 +240,52 @@ static const char check_flat[] =
     "assert s['events'][0]['attributes']=={'exception.type':'ValueError','exception.message':'no'}\n"
     "assert s['links'][0]['by']=='queue'\n\"";
 
+static const char check_lines[] =
+    "python3 -c \""
+    "import json,sys\n"
+    "l,a,b,c=[json.loads(x) for x in sys.stdin]\n"
+    "assert l=={'time_unix_nano':5,'severity':13,'severity_text':'WARN','body':'a \\\"b\\\"\\n','trace_id':'ab'*16,"
+    "'span_id':'cd'*8,'service':'orders','scope':'stdout','attributes':{'k':1}}, l\n"
+    "assert a=={'metric':'jobs','unit':'{job}','type':'sum','monotonic':True,'temporality':'delta','start_unix_nano':1,"
+    "'time_unix_nano':2,'value':-7,'service':'orders','scope':'rules','attributes':{}}, a\n"
+    "assert b['type']=='gauge' and b['value']==1.5 and 'temporality' not in b and b['attributes']=={'k':'v'}, b\n"
+    "assert (c['count'],c['sum'],c['bounds'],c['counts'])==(3,4.5,[1.0,2.0],[1,0,2]) and 'min' not in c, c\n\"";
+
+static void every_signal_has_flat_lines(void **state)
+{
+    struct resource *r = make_resource("orders");
+    struct log_record *l = log_new(slice_str("a \"b\"\n"));
+    l->observed_ns = 5;
+    l->severity = 13;
+    strcpy(l->severity_text, "WARN");
+    memset(l->context.trace_id, 0xab, TRACE_ID_LEN);
+    memset(l->context.span_id, 0xcd, SPAN_ID_LEN);
+    l->scope = "stdout";
+    l->resource = resource_ref(r);
+    attr_int(&l->attrs, "k", 1);
+    const struct attr key = attr_of_text("k", "v");
+    const double bounds[] = { 1, 2 };
+    const u64 counts[] = { 1, 0, 2 };
+    const struct metric_point points[] = {
+        { .start_ns = 1, .time_ns = 2, .is_int = true, .i = -7 },
+        { .attrs = &key, .n_attrs = 1, .time_ns = 2, .d = 1.5 },
+        { .time_ns = 2, .count = 3, .sum = 4.5, .min = 1, .max = 0, .n_bounds = 2, .bounds = bounds, .counts = counts },
+    };
+    struct metric metrics[] = {
+        { "jobs", "{job}", "", "rules", r, METRIC_SUM, .monotonic = true, .delta = true, .n_points = 1, .points = points },
+        { "load", "1", "", "rules", r, METRIC_GAUGE, .n_points = 1, .points = points + 1 },
+        { "took", "s", "", "rules", r, METRIC_HISTOGRAM, .n_points = 1, .points = points + 2 },
+    };
+    struct json j = { .max = 1 << 20 };
+    json_log(&j, l);
+    json_points(&j, &(struct metric_batch){ .metrics = metrics, .n = 3 });
+    assert_int_equal(count(j.p, "\n"), 4);
+    free(run_on(check_lines, j.p, j.n));
+    json_done(&j);
+    log_unref(l);
+    resource_unref(r);
+}
+
 static void json_forms_are_valid_and_complete(void **state)
 {
     struct resource *r = make_resource("orders");
@@ -285,7 +331,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(protoc_reads_what_we_wrote),      cmocka_unit_test(spans_are_grouped_and_stay_in_order),
         cmocka_unit_test(a_span_without_anything_encodes), cmocka_unit_test(json_forms_are_valid_and_complete),
-        cmocka_unit_test(json_stops_at_its_ceiling),       cmocka_unit_test(a_bad_tracestate_is_left_out),
+        cmocka_unit_test(every_signal_has_flat_lines),     cmocka_unit_test(json_stops_at_its_ceiling),
+        cmocka_unit_test(a_bad_tracestate_is_left_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -431,6 +431,72 @@ static void traceparents(void **state)
     assert_string_equal(out, cases[0].text);
 }
 
+static void baggage_is_chosen_decoded_and_bounded(void **state)
+{
+    static const char *const keys[] = { "user.id", "request.id" };
+    static const struct {
+        const char *text, *user, *request;
+    } cases[] = {
+        { "user.id=42, request.id=r%2D1;ttl=5;x , other=secret", "42", "r-1" },
+        { "user.id=%E2%9C%93a%2Cb,user.id=second",
+          "\xe2\x9c\x93"
+          "a,b",
+          NULL },
+        { "=x,user.id,, ;,request.id=", NULL, "" },
+        { "USER.ID=1,user.id2=2,xuser.id=3", NULL, NULL },
+        { "user.id=%4,request.id=%zz%", "%4", "%zz%" },
+        { "user.id=%ff%00b", "\xef\xbf\xbd", NULL }, /* no UTF-8, then a NUL */
+        { "", NULL, NULL },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct span *s = span_new();
+        baggage_take(&s->attrs, slice_str(cases[i].text), keys, ARRAY_LEN(keys));
+        const struct attr *user = attr_get(&s->attrs, "user.id"), *request = attr_get(&s->attrs, "request.id");
+        assert_int_equal(user != NULL, cases[i].user != NULL);
+        assert_int_equal(request != NULL, cases[i].request != NULL);
+        if (user)
+            assert_memory_equal(user->s, cases[i].user, strlen(cases[i].user));
+        if (request)
+            assert_string_equal(request->s, cases[i].request);
+        assert_int_equal(s->attrs.n, (user != NULL) + (request != NULL));
+        span_unref(s);
+    }
+    char big[4096] = "user.id=";
+    memset(big + 8, 'a', sizeof(big) - 9);
+    struct span *s = span_new();
+    baggage_take(&s->attrs, slice_str(big), keys, ARRAY_LEN(keys));
+    assert_int_equal(attr_get(&s->attrs, "user.id")->len, 256);
+    baggage_take(&s->attrs, slice_str("request.id=1"), keys, 0);
+    assert_int_equal(s->attrs.n, 1);
+    span_unref(s);
+}
+
+/* What a request brings, by what is read of it. */
+static void context_is_read_as_asked(void **state)
+{
+    static const char *const keys[] = { "user.id" };
+    static const char parent[] = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    struct tracer_options o = { .seed = { 1, 2 }, .no_traceparent = true, .baggage = keys, .n_baggage = 1 };
+    struct tracer *was = t;
+    t = tracer_new(&o, &sink);
+    struct call *k = calloc(1, sizeof(*k));
+    for (int server = 0; server < 2; server++) {
+        k->c = (struct conn_info){ .id = 9, .family = AF_INET, .role = server ? CONN_SERVER : CONN_CLIENT, .tgid = PID };
+        k->x = (struct exchange){ .protocol = &fake, .conn = &k->c, .start = now, .tid = 101 };
+        message_clear(&k->m);
+        strcpy(k->m.traceparent, parent);
+        strcpy(k->m.baggage, "user.id=7");
+        struct exchange_sink *s = tracer_exchanges(t);
+        struct activity *a = s->begin(s, &k->x, &k->m);
+        assert_int_equal(attr_get(&a->span->attrs, "user.id") != NULL, server); /* what comes in, not what goes out */
+        assert_int_not_equal(a->span->join, JOIN_WIRE);
+        s->end(s, a, &k->x, NULL, &(struct exchange_answer){ .how = EXCHANGE_ANSWERED, .first = now, .last = now, .tid = 101 });
+    }
+    free(k);
+    tracer_free(t);
+    t = was;
+}
+
 /* threading.Thread in a handler is the handler's work; a native thread too. */
 static void a_new_thread_inherits(void **state)
 {
@@ -543,6 +609,8 @@ int main(void)
         T(context_on_the_wire),
         T(attached_late),
         T(traceparents),
+        T(baggage_is_chosen_decoded_and_bounded),
+        T(context_is_read_as_asked),
         T(a_new_thread_inherits),
         T(a_new_thread_of_an_unprobed_python),
         T(threads_of_go),

@@ -38,8 +38,11 @@ struct agent_options {
     const struct resource *resource; /* added to that of every process; or NULL */
     struct span_context root;        /* of TRACEPARENT in wftrace's own environment */
     const char *root_state;
-    bool keep_values; /* --privacy off */
-    bool logs;        /* standard output and error as log records */
+    bool keep_values;    /* --privacy off */
+    bool no_traceparent; /* as in struct tracer_options */
+    const char *const *baggage;
+    size_t n_baggage;
+    bool logs; /* standard output and error as log records */
     struct logs_options log_options;
     const char *const *log_files; /* patterns; must outlive the agent */
     size_t n_log_files;

@@ -173,6 +173,10 @@ static int file_spec(const struct maker *m, const struct config_otlp_file *x, st
 static void console_spec(const struct maker *m, const struct config_console *x, struct export_spec *s)
 {
     bool json = x->format == CONFIG_CONSOLE_JSON || (x->format == CONFIG_CONSOLE_AUTO && m->o->json);
+    if (s->signal != SIGNAL_TRACES) { /* lines for people are made of spans only */
+        strcpy(s->kind, "console:json");
+        return;
+    }
     strcpy(s->kind, json ? "console:json" : "console");
     strcpy(s->target, x->format == CONFIG_CONSOLE_LIVE ? "live" : x->format == CONFIG_CONSOLE_LINES ? "lines" : "");
 }

@@ -124,6 +124,38 @@ static void apply_resource(struct options *o)
     o->agent.resource = r; /* as long-lived as the process */
 }
 
+/* --- context --- */
+static bool list_names(const char *list, const char *word)
+{
+    while (list && *list) {
+        size_t n = strcspn(list, ",");
+        if (slice_ieq(slice_trim(slice_of(list, n)), word))
+            return true;
+        list += n + (list[n] == ',');
+    }
+    return false;
+}
+
+/* Which forms are read: those that are named, both when none is. */
+static void apply_context(struct options *o)
+{
+    const struct config_propagator *p = o->config->propagator;
+    bool named = p && (p->composite.n || (p->composite_list && *p->composite_list));
+    bool trace = !named || list_names(p->composite_list, "tracecontext");
+    bool baggage = !named || list_names(p->composite_list, "baggage");
+    for (size_t i = 0; named && i < p->composite.n; i++) {
+        trace |= p->composite.v[i].tracecontext != NULL;
+        baggage |= p->composite.v[i].baggage != NULL;
+    }
+    o->agent.no_traceparent = !trace;
+    if (!baggage)
+        return;
+    const char **keys = calloc(o->config->wftrace->baggage.n + 1, sizeof(*keys)); /* as long-lived as the process */
+    for (size_t i = 0; keys && i < o->config->wftrace->baggage.n; i++)
+        keys[o->agent.n_baggage++] = intern(o->config->wftrace->baggage.v[i]);
+    o->agent.baggage = keys;
+}
+
 /* --- rules --- */
 static int add_rule_file(struct agent_options *a, const char *path, char *err, size_t err_size)
 {
@@ -175,6 +207,7 @@ int session_apply(struct options *o, char *err, size_t err_size)
     if (!a->memory_limit) /* --memory-limit stands above */
         a->memory_limit = (u64)c->wftrace->memory_limit;
     apply_resource(o);
+    apply_context(o);
     int code = apply_rules(o, err, err_size);
     if (!code)
         code = apply_stages(o, err, err_size);

@@ -434,6 +434,7 @@ struct config_wftrace {
     struct config_rules *rules;
     struct config_targets *targets;
     int privacy, propagation; /* enum config_privacy, config_propagation */
+    CONFIG_LIST(const char *) baggage;
     struct config_store *store;
     struct config_spool *spool;
     s64 memory_limit, shutdown_timeout; /* bytes, ms */

@@ -81,6 +81,8 @@ static const struct config_key wftrace_keys[] = {
     WORD(wftrace, privacy, "privacy", privacies, "strict", "`off`: statements and values are kept as they are", OURS),
     WORD(wftrace, propagation, "propagation", propagations, "off", "where context is written", OURS,
          .ignored = "nothing is written into a request yet"),
+    TEXTS(wftrace, baggage, "baggage", "keys of a request's `baggage` header that become attributes of its span, as `user.id`",
+          OURS, .unset = "none"),
     GROUP(wftrace, store, "store", store, "the embedded store", OURS),
     GROUP(wftrace, spool, "spool", spool, "what could not be delivered yet, on disk", OURS),
     SIZE(wftrace, memory_limit, "memory_limit", 48 << 20, NULL, "memory of the whole of wftrace ([memory.md](memory.md))", OURS,

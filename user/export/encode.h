@@ -94,5 +94,7 @@ static inline struct attr attr_of_text(const char *key, const char *s)
 void json_value(struct json *j, const struct attr *a); /* as plain JSON: text, number, true, list */
 /* One span, flat, on one line (console:json), appended. */
 void json_span(struct json *j, const struct span *s);
+void json_log(struct json *j, const struct log_record *l);
+void json_points(struct json *j, const struct metric_batch *b); /* a line for each point */
 
 #endif

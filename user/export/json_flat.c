@@ -1,4 +1,4 @@
-/* A span as one flat line for people and scripts. */
+/* A span, a log record, a metric point as one flat line for people and scripts. */
 #include "export/encode.h"
 
 void json_value(struct json *j, const struct attr *a)
@@ -88,4 +88,110 @@ void json_span(struct json *j, const struct span *s)
     flat_attrs(j, s->attrs.v, s->attrs.n);
     flat_events(j, s);
     json_raw(j, "}\n");
+}
+
+static void flat_context(struct json *j, const struct span_context *c)
+{
+    if (!span_context_valid(c))
+        return;
+    json_raw(j, ",\"trace_id\":");
+    json_hex(j, c->trace_id, TRACE_ID_LEN);
+    json_raw(j, ",\"span_id\":");
+    json_hex(j, c->span_id, SPAN_ID_LEN);
+}
+
+static void flat_source(struct json *j, const struct resource *r, const char *scope)
+{
+    json_raw(j, ",\"service\":");
+    json_text(j, resource_service(r));
+    json_raw(j, ",\"scope\":");
+    json_text(j, scope);
+}
+
+void json_log(struct json *j, const struct log_record *l)
+{
+    json_fmt(j, "{\"time_unix_nano\":%llu,\"severity\":%u,\"severity_text\":",
+             (unsigned long long)(l->time_ns ? l->time_ns : l->observed_ns), l->severity);
+    json_text(j, l->severity_text);
+    json_raw(j, ",\"body\":");
+    json_str(j, l->body, l->body_len);
+    flat_context(j, &l->context);
+    flat_source(j, l->resource, l->scope);
+    flat_attrs(j, l->attrs.v, l->attrs.n);
+    json_raw(j, "}\n");
+}
+
+/* --- metrics --- */
+
+static const char *const metric_kind_name[] = { [METRIC_GAUGE] = "gauge",
+                                                [METRIC_SUM] = "sum",
+                                                [METRIC_HISTOGRAM] = "histogram",
+                                                [METRIC_EXP_HISTOGRAM] = "exponential_histogram" };
+
+static void flat_double(struct json *j, const char *field, double d)
+{
+    json_fmt(j, ",\"%s\":", field);
+    json_double(j, d);
+}
+
+static void flat_counts(struct json *j, const char *field, const u64 *counts, u32 n)
+{
+    json_fmt(j, ",\"%s\":[", field);
+    for (u32 i = 0; i < n; i++)
+        json_fmt(j, "%s%llu", i ? "," : "", (unsigned long long)counts[i]);
+    json_raw(j, "]");
+}
+
+static void flat_histogram(struct json *j, const struct metric *m, const struct metric_point *p)
+{
+    json_fmt(j, ",\"count\":%llu", (unsigned long long)p->count);
+    flat_double(j, "sum", p->sum);
+    if (p->min <= p->max) {
+        flat_double(j, "min", p->min);
+        flat_double(j, "max", p->max);
+    }
+    if (m->kind == METRIC_EXP_HISTOGRAM) {
+        json_fmt(j, ",\"scale\":%d,\"zero_count\":%llu,\"offset\":%d", p->scale, (unsigned long long)p->zero_count,
+                 p->positive.offset);
+        flat_counts(j, "counts", p->positive.counts, p->positive.n);
+        return;
+    }
+    json_raw(j, ",\"bounds\":[");
+    for (u32 i = 0; i < p->n_bounds; i++) {
+        json_raw(j, i ? "," : "");
+        json_double(j, p->bounds[i]);
+    }
+    json_raw(j, "]");
+    flat_counts(j, "counts", p->counts, p->n_bounds + 1);
+}
+
+static void flat_point(struct json *j, const struct metric *m, const struct metric_point *p)
+{
+    json_raw(j, "{\"metric\":");
+    json_text(j, m->name);
+    json_raw(j, ",\"unit\":");
+    json_text(j, m->unit);
+    json_fmt(j, ",\"type\":\"%s\"", metric_kind_name[m->kind]);
+    if (m->kind == METRIC_SUM)
+        json_fmt(j, ",\"monotonic\":%s", m->monotonic ? "true" : "false");
+    if (m->kind != METRIC_GAUGE)
+        json_fmt(j, ",\"temporality\":\"%s\",\"start_unix_nano\":%llu", m->delta ? "delta" : "cumulative",
+                 (unsigned long long)p->start_ns);
+    json_fmt(j, ",\"time_unix_nano\":%llu", (unsigned long long)p->time_ns);
+    if (m->kind == METRIC_HISTOGRAM || m->kind == METRIC_EXP_HISTOGRAM)
+        flat_histogram(j, m, p);
+    else if (p->is_int)
+        json_fmt(j, ",\"value\":%lld", (long long)p->i);
+    else
+        flat_double(j, "value", p->d);
+    flat_source(j, m->resource, m->scope);
+    flat_attrs(j, p->attrs, p->n_attrs);
+    json_raw(j, "}\n");
+}
+
+void json_points(struct json *j, const struct metric_batch *b)
+{
+    for (size_t i = 0; i < b->n; i++)
+        for (u32 k = 0; k < b->metrics[i].n_points; k++)
+            flat_point(j, &b->metrics[i], &b->metrics[i].points[k]);
 }

@@ -402,6 +402,8 @@ int export_spec_parse(const char *text, enum signal signal, struct export_spec *
     const struct exporter *x = exporter_by_name(spec.kind);
     if (!x || !exporter_takes(x, signal))
         return -EOPNOTSUPP;
+    if (signal == SIGNAL_METRICS && !strcmp(spec.kind, "console:json"))
+        return -EOPNOTSUPP; /* who looks at spans has not asked for metrics: a configuration does */
     *ret = spec;
     return 0;
 }

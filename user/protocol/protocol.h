@@ -31,7 +31,7 @@ struct message {
     const char *error_message; /* or NULL */
     char traceparent[64];      /* W3C, "" when absent; requests */
     char tracestate[128];
-    char baggage[256];
+    char baggage[512];
     u16 answers;  /* requests: how many responses will come; 0 = one-way. Default 1 */
     bool interim; /* responses: a 1xx or notification: does not answer */
     bool no_span; /* housekeeping (start-up, authentication …): paired, shown only if it fails */

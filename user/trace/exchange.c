@@ -61,7 +61,7 @@ static void *on_begin(struct exchange_sink *sink, const struct exchange *x, cons
     if (m->no_span)
         return NULL;
     struct span_context wire;
-    bool known = !traceparent_parse(slice_str(m->traceparent), &wire);
+    bool known = !t->o.no_traceparent && !traceparent_parse(slice_str(m->traceparent), &wire);
     struct activity_start start = {
         .time = x->start,
         .tgid = x->conn->tgid,
@@ -85,6 +85,7 @@ static void *on_begin(struct exchange_sink *sink, const struct exchange *x, cons
     set_network(a->span, x->conn, server);
     set_url(a->span, x->conn, server);
     if (server) {
+        baggage_take(&a->span->attrs, slice_str(m->baggage), t->o.baggage, t->o.n_baggage);
         unit_push(t, a);
         count_request(t, a->tgid, 1);
     } else if (p.wait) {

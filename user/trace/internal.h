@@ -134,6 +134,9 @@ void exchanges_init(struct tracer *t);
 /* Both ends of a connection on this host: the client's span becomes the parent of the server's. */
 void join_offer(struct tracer *t, struct activity *a, const struct exchange *x);
 
+/* baggage.c: members of a baggage header named by `keys` (interned) → attributes; the first of a name wins. */
+void baggage_take(struct attr_set *to, struct slice text, const char *const *keys, size_t n_keys);
+
 /* context.c */
 void id_make(struct tracer *t, u8 *out, size_t n);
 

@@ -24,8 +24,11 @@ struct tracer_options {
     struct span_context root;        /* TRACEPARENT that wftrace itself was given; invalid when none */
     const char *root_state;          /* its tracestate, or NULL */
     bool keep_values;                /* --privacy off */
-    s64 wall_minus_boot;             /* ns; live: measured at start and at every tick */
-    u64 seed[2];                     /* of the id generator; 0: from the system */
+    bool no_traceparent;             /* requests' trace context is not read */
+    const char *const *baggage;      /* keys of baggage that become attributes; interned, outlive it */
+    size_t n_baggage;
+    s64 wall_minus_boot; /* ns; live: measured at start and at every tick */
+    u64 seed[2];         /* of the id generator; 0: from the system */
     struct exec_hooks exec;
     u32 max_processes, max_units, max_open; /* defaults 16384, 65536, 65536 */
 };
