@@ -320,12 +320,14 @@ static void commands(void **state)
     struct bed *b = *state;
     static const char args[] = "/usr/bin/tar\0-cf\0x";
     struct slice a = slice_of(args, sizeof(args) - 1);
-    const struct rule *r = workflow_exec_rule(&b->rules, slice_str("/usr/bin/tar"), a);
+    const struct exec_image tar = { slice_str("/usr/bin/tar"), a, "make", 7, slice_of("", 0) },
+                            cat = { slice_str("/usr/bin/cat"), a, "", 0, slice_of("", 0) }, none = { .args = a };
+    const struct rule *r = workflow_exec_rule(&b->rules, &tar);
     assert_non_null(r);
-    assert_null(workflow_exec_rule(&b->rules, slice_str("/usr/bin/cat"), a));
-    assert_null(workflow_exec_rule(&b->rules, slice_str(""), a));
+    assert_null(workflow_exec_rule(&b->rules, &cat));
+    assert_null(workflow_exec_rule(&b->rules, &none));
     struct span *s = span_new();
-    workflow_exec_begin(r, a, slice_of("", 0), s);
+    workflow_exec_begin(r, &tar, s);
     assert_string_equal(s->name, "run -cf");
     s->status = STATUS_ERROR;
     workflow_exec_end(r, 2 << 8, s);

@@ -33,8 +33,14 @@ enum source_root {
     SOURCE_SIGNAL,
     SOURCE_ARGS,
     SOURCE_ARGV,
-    SOURCE_ENV,    /* exec: */
-    SOURCE_PYTHON, /* python: an expression that the helper inside the process evaluates */
+    SOURCE_ENV,     /* exec: */
+    SOURCE_PARENT,  /* exec: name of the program that started it */
+    SOURCE_COMMAND, /* exec: what is run: the program; of a shell its script, or the first word of what `-c` says */
+    SOURCE_SCRIPT,  /* exec: file name of the script that a shell runs */
+    SOURCE_GOALS,   /* exec: the arguments that are neither options nor NAME=value */
+    SOURCE_UID,     /* exec: */
+    SOURCE_UNIT,    /* exec: unit of systemd that it belongs to */
+    SOURCE_PYTHON,  /* python: an expression that the helper inside the process evaluates */
 };
 enum source_moment_python { READ_AT_ENTRY, READ_AT_RETURN, READ_AT_FAIL, READ_AFTER /* return or failure */ };
 enum source_type { TYPE_DEFAULT, TYPE_INT, TYPE_UINT, TYPE_BOOL, TYPE_PTR, TYPE_FLOAT, TYPE_STR, TYPE_BYTES };

@@ -140,7 +140,7 @@ static void read_when(struct reader *r, struct rule *rule, yaml_node_t *v, const
     for (u8 i = 0; i < rule->n_when; i++) {
         enum source_root root = rule->when[i].left.root;
         if (rule->when[i].test <= TEST_ERRNO || root == SOURCE_RET || root == SOURCE_ERRNO || root == SOURCE_ATTR ||
-            root == SOURCE_EXIT || root == SOURCE_SIGNAL || root == SOURCE_ENV ||
+            root == SOURCE_EXIT || root == SOURCE_SIGNAL ||
             (root == SOURCE_PYTHON && rule->when[i].left.moment != READ_AT_ENTRY)) {
             mistake(r, v, 0, "«when» is asked at the start: only arguments are known then");
             return;
@@ -288,7 +288,7 @@ static void read_trace(struct reader *r, struct rule *rule, yaml_node_t *v, cons
 {
     static const char *const words[] = { "same", "new", NULL };
     const char *word = NULL;
-    if (python_only(r, rule, v, key))
+    if (rule->at == AT_EXEC || python_only(r, rule, v, key))
         read_word(r, v, key, words, &word);
     rule->new_trace = word == words[1];
 }

@@ -3,7 +3,7 @@
  *     value     = root step* [ ":" type ]
  *     root      = argN | ret | errno | "text" | number                      functions, USDT (argN only)
  *               | (python: see source_python.c)
- *               | exit | signal | args | argv[N] | env.NAME                 exec
+ *               | exit | signal | args | argv[N] | env.NAME | parent | command | goals | script | uid | unit                 exec
  *     step      = "->" N | "." N | "[" N "]"                                load from, move on, N-th pointer of
  *     type      = int i8…i64 u8…u64 long size bool ptr f32 f64 str[(N|argN)] bytes(N|argN)
  *     condition = exception | errno | value op constant | attr.KEY op constant
@@ -194,15 +194,23 @@ static int parse_quoted(struct cursor *c, const char **ret)
     return 0;
 }
 
+static const struct {
+    const char *word;
+    enum source_root root;
+} exec_roots[] = {
+    { "exit", SOURCE_EXIT },     { "signal", SOURCE_SIGNAL },   { "args", SOURCE_ARGS },
+    { "parent", SOURCE_PARENT }, { "command", SOURCE_COMMAND }, { "goals", SOURCE_GOALS },
+    { "uid", SOURCE_UID },       { "unit", SOURCE_UNIT },       { "script", SOURCE_SCRIPT },
+};
+
 static int parse_exec_root(struct cursor *c, struct source *s, struct slice w)
 {
-    if (slice_eq(w, "exit"))
-        s->root = SOURCE_EXIT;
-    else if (slice_eq(w, "signal"))
-        s->root = SOURCE_SIGNAL;
-    else if (slice_eq(w, "args"))
-        s->root = SOURCE_ARGS;
-    else if (slice_eq(w, "env")) {
+    for (size_t i = 0; i < ARRAY_LEN(exec_roots); i++)
+        if (slice_eq(w, exec_roots[i].word)) {
+            s->root = exec_roots[i].root;
+            return 0;
+        }
+    if (slice_eq(w, "env")) {
         struct slice name = { 0 };
         if (eat(c, "."))
             name = word(c);
@@ -223,7 +231,8 @@ static int parse_exec_root(struct cursor *c, struct source *s, struct slice w)
 
 static int parse_root(struct cursor *c, struct source *s)
 {
-    static const char *const exec_words[] = { "exit", "signal", "args", "argv", "env" };
+    static const char *const exec_words[] = { "exit",    "signal", "args", "argv", "env",   "parent",
+                                              "command", "goals",  "uid",  "unit", "script" };
     static const char *const native_words[] = { "arg0", "ret", "errno" };
     static const char *const usdt_words[] = { "arg0" };
     size_t from = c->at;
@@ -383,8 +392,10 @@ static void widen(struct rule_condition *r, bool null)
 
 static int check_compare(struct cursor *c, const struct rule_condition *r)
 {
-    bool text =
-        r->left.type >= TYPE_STR || r->left.root == SOURCE_ARGS || r->left.root == SOURCE_ARGV || r->left.root == SOURCE_ENV;
+    enum source_root root = r->left.root;
+    bool text = r->left.type >= TYPE_STR || root == SOURCE_ARGS || root == SOURCE_ARGV || root == SOURCE_ENV ||
+                root == SOURCE_PARENT || root == SOURCE_COMMAND || root == SOURCE_GOALS || root == SOURCE_UNIT ||
+                root == SOURCE_SCRIPT;
     if (!r->text && r->test >= TEST_LIKE)
         return fail(c, "a pattern is a \"text\"");
     if (r->text && r->test < TEST_EQ)

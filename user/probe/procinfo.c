@@ -65,10 +65,10 @@ static void add_args(struct text *t, struct slice raw)
 
 static bool env_wanted(struct slice var)
 {
-    static const char *const names[] = { "OTEL_",           "TRACEPARENT=",         "TRACESTATE=",   "BAGGAGE=",   "HOSTNAME=",
-                                         "VIRTUAL_ENV=",    "INVOCATION_ID=",       "AIRFLOW_CTX_",  "WFTRACE_",   "POD_",
-                                         "KUBERNETES_POD_", "CONTAINER_",           "SERVICE_NAME=", "K_SERVICE=", "CELERY_",
-                                         "DAGSTER_RUN_",    "PREFECT__FLOW_RUN_ID=" };
+    static const char *const names[] = { "OTEL_",        "TRACEPARENT=",    "TRACESTATE=",          "BAGGAGE=",      "HOSTNAME=",
+                                         "VIRTUAL_ENV=", "INVOCATION_ID=",  "TRIGGER_UNIT=",        "AIRFLOW_CTX_",  "WFTRACE_",
+                                         "POD_",         "KUBERNETES_POD_", "CONTAINER_",           "SERVICE_NAME=", "K_SERVICE=",
+                                         "CELERY_",      "DAGSTER_RUN_",    "PREFECT__FLOW_RUN_ID=" };
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         if (slice_starts(var, names[i]))
             return true;

@@ -175,6 +175,6 @@ int rules_check(const struct rules *r, u32 kernel, bool new_nops, FILE *out)
         metrics += rule->n_metrics > 0;
     }
     if (metrics)
-        fprintf(out, "note: «metrics» of %d activities are well formed; this version does not make metrics yet\n", metrics);
+        fprintf(out, "note: %d activities make metrics\n", metrics);
     return nowhere;
 }

@@ -62,6 +62,7 @@ struct process {
     bool oom;
     bool worked; /* has had activities of its own beside itself */
     char comm[16];
+    char image[32], made_by[32]; /* names of the program it runs, and of the one that it was made by; "" unknown */
 };
 
 enum activity_of { OF_OTHER, OF_SERVER, OF_CLIENT, OF_PROCESS };
@@ -99,6 +100,13 @@ struct tracer {
     u64 now, next_sweep;
     struct exchange_sink exchanges;
     struct resource *unknown;
+    /* The last PROCINFO, which comes right before its process's EXEC. */
+    struct {
+        u64 time;
+        u32 tgid;
+        u16 n;
+        char text[8192];
+    } info;
 };
 
 /* activity.c */

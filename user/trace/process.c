@@ -43,7 +43,7 @@ static struct slice base_name(struct slice path)
 }
 
 /* Name, arguments: known at exec, again when one image replaces another. */
-static void describe_image(struct tracer *t, struct process *p, const struct event *e)
+static void describe_image(struct tracer *t, struct process *p, const struct event *e, const struct exec_image *image)
 {
     struct span *s = p->activity->span;
     struct slice exe = e->exec.filename, words[64];
@@ -69,9 +69,38 @@ static void describe_image(struct tracer *t, struct process *p, const struct eve
     else
         attr_int(&s->attrs, "process.args_count", (s64)n);
     span_set_name(s, exe.n ? base_name(exe) : slice_str("process"));
-    p->exec_rule = t->o.exec.match ? t->o.exec.match(t->o.exec.arg, exe, e->exec.args) : NULL;
     if (p->exec_rule)
-        t->o.exec.begin(p->exec_rule, e->exec.args, slice_of(NULL, 0), s);
+        t->o.exec.begin(p->exec_rule, image, s);
+}
+
+/* The image, or for a script that was run by its name the interpreter: the kernel makes that the first argument, and the
+ * script's name the second, or the third behind an option. */
+static struct slice program_run(const struct event *e)
+{
+    struct slice first = { 0 }, rest = e->exec.args;
+    for (int i = 0; i < 3 && rest.n; i++) {
+        ptrdiff_t nul = slice_find(rest, 0);
+        struct slice word = nul < 0 ? rest : slice_head(rest, (size_t)nul);
+        if (!i)
+            first = word;
+        else if (word.n == e->exec.filename.n && !memcmp(word.p, e->exec.filename.p, word.n))
+            return first;
+        rest = nul < 0 ? slice_of("", 0) : slice_from(rest, word.n + 1);
+    }
+    return e->exec.filename;
+}
+
+/* Remembers which program runs here now, and which one it was made by: for those that we did not see being forked the
+ * parent's. */
+static void name_image(struct tracer *t, struct process *p, const struct event *e)
+{
+    struct process *above = p->made_by[0] ? NULL : table_peek(t->processes, &p->ppid);
+    struct slice name = base_name(program_run(e));
+    if (above)
+        memcpy(p->made_by, above->image, sizeof(p->made_by));
+    else if (!p->made_by[0] && p->ppid == 1)
+        snprintf(p->made_by, sizeof(p->made_by), "init");
+    snprintf(p->image, sizeof(p->image), "%.*s", (int)min_u64(name.n, sizeof(p->image) - 1), name.n ? (const char *)name.p : "");
 }
 
 /* What the record itself tells, in PROCINFO's form: all there will be of a process that is gone before anyone looks. */
@@ -95,7 +124,7 @@ static const struct span_context *env_parent(struct tracer *t, const struct proc
     return span_context_valid(&p->env) && memcmp(p->env.span_id, above->span_id, SPAN_ID_LEN) ? &p->env : NULL;
 }
 
-static struct activity *process_begin(struct tracer *t, struct process *p, const struct event *e)
+static struct activity *process_begin(struct tracer *t, struct process *p, const struct event *e, bool new_trace)
 {
     struct activity *maker = weak_get(p->maker);
     struct activity_start start = {
@@ -106,6 +135,7 @@ static struct activity *process_begin(struct tracer *t, struct process *p, const
         .scope = "process",
         .name = e->exec.filename.n ? base_name(e->exec.filename) : slice_str("process"),
         .join = JOIN_ENV,
+        .new_trace = new_trace,
         .parent = env_parent(t, p),
     };
     struct parent parent = maker ? (struct parent){ maker, JOIN_EDGE, false } : parent_find(t, p->ppid, p->ppid, 0);
@@ -136,11 +166,21 @@ static void on_exec(struct tracer *t, const struct event *e)
         resource_unref(p->resource);
         p->resource = resource_of_exec(t, e);
     }
+    name_image(t, p, e);
+    bool informed = t->info.tgid == e->tgid && t->info.time == e->time, new_trace = false;
+    struct exec_image image = { .exe = e->exec.filename,
+                                .args = e->exec.args,
+                                .parent = p->made_by,
+                                .uid = e->exec.uid,
+                                .procinfo = informed ? slice_of(t->info.text, t->info.n) : slice_of("", 0) };
+    const void *rule = t->o.exec.match ? t->o.exec.match(t->o.exec.arg, &image, &new_trace) : NULL;
     if (!p->activity || !p->activity->open)
-        p->activity = process_begin(t, p, e);
+        p->activity = process_begin(t, p, e, new_trace);
     p->execs++;
+    if (p->activity && !(p->execs > 1 && slot_of(p->activity)->children))
+        p->exec_rule = rule;
     if (p->activity)
-        describe_image(t, p, e);
+        describe_image(t, p, e, &image);
 }
 
 /* wait(2) status → attributes, status, error type. */
@@ -243,6 +283,8 @@ static void on_fork(struct tracer *t, const struct event *e)
     p->java = like.java;
     p->handover = like.handover;
     memcpy(p->comm, like.comm, sizeof(p->comm));
+    memcpy(p->image, like.image, sizeof(p->image));
+    memcpy(p->made_by, like.image, sizeof(p->made_by));
     p->maker = weak_to(unit_label(t, e->tgid, e->tid, e->unit, &join));
 }
 
@@ -277,7 +319,10 @@ static void on_procinfo(struct tracer *t, const struct event *e)
         p->env = (struct span_context){ 0 };
     if (!procinfo_get(text, "exe").n)
         return;
-    p->informed = e->time;
+    p->informed = t->info.time = e->time;
+    t->info.tgid = e->tgid;
+    t->info.n = (u16)min_u64(text.n, sizeof(t->info.text));
+    memcpy(t->info.text, text.p, t->info.n);
     resource_unref(p->resource);
     p->resource = service_resource(&t->o, e->tgid, text);
     if (!p->activity || !p->activity->open)

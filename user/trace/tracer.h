@@ -11,10 +11,16 @@
 #include "trace/span.h"
 
 /* exec: rules, for process spans; workflow/ fills this in (workflow_exec_hooks), all slots or none. */
+struct exec_image {
+    struct slice exe, args; /* path of the image; NUL between arguments */
+    const char *parent;     /* name of the program that the process was made by; "" unknown */
+    u32 uid;
+    struct slice procinfo; /* as in event.procinfo; empty when nobody could look */
+};
 struct exec_hooks {
     const void *arg;
-    const void *(*match)(const void *arg, struct slice exe, struct slice args); /* a rule, or NULL */
-    void (*begin)(const void *rule, struct slice args, struct slice procinfo, struct span *s);
+    const void *(*match)(const void *arg, const struct exec_image *x, bool *ret_new_trace); /* a rule, or NULL */
+    void (*begin)(const void *rule, const struct exec_image *x, struct span *s);
     void (*end)(const void *rule, u32 status, struct span *s); /* wait(2) status */
 };
 

@@ -27,11 +27,11 @@ struct workflow_notes {
 bool workflow_watch(const struct workflow *w, size_t i, struct workflow_watch *ret); /* false past the end */
 void workflow_notes(const struct workflow *w, struct workflow_notes *ret);
 
-/* exec: rules, for the process spans that trace/ makes. `exe`: path of the image; `args`: NUL between arguments. The
- * first rule that matches the path or its last part, and whose `when` holds, or NULL. */
-const struct rule *workflow_exec_rule(const struct rules *r, struct slice exe, struct slice args);
-/* Names the span and sets what is known at the start; `procinfo` may be empty (then env.NAME is not known). */
-void workflow_exec_begin(const struct rule *rule, struct slice args, struct slice procinfo, struct span *s);
+/* exec: rules, for the process spans that trace/ makes. The first rule that matches the path or its last part, and whose
+ * `when` holds, or NULL; the user's own come before those of packs. */
+const struct rule *workflow_exec_rule(const struct rules *r, const struct exec_image *x);
+/* Names the span and sets what is known at the start. */
+void workflow_exec_begin(const struct rule *rule, const struct exec_image *x, struct span *s);
 /* `status` as wait(2) gives it. With `error:` in the rule it decides alone whether the span is an error. */
 void workflow_exec_end(const struct rule *rule, u32 status, struct span *s);
 
