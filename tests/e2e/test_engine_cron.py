@@ -51,7 +51,7 @@ def cron(case):
     jobs = found.where(name="cron step.sh")
     assert len(jobs) == 3 and all(j["wftrace.activity.type"] == "workflow" and not j.parent_id for j in jobs), jobs
     assert len({j.trace_id for j in jobs}) == 3
-    daemon = found.where(name="unshare")[0].trace_id
+    daemon = next(s for s in found if s not in jobs and not s.parent_id).trace_id
     assert all([link["traceId"] for link in j.links] == [daemon] for j in jobs), [j.links for j in jobs]
     users = {}
     for key, span in keyed.items():

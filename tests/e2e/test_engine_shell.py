@@ -28,7 +28,7 @@ def script(case, shell):
                        timeout=60, cwd=case.dir, env={**os.environ, "ENGINE_RECORD": str(record)})
     found = spans.load(out)
     assert p.returncode == 7, p.stderr[-500:]
-    root = found.where(name="order.sh")[0]
+    root = found.where(shell__script="order.sh")[0]
     assert root["wftrace.activity.type"] == "workflow" and root["error.type"] == "7" and not root.parent_id, root.attrs
     return found, root, steps.load(record)
 
