@@ -50,6 +50,53 @@ def faults(case):
         case.note(f"{name}: {len(want)} spans, {more} twice, {len(s.requests)} requests")
 
 
+@test("export/grpc-faults", limit=90)
+def grpc_faults(case):
+    """UNAVAILABLE, UNAVAILABLE and RESOURCE_EXHAUSTED with RetryInfo, slow, a lying answer: nothing is missing, RetryInfo is kept to"""
+    g, out = case.start(sink.GrpcSink(case.dir, "--only", "traces", "--fault", "grpc:14*2", "--fault", "info:14:2000", "--fault", "slow:500",
+                                      "--fault", "info:8:1500", "--fault", "garbage")), case.dir / "trace.jsonl"
+    p = tracer.once("run", "-v", "--export", f"otlp=grpc://127.0.0.1:{g.grpc_port}", "--export", f"otlp-json:{out}", "--", "sh", "-c",
+                    "for n in $(seq 8); do /bin/true; sleep 1; done", timeout=80, env={"OTEL_EXPORTER_OTLP_TIMEOUT": "3000"})
+    want, asked = _ids(out), [r for r in g.requests if r["signal"] == "traces"]
+    assert p.returncode == 0 and len(want) >= 16 and not want - set(g.spans()), (len(want - set(g.spans())), p.stderr[-600:])
+    for name, ms in (("info:14:2000", 2000), ("info:8:1500", 1500)):
+        at = next(i for i, r in enumerate(asked) if r["fault"] == name)
+        assert asked[at + 1]["at"] - asked[at]["at"] >= ms / 1000 - 0.1, (name, asked[at:at + 2])
+    assert "not delivered" not in p.stderr, p.stderr
+    case.note(f"{len(want)} spans, {len(asked)} requests")
+
+
+@test("export/ipv6", limit=60)
+def ipv6(case):
+    """receivers at [::1], over HTTP and gRPC"""
+    if not os.path.exists("/proc/net/if_inet6") or "00000000000000000000000000000001" not in open("/proc/net/if_inet6").read():
+        raise Skip("no IPv6 loopback on this machine")
+    s, g, out = case.start(sink.Sink(host="::1")), case.start(sink.GrpcSink(case.dir, "--host", "::1")), case.dir / "trace.jsonl"
+    p = tracer.once("run", "--export", f"otlp={s.url}", "--export", f"otlp=grpc://[::1]:{g.grpc_port}", "--export", f"otlp-json:{out}", "--",
+                    "sh", "-c", BUSY.format(n=20))
+    want = _ids(out)
+    assert s.url.startswith("http://[::1]:") and len(want) >= 21 and want == set(s.spans()) == set(g.spans()), (len(want), p.stderr)
+
+
+@test("export/proxy", limit=60)
+def proxy(case):
+    """http_proxy is asked with the whole URL, https_proxy tunnels, no_proxy goes around both"""
+    ca, cert, key = tls.make_certs(case.dir / "tls")
+    way, plain, safe = case.start(sink.Proxy()), case.start(sink.Sink()), case.start(sink.Sink(tls=(cert, key)))
+    both = ["--export", f"otlp={plain.url}", "--export", f"otlp=https://localhost:{safe.port}"]
+    env = {"http_proxy": way.url, "https_proxy": way.url, "no_proxy": "", "OTEL_EXPORTER_OTLP_CERTIFICATE": str(ca)}
+    for turn, more in enumerate(({}, {"no_proxy": "localhost,127.0.0.1"})):
+        out, before = case.dir / f"trace{turn}.jsonl", len(way.asked)
+        p = tracer.once("run", *both, "--export", f"otlp-json:{out}", "--", "sh", "-c", BUSY.format(n=10), env={**env, **more})
+        want = _ids(out)
+        assert len(want) >= 11 and not want - set(plain.spans()) and not want - set(safe.spans()), p.stderr
+        asked = set(way.asked[before:])
+        if turn:
+            assert not asked, asked
+        else:
+            assert ("POST", f"{plain.url}/v1/traces") in asked and ("CONNECT", f"localhost:{safe.port}") in asked, asked
+
+
 @test("export/partial", limit=60)
 def partial(case):
     """a partial success and a final refusal are counted by cause"""
@@ -124,6 +171,67 @@ def kill9(case):
     assert "spool_corrupt" not in t.said() or re.search(r"spool_corrupt=\d{1,3}\b", t.said()), t.said()
     case.note(f"{len(want)} spans kept over 3 kills, {len(got)} arrived ({len(got) - len(set(got))} twice), peak {peak} MB")
     assert peak < 120, f"{peak} MB"
+
+
+def _rows(file):
+    """[(wall ns, commands done)] of steady_redis.py; a torn last line is left out."""
+    return [tuple(map(int, line.split())) for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+@test("export/outage-steady", limit=int(os.environ.get("WF_OUTAGE_SECONDS", 40)) * 2 + 300)
+def steady(case):
+    """down for 40 s (WF_OUTAGE_SECONDS) under 5,000 spans/s, kill -9 in the middle: every command arrives, memory stays below its limit"""
+    seconds, limit, peak = int(os.environ.get("WF_OUTAGE_SECONDS", 40)), 128, 0
+    port, folder, rows = procs.free_port(), case.dir / "spool", case.dir / "rows"
+    load = procs.start([paths.PYTHON, paths.TARGETS / "steady_redis.py", case.redis().port, 5000, rows], case.dir / "load.log")
+    case.defer(procs.stop, load)
+    procs.wait_for("the load", lambda: rows.exists() and rows.stat().st_size, 20, load)
+    opts = ["-v", "--memory-limit", f"{limit}MB", "--spool", f"{folder},max=2GB", "--export", f"otlp=http://127.0.0.1:{port}"]
+    env = {**os.environ, "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip"}
+    windows = []
+    for turn in range(2):
+        t = tracer.Tracer(case.dir, pid=load.pid, name=f"t{turn}", export=False, opts=opts, env=env)
+        case.defer(procs.stop, t.proc)
+        t.wait_attached(40)
+        begun = time.time_ns() + 2_000_000_000
+        end = time.monotonic() + seconds / 2
+        while time.monotonic() < end:
+            assert t.proc.poll() is None, t.said()
+            peak = max(peak, _peak(t.proc.pid))
+            time.sleep(0.5)
+        windows.append((begun, time.time_ns() - 2_000_000_000))
+        if not turn:
+            t.proc.send_signal(signal.SIGKILL)
+            t.proc.wait(10)
+    done = _rows(rows)
+    want = {k for a, b in windows for (t0, n0), (t1, n1) in zip(done, done[1:]) if a <= t0 and t1 <= b for k in range(n0, n1)}
+    spooled = sum(f.stat().st_size for f in folder.rglob("*.seg")) >> 20
+    procs.stop(load)
+    s = case.start(sink.Sink(port=port))
+    keys, taken = set(), 0
+
+    def arrived():
+        nonlocal taken
+        with s.lock:
+            bodies, s.bodies[:taken] = s.bodies[taken:], [("", b"")] * taken
+            taken = len(s.bodies)
+        keys.update(int(k) for kind, b in bodies if kind == "traces" for k in re.findall(rb"\bk:(\d+)", b))
+        return not want - keys
+    try:
+        procs.wait_for("every span", arrived, 60 + seconds / 3, every=1)
+    except procs.NotReady:
+        pass
+    peak = max(peak, _peak(t.proc.pid) if t.proc.poll() is None else 0)
+    t.finish()
+    arrived()
+    ledger = t.ledger()
+    case.note(f"{len(want)} spans in {seconds} s ({len(want) / max(sum(b - a for a, b in windows) / 1e9, 1):.0f}/s), {len(want - keys)} missing, "
+              f"{spooled} MB spooled, peak {peak} MB of {limit}, lost records {ledger.get('records_lost', 0)}, "
+              f"dropped {({k: v for k, v in ledger.items() if 'dropped' in k and k.startswith('spans')})}")
+    assert len(want) > 1000 * seconds, len(want)
+    if not ledger.get("records_lost"):
+        assert not want - keys, f"{len(want - keys)} of {len(want)} missing, e.g. {sorted(want - keys)[:3]}: {t.said()[-800:]}"
+    assert peak <= limit, f"{peak} MB"
 
 
 @test("export/spool-outage", limit=120)

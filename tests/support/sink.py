@@ -24,8 +24,10 @@ Faults are used up one per request in the order given; after the last one everyt
 gRPC needs grpcio from PyPI; the rest needs the standard library only."""
 import argparse
 import gzip
+import http.client
 import json
 import os
+import select
 import socket
 import socketserver
 import ssl
@@ -34,6 +36,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 PATHS = {"/v1/traces": "traces", "/v1/logs": "logs", "/v1/metrics": "metrics", "/api/v2/spans": "zipkin"}
@@ -172,6 +175,59 @@ class Sink:
             server.shutdown() if hasattr(server, "shutdown") else server.stop(0)
             if hasattr(server, "server_close"):
                 server.server_close()
+
+
+class Proxy:
+    """An HTTP proxy on loopback: forwards what is asked with a whole URL, tunnels CONNECT. `asked`: (method, target)."""
+
+    def __init__(self):
+        self.asked = []
+        self.server = _Server(("127.0.0.1", 0), _proxy_handler(self))
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def _proxy_handler(proxy):
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_):
+            pass
+
+        def do_POST(self):
+            proxy.asked.append(("POST", self.path))
+            url = urllib.parse.urlsplit(self.path)
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            there = http.client.HTTPConnection(url.hostname, url.port, timeout=20)
+            there.request("POST", url.path, body, {k: v for k, v in self.headers.items() if not k.lower().startswith("proxy-")})
+            got = there.getresponse()
+            answer = got.read()
+            self.send_response(got.status)
+            self.send_header("Content-Type", got.headers.get("Content-Type", ""))
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def do_CONNECT(self):
+            proxy.asked.append(("CONNECT", self.path))
+            host, _, port = self.path.rpartition(":")
+            with socket.create_connection((host.strip("[]"), int(port)), 10) as there:
+                self.send_response(200)
+                self.end_headers()
+                ends = {self.connection: there, there: self.connection}
+                while True:
+                    for end in select.select(list(ends), [], [], 30)[0]:
+                        data = end.recv(65536)
+                        if not data:
+                            self.close_connection = True
+                            return
+                        ends[end].sendall(data)
+
+    return Handler
 
 
 class _Server(ThreadingHTTPServer):

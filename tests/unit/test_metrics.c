@@ -110,6 +110,31 @@ static struct metrics *begin(struct metrics_options o)
     return m;
 }
 
+static void a_clock_that_steps_back_an_hour(void **state)
+{
+    struct metrics *m = begin((struct metrics_options){ .start_ns = T0 });
+    struct resource *r = service("shop", 1);
+    http(m, r, "/a", 200, 0.004);
+    metrics_tick(m, T0 + SEC);
+    metrics_tick(m, T0 - 3600 * SEC); /* what is read afterwards is read an interval later, not in an hour */
+    http(m, r, "/a", 200, 0.004);
+    metrics_tick(m, T0 - 3599 * SEC);
+    assert_int_equal(n_got, 2);
+    u64 start[2];
+    for (int i = 0; i < 2; i++) {
+        const struct metric *k = find(got[i], "http.server.request.duration");
+        assert_non_null(k);
+        assert_int_equal(k->points[0].count, i + 1);
+        assert_true(k->points[0].start_ns <= k->points[0].time_ns);
+        start[i] = k->points[0].start_ns;
+    }
+    assert_int_equal(got[1]->time_ns, T0 - 3599 * SEC);
+    assert_int_equal(start[0] - start[1], 3601 * SEC); /* the same moment by the new clock: no reset at each collection */
+    resource_unref(r);
+    metrics_free(m);
+    forget();
+}
+
 static void exact_histogram_by_route_and_status(void **state)
 {
     struct metrics *m = begin((struct metrics_options){ 0 });
@@ -529,11 +554,17 @@ static void own_numbers_and_processes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exact_histogram_by_route_and_status), cmocka_unit_test(cumulative_grows_and_delta_starts_anew),
-        cmocka_unit_test(the_limit_has_an_overflow_series),    cmocka_unit_test(a_hundred_thousand_series_are_bounded),
-        cmocka_unit_test(exemplars_follow_the_filter),         cmocka_unit_test(views_choose_rename_and_drop),
-        cmocka_unit_test(what_is_open_is_counted_anew),        cmocka_unit_test(rules_have_metrics_of_their_own),
-        cmocka_unit_test(tokens_and_pairs_of_services),        cmocka_unit_test(a_scraper_gets_cumulative_numbers_when_it_asks),
+        cmocka_unit_test(a_clock_that_steps_back_an_hour),
+        cmocka_unit_test(exact_histogram_by_route_and_status),
+        cmocka_unit_test(cumulative_grows_and_delta_starts_anew),
+        cmocka_unit_test(the_limit_has_an_overflow_series),
+        cmocka_unit_test(a_hundred_thousand_series_are_bounded),
+        cmocka_unit_test(exemplars_follow_the_filter),
+        cmocka_unit_test(views_choose_rename_and_drop),
+        cmocka_unit_test(what_is_open_is_counted_anew),
+        cmocka_unit_test(rules_have_metrics_of_their_own),
+        cmocka_unit_test(tokens_and_pairs_of_services),
+        cmocka_unit_test(a_scraper_gets_cumulative_numbers_when_it_asks),
         cmocka_unit_test(own_numbers_and_processes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -207,6 +207,20 @@ static void rate_is_a_bucket(void **state)
     sampling_free(s);
 }
 
+static void a_rate_goes_on_when_the_clock_is_set_back(void **state)
+{
+    struct sampling *s = sampling_of(SAMPLER_RATE, true, 0, 10);
+    u32 kept = 0;
+    for (u32 i = 0; i < 10000; i++) {
+        struct span *span = root_span();
+        span->start_ns = (i < 5000 ? 7200 : 3600) * NSEC_PER_SEC + i * NSEC_PER_MSEC;
+        kept += sampling_start(s, span);
+        span_unref(span);
+    }
+    assert_in_range(kept, 105, 113);
+    sampling_free(s);
+}
+
 static void rules_choose_by_service_and_name(void **state)
 {
     static const struct sampler_rule rules[] = {
@@ -320,6 +334,7 @@ int main(void)
         cmocka_unit_test(thresholds_are_those_of_the_specification),
         cmocka_unit_test(tracestate_keeps_what_is_not_ours),
         cmocka_unit_test(randomness_is_rv_or_the_id),
+        cmocka_unit_test(a_rate_goes_on_when_the_clock_is_set_back),
         cmocka_unit_test(ratio_keeps_its_share),
         cmocka_unit_test(services_agree),
         cmocka_unit_test(parents_are_believed),

@@ -576,6 +576,28 @@ static void event_loop_of_node(void **state)
     call_end(a, 101);
 }
 
+/* Somebody sets the clock while an activity runs: its duration is what it was; a clock that is slewed is followed. */
+static void the_clock_is_set_meanwhile(void **state)
+{
+    static const struct {
+        s64 by;
+        u64 lasted;
+    } cases[] = { { -3600 * (s64)NSEC_PER_SEC, 1000000 }, { 3600 * (s64)NSEC_PER_SEC, 1000000 }, { 2000000, 3000000 } };
+    spawn(PID, false, "start");
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        tracer_tick(t, now, 4000 * (s64)NSEC_PER_SEC);
+        struct activity *a = activity_begin(
+            t, &(struct activity_start){
+                   .time = ++now, .tgid = PID, .tid = PID, .kind = SPAN_INTERNAL, .scope = "rule", .name = slice_str("set") });
+        u64 from = now;
+        tracer_tick(t, now + 500000, 4000 * (s64)NSEC_PER_SEC + cases[i].by);
+        activity_end(t, a, now += 1000000);
+        struct span *s = got[n_got - 1];
+        assert_int_equal(s->start_ns, from + 4000 * NSEC_PER_SEC);
+        assert_int_equal(s->end_ns - s->start_ns, cases[i].lasted);
+    }
+}
+
 /* A servlet's thread reads its request itself; a thread it makes may belong to a pool. */
 static void threads_of_java(void **state)
 {
@@ -593,6 +615,7 @@ static void threads_of_java(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        T(the_clock_is_set_meanwhile),
         T(same_thread),
         T(two_requests_on_a_thread),
         T(asyncio_context),

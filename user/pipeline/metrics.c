@@ -138,6 +138,12 @@ void metrics_tick(struct metrics *m, u64 wall_ns)
     u64 asked = metric_asked();
     if (!m->o.start_ns)
         begin_at(m, wall_ns);
+    if (wall_ns < m->now) { /* nothing may begin after it was read */
+        u64 back = m->now - wall_ns;
+        m->o.start_ns -= min_u64(back, m->o.start_ns - 1);
+        m->pushed_at -= min_u64(back, m->pushed_at);
+        series_set_back(m, back);
+    }
     m->now = wall_ns;
     if (push_is_due(m))
         m->want_push = true;

@@ -154,6 +154,7 @@ void reading_clear(struct reading *r);
 struct metric_owner *owner_get(struct metrics *m, struct resource *r);
 void instrument_record(struct metrics *m, const struct instrument *in, struct metric_owner *o, double value,
                        const struct span *s);
+void series_set_back(struct metrics *m, u64 back_ns);             /* the wall clock was: the times that are kept follow */
 void series_zero(struct metrics *m, const struct instrument *in); /* what is observed anew at each collection */
 void series_sweep(struct metrics *m);
 void series_free_all(struct metrics *m);

@@ -426,6 +426,19 @@ static void owners_sweep(struct metrics *m)
     memset(m->owner_cache, 0, sizeof(m->owner_cache));
 }
 
+void series_set_back(struct metrics *m, u64 back_ns)
+{
+    for (u32 i = 0; i <= m->slot_mask; i++) {
+        struct series *s = m->slots[i].s;
+        if (s) {
+            s->start_ns -= min_u64(back_ns, s->start_ns);
+            s->touched_ns -= min_u64(back_ns, s->touched_ns);
+        }
+    }
+    for (u32 i = 0; i < m->n_owners; i++)
+        m->owners[i]->used -= min_u64(back_ns, m->owners[i]->used);
+}
+
 void series_zero(struct metrics *m, const struct instrument *in)
 {
     for (u32 i = 0; i <= m->slot_mask; i++) {

@@ -108,6 +108,8 @@ static bool decider_is_for(const struct decider *d, const struct span *s)
 static bool bucket_take(struct decider *d, u64 now)
 {
     double most = d->sampler.per_second > 1 ? d->sampler.per_second : 1;
+    if (now + NSEC_PER_SEC < d->refilled) /* the clock was set back */
+        d->refilled = now;
     if (now > d->refilled) {
         double more = d->refilled ? (double)(now - d->refilled) / 1e9 * d->sampler.per_second : most;
         d->tokens = d->tokens + more < most ? d->tokens + more : most;

@@ -4,7 +4,8 @@
  * target's generation. */
 #include "trace/internal.h"
 
-#define CHUNK 256
+#define CLOCK_STEP_NS (100 * NSEC_PER_MSEC) /* more than the clock is slewed by in a long activity */
+#define CHUNK         256
 
 static struct activity *slot_take(struct tracer *t)
 {
@@ -175,15 +176,21 @@ static void hand_on(struct tracer *t, struct activity *a)
     t->sink->ended(t->sink, span);
 }
 
+/* Wall time of the end. Where somebody set the clock meanwhile, the duration is what it truly was. */
+static u64 end_of(const struct tracer *t, const struct activity *a, u64 time)
+{
+    u64 start = a->span->start_ns, steady = start + (time - a->start), end = tracer_wall(t, time);
+    bool stepped = end > steady ? end - steady > CLOCK_STEP_NS : steady - end > CLOCK_STEP_NS;
+    return stepped ? steady : max_u64(end, start);
+}
+
 void activity_end(struct tracer *t, struct activity *a, u64 time)
 {
     if (!a->open || slot_of(a)->done)
         return;
     if (a->pushed)
         unit_pop(t, a);
-    a->span->end_ns = tracer_wall(t, time < a->start ? a->start : time);
-    if (a->span->end_ns < a->span->start_ns)
-        a->span->end_ns = a->span->start_ns;
+    a->span->end_ns = end_of(t, a, time < a->start ? a->start : time);
     if (slot_of(a)->join_hash)
         table_del(t->joins, &slot_of(a)->join_hash);
     slot_of(a)->done = true;
