@@ -45,9 +45,10 @@ static const char text[] =
     "  - { into: flow, at: 'python:demo.flow:Flow.set', when: 'arg.state ~ \"@(done|failed)\"',\n"
     "      id: { flow: 'join(self.flow, self.no)' }, attributes: { state: arg.state } }\n"
     "  - { name: 'in {flow}', at: 'python:demo.flow:part', parent_id: { flow: 'join(arg.flow, arg.no)' },\n"
-    "      attributes: { flow: 'join(arg.flow, arg.no)' } }\n";
+    "      attributes: { flow: 'join(arg.flow, arg.no)' } }\n"
+    "  - { into: node, at: 'python:demo.graph:keep', caught: arg.exc }\n";
 
-enum { W_GRAPH = 1, W_NODE, W_SEND, W_WORK, W_SUB, W_FINISH, W_STEP, W_TAKEN, W_JOB, W_TRY, W_STOP, W_SET, W_PART };
+enum { W_GRAPH = 1, W_NODE, W_SEND, W_WORK, W_SUB, W_FINISH, W_STEP, W_TAKEN, W_JOB, W_TRY, W_STOP, W_SET, W_PART, W_KEEP };
 
 struct bed {
     struct rules rules;
@@ -331,6 +332,28 @@ static void into_by_id(void **state)
     call(b, BRIDGE_SAYS_START, W_STOP, 9);
     assert_int_equal(b->n, 1);
     assert_string_equal(str(b->got[0], "stopped"), "revoked");
+}
+
+/* A function that is handed the exception tells it of the activity in which it runs; no exception is no error. */
+static void caught_into(void **state)
+{
+    struct bed *b = *state;
+    graph_start(b, 1, 0);
+    for (u64 i = 2; i < 4; i++) {
+        node_start(b, i, i == 2 ? "a" : "b");
+        str_at(b, W_KEEP, "type(arg.exc)", READ_AT_ENTRY, i == 2 ? "builtins.ValueError" : "NoneType");
+        str_at(b, W_KEEP, "str(arg.exc)", READ_AT_ENTRY, i == 2 ? "no such order" : "None");
+        call(b, BRIDGE_SAYS_START, W_KEEP, i + 10);
+        call(b, BRIDGE_SAYS_END, W_KEEP, i + 10);
+        call(b, BRIDGE_SAYS_END, W_NODE, i);
+    }
+    const struct span *bad = b->got[0], *fine = b->got[1];
+    assert_string_equal(str(bad, "error.type"), "ValueError");
+    assert_string_equal(bad->status_message, "no such order");
+    assert_int_equal(bad->status, STATUS_ERROR);
+    assert_int_equal(bad->n_events, 1);
+    assert_int_equal(fine->status, STATUS_UNSET);
+    assert_int_equal(fine->n_events, 0);
 }
 
 static void values_and_outcome(void **state)
@@ -728,6 +751,7 @@ int main(void)
         T(values_and_outcome),
         T(choice),
         T(caught),
+        T(caught_into),
         T(into_by_id),
         T(suspended),
         T(inner_wakes_first),

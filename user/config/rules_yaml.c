@@ -280,8 +280,6 @@ static void read_caught(struct reader *r, struct rule *rule, yaml_node_t *v, con
             return;
         }
     }
-    if (path && rule->caught[0].moment == READ_AT_ENTRY)
-        mistake(r, v, 0, "«caught» is an exception that the call has kept: a part of ret");
 }
 
 static void read_trace(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
@@ -387,14 +385,20 @@ static yaml_node_t *value_of(struct reader *r, yaml_node_t *map, const char *key
     return map;
 }
 
+/* Whether a metric can be by that attribute. What others add to a labelled activity (`into`) is not known here. */
+static bool may_have_attr(const struct rule *rule, const char *key)
+{
+    return rule->label || !strcmp(key, "error.type") || has_attr(rule, slice_str(key));
+}
+
 static void check_metrics(struct reader *r, const struct rule *rule, const yaml_node_t *at)
 {
     for (u8 i = 0; i < rule->n_metrics; i++) {
         const struct rule_metric *m = &rule->metrics[i];
-        if (m->of && strcmp(m->of, "duration") && !has_attr(rule, slice_str(m->of)))
+        if (m->of && strcmp(m->of, "duration") && !may_have_attr(rule, m->of))
             unknown_attr(r, rule, at, 0, slice_str(m->of));
         for (u8 k = 0; k < m->n_attrs; k++)
-            if (!has_attr(rule, slice_str(m->attrs[k])))
+            if (!may_have_attr(rule, m->attrs[k]))
                 unknown_attr(r, rule, at, 0, slice_str(m->attrs[k]));
     }
 }
@@ -414,6 +418,8 @@ void check_rule(struct reader *r, const struct rule *rule, yaml_node_t *map)
             unknown_attr(r, rule, value_of(r, map, "error"), 0, slice_str(rule->errors[i].left.text));
     if (rule->at == AT_PYTHON && rule->end_symbol[0] && (!rule->n_ids || !rule->until_id.from.n_expr))
         mistake(r, value_of(r, map, "until"), 0, "«until» needs «id» and «until_id», to know which activity ends");
+    if (rule->caught[0].n_expr && rule->caught[0].moment == READ_AT_ENTRY && !rule->into)
+        mistake(r, value_of(r, map, "caught"), 0, "«caught» is an exception that the call has kept: a part of ret");
     check_metrics(r, rule, value_of(r, map, "metrics"));
     if (rule_plan_make(rule, &plan, err, sizeof(err)))
         mistake(r, value_of(r, map, "attributes"), 0, "%s", err);

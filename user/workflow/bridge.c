@@ -310,6 +310,9 @@ static struct activity *into_activity(struct bridge *b, const struct event *e, c
     return NULL;
 }
 
+static bool take_caught(struct bridge *b, const struct call *c);
+static void set_exception(struct bridge *b, struct span *s, u64 time, bool error);
+
 static void add_into(struct bridge *b, const struct event *e, const struct rule *r)
 {
     struct activity *a = into_activity(b, e, r);
@@ -318,6 +321,8 @@ static void add_into(struct bridge *b, const struct event *e, const struct rule 
     struct call as = { .rule = r, .slots = &b->book.slots[r->id] };
     set_constants(r, a->span);
     set_values(b, &as, a->span);
+    if (r->caught[0].n_expr && take_caught(b, &as))
+        set_exception(b, a->span, e->time, true);
     describe_name(into_owner(b, r, a), a->span);
 }
 
@@ -396,6 +401,7 @@ static bool condition_fails(struct bridge *b, const struct call *c, u8 i, struct
 {
     const struct rule_condition *k = &c->rule->errors[i];
     char word[128], message[512];
+    bool says = true; /* true and false are no type of an error */
     if (k->test == TEST_EXCEPTION)
         return failed && !is_close(b->values.error_type);
     if (k->left.root == SOURCE_ATTR) {
@@ -411,11 +417,11 @@ static bool condition_fails(struct bridge *b, const struct call *c, u8 i, struct
             return true;
         struct slice text = slice_of("", 0);
         if (values_get(&b->values, &k->left, &c->slots->error[i], &v))
-            text = values_text(&v, room, sizeof(room));
+            text = values_text(&v, room, sizeof(room)), says = v.type != VALUE_BOOL;
         snprintf(word, sizeof(word), "%.*s", (int)min_u64(text.n, 100), text.n ? (const char *)text.p : "");
         snprintf(message, sizeof(message), "%.300s is %s", k->left.expr[0], word[0] ? word : "null");
     }
-    set_error(s, slice_str(word[0] ? word : "failed"), slice_str(message));
+    set_error(s, slice_str(word[0] && says ? word : "failed"), slice_str(message));
     return true;
 }
 
