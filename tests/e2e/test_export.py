@@ -270,6 +270,19 @@ def traces_only(case):
     assert "takes no metric points: " in p.stderr and "not delivered" not in p.stderr, p.stderr
 
 
+@test("export/signal-none", limit=60)
+def signal_none(case):
+    """OTEL_…_EXPORTER=none leaves a signal out of -e otlp=URL; the three together are a mistake"""
+    s, off = case.start(sink.Sink()), {f"OTEL_{k}_EXPORTER": "none" for k in ("TRACES", "LOGS", "METRICS")}
+    for signal in ("traces", "metrics"):
+        env = {k: v for k, v in off.items() if signal.upper() not in k}
+        p = tracer.once("run", "-e", f"otlp={s.url}", "--", "true", env=env)
+        assert p.returncode == 0 and {r["signal"] for r in s.requests} == {signal}, (p.stderr, s.requests)
+        s.requests.clear()
+    p = tracer.once("run", "-e", f"otlp={s.url}", "--", "true", env=off)
+    assert p.returncode == 2 and "nothing is left to send" in p.stderr, p
+
+
 @test("export/memory-limit", limit=120)
 def memory_limit(case):
     """a small memory limit, the receiver away, many short processes: what is resident stays below, what is dropped is counted"""

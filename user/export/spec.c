@@ -408,6 +408,14 @@ int export_spec_parse(const char *text, enum signal signal, struct export_spec *
     return 0;
 }
 
+/* OTEL_<signal>_EXPORTER=none leaves the signal out of what would carry all three over the network. */
+static bool is_off(const struct export_spec *s)
+{
+    static const char *const own[SIGNAL_MAX] = { "OTEL_TRACES_EXPORTER", "OTEL_LOGS_EXPORTER", "OTEL_METRICS_EXPORTER" };
+    const char *value = getenv(own[s->signal]);
+    return value && !strcmp(value, "none") && (!strcmp(s->kind, "otlp-http") || !strcmp(s->kind, "otlp-grpc"));
+}
+
 /* One address for all signals: logs and metrics are named by a variable of theirs, or not at all. */
 static bool is_implied(const struct export_spec *s)
 {
@@ -430,10 +438,15 @@ int export_specs_parse(const char *text, struct export_spec ret[SIGNAL_MAX], siz
         int e = export_spec_parse(text, signal, &ret[n], err, err_size);
         if (e && e != -EOPNOTSUPP)
             return e;
-        if (e)
+        if (e || is_off(&ret[n]))
             continue;
         ret[n].implied = is_implied(&ret[n]);
         n++;
+    }
+    if (!n) {
+        snprintf(err, err_size,
+                 "OTEL_TRACES_EXPORTER, OTEL_LOGS_EXPORTER and OTEL_METRICS_EXPORTER are «none»: nothing is left to send");
+        return -EINVAL;
     }
     *ret_n = n;
     return 0;
