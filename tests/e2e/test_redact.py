@@ -1,8 +1,9 @@
 """Secrets on their way through a real service: none leaves in any exporter with defaults on."""
 import http.client
 import pathlib
+import urllib.request
 
-from support import paths, procs, tracer
+from support import paths, procs, sink, tracer
 from support.harness import test
 from support.services import Nginx
 
@@ -75,3 +76,58 @@ def off(case):
                     "select 'dave@corp.example.org'")
     assert p.returncode == 0, p.stderr
     assert any("dave@corp" in str(s.attrs.get("db.query.text")) for s in tracer.spans.load(jsonl))
+
+
+@test("redact/receivers", limit=90)
+def receivers(case):
+    """every signal to OTLP over gRPC and HTTP (protobuf, JSON), Zipkin and the scrape port: no secret in what was received"""
+    web_sink, scrape = case.start(sink.Sink()), procs.free_port()
+    rpc = case.start(sink.GrpcSink(case.dir))
+    http_url, grpc_url = web_sink.url, f"http://127.0.0.1:{rpc.grpc_port}"
+
+    def otlp(signal):
+        return [f"otlp_grpc: {{endpoint: '{grpc_url}'}}", f"otlp_http: {{endpoint: '{http_url}/v1/{signal}', compression: gzip}}",
+                f"otlp_http: {{endpoint: '{http_url}/v1/{signal}', encoding: json}}"]
+
+    def simple(exporters):
+        return "".join(f"    - simple: {{exporter: {{{x}}}}}\n" for x in exporters)
+
+    config = case.dir / "all.yaml"
+    config.write_text('file_format: "1.1"\ntracer_provider:\n  processors:\n' + simple([*otlp("traces"), f"zipkin: {{endpoint: '{http_url}/api/v2/spans'}}"])
+                      + "logger_provider:\n  processors:\n" + simple(otlp("logs"))
+                      + "meter_provider:\n  readers:\n" + "".join(f"    - periodic: {{interval: 300, exporter: {{{x}}}}}\n" for x in otlp("metrics"))
+                      + f"    - pull: {{exporter: {{prometheus/development: {{host: 127.0.0.1, port: {scrape}}}}}}}\n"
+                      + f"wftrace:\n  logs: {{files: ['{case.dir}/access.log']}}\n"
+                      + "  baggage: [user.id]\n  processors:\n"
+                      + "    - metric: {name: by.path, by: [url.path, user_agent.original, user.id]}\n")
+    web = Nginx(case.dir, "listen 127.0.0.1:{port}; location / { return 200 ok; } access_log " + str(case.dir / "access.log") + " combined;",
+                prefix=[str(paths.WFTRACE), "run", "-v", "-c", str(config), "--"])
+    case.defer(procs.stop, web.proc)
+    c = http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)
+    for path, _ in SECRETS.values():
+        c.request("GET", path, headers={**HEADERS, "baggage": "user.id=henry@corp.example.org"})
+        assert c.getresponse().read() == b"ok"
+    page = case.dir / "scraped.txt"
+
+    def scraped():
+        """also that log lines came: the file is found open some time after it was opened"""
+        c.request("GET", SECRETS["mail"][0], headers=HEADERS)
+        c.getresponse().read()
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{scrape}/metrics", timeout=5) as r:
+                page.write_bytes(r.read())
+        except OSError:
+            return False
+        return b"by_path_total{" in page.read_bytes() and any(signal == "logs" for signal, _ in list(web_sink.bodies))
+    procs.wait_for("a metric of spans and a log record", scraped, 20, web.proc)
+    web.stop()
+    received = {("http", signal) for signal, _ in web_sink.bodies} | {("grpc", r["signal"]) for r in rpc.requests}
+    case.note(f"{len(web_sink.bodies)} + {len(rpc.requests)} requests: {sorted(received)}")
+    assert received >= {("http", "traces"), ("http", "zipkin"), ("http", "metrics"), ("grpc", "traces"), ("grpc", "metrics"),
+                        ("http", "logs"), ("grpc", "logs")}, received
+    (case.dir / "http.bodies").write_bytes(b"".join(body for _, body in web_sink.bodies))
+    for file in (case.dir / "http.bodies", *(case.dir / "grpc-sink").glob("body.*"), page):
+        assert file.stat().st_size
+    assert b"/users/[email]" in (case.dir / "http.bodies").read_bytes() and b"/users/[email]" in page.read_bytes()
+    _leaks(case, ["http.bodies", "grpc-sink/body.*", "scraped.txt", "nginx-*/out.log"],
+           [s for _, s in SECRETS.values()] + [*HEADER_SECRETS, "henry@corp"])

@@ -212,6 +212,7 @@ const struct rule *workflow_exec_rule(const struct rules *r, const struct exec_i
 void workflow_exec_begin(const struct rule *rule, const struct exec_image *x, struct span *s)
 {
     char buffer[1024];
+    s->rule = rule->id + 1;
     attr_str(&s->attrs, ACTIVITY_TYPE, slice_str(rule->type));
     s->rule = rule->id + 1;
     if (rule->kind)
