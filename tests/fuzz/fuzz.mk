@@ -49,7 +49,7 @@ $(B)/fuzz/alloc: tests/fuzz/alloc.c $$(call fuzz_objs,plain,alloc) tests/wire/wi
 
 # The same for the way out: everything of export/ and what it links.
 ALLOC_EXPORT := $(patsubst user/%.c,$(B)/fuzz/plain/%.o,$(foreach d,base self store export,$(wildcard user/$(d)/*.c)) \
-    $(addprefix user/trace/,span.c attr.c signal.c resource.c))
+    $(addprefix user/trace/,span.c attr.c signal.c resource.c plugin_host.c))
 $(ALLOC_EXPORT): | $(PROTO_C)
 $(ALLOC_EXPORT): FUZZ_CFLAGS += -I$(B)/gen
 $(B)/fuzz/alloc_export: tests/fuzz/alloc_export.c $(ALLOC_EXPORT) $(PROTO_O)
