@@ -54,7 +54,7 @@ class Jaeger:
     def __init__(self, folder):
         binary = paths.BUILD / "jaeger/jaeger"
         if not binary.exists():
-            raise procs.NotReady("no Jaeger: `make check-backends` builds it (10 minutes of a core)")
+            raise procs.NotReady("no Jaeger: `make check-backends` builds it (7 minutes of a core)")
         self.grpc, self.http, self.query, query_grpc = (procs.free_port() for _ in range(4))
         self.log, config = pathlib.Path(folder) / "jaeger.log", pathlib.Path(folder) / "jaeger.yaml"
         config.write_text(JAEGER_CONFIG.format(grpc=self.grpc, http=self.http, query=self.query, query_grpc=query_grpc))

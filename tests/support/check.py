@@ -100,7 +100,8 @@ def prepare(build):
     names = [os.path.basename(r)[len("requirements-"):-len(".txt")] for r in sorted(glob.glob("tests/e2e/requirements-*.txt"))]
     venvs = "import sys; sys.path.insert(0, 'tests'); from support.venv import venv; [venv(n) for n in sys.argv[1:]]"
     commands = {"collector": ["nice", "tests/support/collector.sh"],
-                "victoriametrics": ["tests/support/victoriametrics.sh"], "venvs": ["python3", "-c", venvs, *names],
+                "victoriametrics": ["tests/support/victoriametrics.sh"],
+                "jaeger": ["nice", "tests/support/jaeger.sh"], "venvs": ["python3", "-c", venvs, *names],
                 "python314": ["nice", "tests/inproc/python314.sh"]}
     return [subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=open("%s/logs/%s.log" % (build, name), "w"))
             for name, argv in commands.items()]

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds a real Jaeger 2.13 (module v1.76.0) into build/jaeger/jaeger and prints its path. About 8 minutes of a core the first time,
+# Builds a real Jaeger 2.13 (module v1.76.0) into build/jaeger/jaeger and prints its path. About 7 minutes of a core the first time,
 # nothing afterwards. Its web page is a placeholder; the query API is whole.
 # Usage: tests/support/jaeger.sh [OUTPUT_DIR]
 set -eu
