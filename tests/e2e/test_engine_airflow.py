@@ -1,0 +1,52 @@
+"""Airflow 3 and 2.10 with their own scheduler against the metadata database: parallel and mapped tasks, a branch, a retry, a deferral, a
+skip, failures; in the processes that the executor forks (3) or starts (2.10)."""
+import re
+
+from support import engine
+from support.harness import test
+
+
+def keyed(run):
+    """Our spans by the engine's ids. A task that deferred ran twice under the same."""
+    found = {}
+    for s in run.spans.where(wftrace__activity__type="workflow"):
+        found[f"{s['airflow.dag.id']}/{s['airflow.run.id']}"] = s
+    for s in run.spans.where(wftrace__activity__type="task"):
+        key = "/".join(str(s[f"airflow.{k}"]) for k in ("dag.id", "run.id", "task.id", "map_index")) + f"/{s['wftrace.attempt']}"
+        key += "/deferred" if s["airflow.state"] == "deferred" else ""
+        assert key not in found, f"twice: {found[key]!r} and {s!r}"
+        found[key] = s
+    return found
+
+
+def check(case, name, limit):
+    run = engine.Run(case, name, "airflow_app.py", env={"ENGINE_LIMIT": str(limit - 40)}, timeout=limit)
+    spans = keyed(run)
+    assert len(run.record) >= 12, run.record
+    engine.compare(case, run.spans, spans, run.record, seconds=0.5)
+    for key, entry in run.record.items():
+        s = spans[key]
+        assert s["airflow.state"] == entry["state"], (entry, s.attrs)
+        if entry["parent"]:
+            assert (s["airflow.operator"], s["wftrace.attempt"], s["airflow.map_index"]) == (
+                entry["operator"], entry["attempt"], entry["map_index"]), (entry, s.attrs)
+            assert s["wftrace.queue.wait"] is not None, s.attrs
+    branch = run.spans.where(wftrace__activity__type="decision")
+    assert [(b.name, b["wftrace.decision.outcome"], b.status) for b in branch] == [("choose", "big", 0)], branch
+    assert [engine.nearest(run.spans, b, spans) for b in branch] == ["shop/run_1/choose/-1/1"]
+    errors = {s.name: s["error.type"] for s in run.spans if str(s.name).endswith(".execute") and s.status == 2}
+    assert set(errors) == {"BashOperator.execute", "PythonOperator.execute"}, errors
+    # What the operators do is beneath them: a command with its exit code, a request.
+    beneath = {(engine.nearest(run.spans, s, spans), s.name) for s in run.spans}
+    assert ("shop/run_1/big/-1/1", "sleep") in beneath and ("shop/run_1/fetch/-1/1", "GET /price") in beneath, sorted(map(str, beneath))
+    return run, spans
+
+
+@test("engine/airflow-3", limit=240)
+def airflow_3(case):
+    """LocalExecutor: the scheduler, its workers, a supervisor and a task process that are forked without exec; the API server."""
+    run, spans = check(case, "airflow", 150)
+    for key in ("shop/run_1", "stock/run_1"):
+        trace = re.search(r"00-([0-9a-f]{32})-", run.record[key]["carrier"])[1]
+        assert spans[key].trace_id == trace, "the engine's own trace id is used"
+        assert abs((spans[key].end - spans[key].start) / 1e9 - run.record[key]["seconds"]) < 0.1

@@ -1,0 +1,73 @@
+"""The DAGs of airflow_app.py, for Airflow 3 and 2.10: parallel and mapped tasks, a branch, a retry, a deferral, a skip, failures."""
+import os
+import time
+import urllib.request
+from datetime import datetime, timedelta
+
+import airflow
+
+if airflow.__version__ >= "3":
+    from airflow.providers.standard.operators.bash import BashOperator
+    from airflow.providers.standard.operators.python import BranchPythonOperator, PythonOperator
+    from airflow.sdk import DAG, BaseOperator
+    from airflow.sdk.exceptions import AirflowSkipException
+else:
+    from airflow import DAG
+    from airflow.exceptions import AirflowSkipException
+    from airflow.models.baseoperator import BaseOperator
+    from airflow.operators.bash import BashOperator
+    from airflow.operators.python import BranchPythonOperator, PythonOperator
+from airflow.triggers.testing import SuccessTrigger
+
+
+def ask():
+    urllib.request.urlopen(os.environ["SHOP_URL"]).read()
+
+
+def work(n):
+    time.sleep(0.2)
+
+
+def flaky(ti):
+    if ti.try_number == 1:
+        raise ConnectionError("no line")
+
+
+def boom():
+    raise ValueError("no such order")
+
+
+def skip():
+    raise AirflowSkipException("nothing to do")
+
+
+class Wait(BaseOperator):
+    """Defers once; what it waits for is told by the program itself, as the triggerer would."""
+
+    def execute(self, context):
+        self.defer(trigger=SuccessTrigger(), method_name="resume")
+
+    def resume(self, context, event=None):
+        return event
+
+
+common = dict(schedule=None, start_date=datetime(2024, 1, 1), catchup=False, is_paused_upon_creation=False)
+
+with DAG("shop", **common):
+    fetch = PythonOperator(task_id="fetch", python_callable=ask)
+    choose = BranchPythonOperator(task_id="choose", python_callable=lambda: "big")
+    big = BashOperator(task_id="big", bash_command="sleep 0.2; echo done")
+    small = BashOperator(task_id="small", bash_command="true")
+    each = PythonOperator.partial(task_id="each", python_callable=work).expand(op_args=[[1], [2]])
+    again = PythonOperator(task_id="again", python_callable=flaky, retries=1, retry_delay=timedelta(seconds=0.1))
+    wait = Wait(task_id="wait")
+    nothing = PythonOperator(task_id="nothing", python_callable=skip)
+    bad = BashOperator(task_id="bad", bash_command="exit 3")
+    after = BashOperator(task_id="after", bash_command="true")
+    fetch >> choose >> [big, small]
+    bad >> after
+
+with DAG("stock", **common):
+    PythonOperator(task_id="count", python_callable=work, op_args=[1]) >> BashOperator(task_id="tell", bash_command="true")
+    if os.environ.get("SHOP_BROKEN"):
+        PythonOperator(task_id="boom", python_callable=boom)
