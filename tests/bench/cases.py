@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import cost
+from celery_cases import celery, celery_solo
 from hits import hits
 from support import paths, procs, services, spans, tracer
 from support.venv import venv
@@ -210,4 +211,5 @@ def idle(folder, o):
         web.stop()
 
 
-CASES = {"nginx": nginx, "redis": redis, "uvicorn": uvicorn, "beside": beside, "start": start, "idle": idle, "hits": hits}
+CASES = {"nginx": nginx, "redis": redis, "uvicorn": uvicorn, "beside": beside, "start": start, "idle": idle, "hits": hits,
+         "celery": celery, "celery-solo": celery_solo}
