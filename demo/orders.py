@@ -19,7 +19,7 @@ def ask(method, path, body=None):
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(BASE + path, data, {"Content-Type": "application/json"}, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=70) as answer:
             answer.read()
             return answer.status
     except urllib.error.HTTPError as e:
@@ -44,6 +44,8 @@ def main():
         status = ask("POST", "/orders", order)
         print(f"# POST /orders  {status}  {what}", file=sys.stderr, flush=True)
         time.sleep(0.3)
+    for number, item, what in ((1, "lamp", "an agent writes a note, a label is printed"), (2, "anvil", "no label for an anvil, twice")):
+        print(f"# POST /orders/{number}/fulfil  {ask('POST', f'/orders/{number}/fulfil?item={item}')}  {what}", file=sys.stderr, flush=True)
     for path in ("/orders/1", "/orders/999"):
         print(f"# GET {path}  {ask('GET', path)}", file=sys.stderr, flush=True)
     time.sleep(0.5)

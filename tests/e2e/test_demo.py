@@ -7,14 +7,14 @@ from support.harness import test
 
 
 def _run(case):
-    p = subprocess.run([paths.ROOT / "demo" / "run.sh"], capture_output=True, text=True, errors="replace", timeout=150)
+    p = subprocess.run([paths.ROOT / "demo" / "run.sh"], capture_output=True, text=True, errors="replace", timeout=400)
     (case.dir / "demo.log").write_text(p.stdout + p.stderr)
     return p
 
 
-@test("demo", limit=170)
+@test("demo", limit=420)
 def demo(case):
-    """the orders of the demo are spans: the failed insert, the exit 3, the slow query, each under its request"""
+    """the orders of the demo are spans: the failed insert, the exit 3, the slow query, each under its request; a workflow as one tree"""
     before = set(pathlib.Path("/tmp").glob("wftrace-demo.*"))
     p = _run(case)
     assert p.returncode == 0, f"status {p.returncode}: {p.stderr[-1500:]}"
@@ -31,7 +31,29 @@ def demo(case):
     slow = [s for s in found.where("client") if s["db.system.name"] == "postgresql" and s.end - s.start > 390_000_000]
     assert slow, "no slow query"
     sets = [s for s in found.where("client") if s["db.system.name"] == "redis" and s["db.operation.name"] == "SETEX"]
-    assert len(sets) == 3 and all(_server_of(found, s) for s in sets), sets
+    own = [s for s in sets if not any(a.kind == "consumer" for a in found.ancestors(s))]
+    assert len(own) == 3 and all(_server_of(found, s) for s in own), sets
+    _workflow(found)
+
+
+def _workflow(found):
+    """Two orders fulfilled: request → task → agent → node → model and table → task → script; the second fails there, twice."""
+    asked = sorted((s for s in found.where("server") if (s["url.path"] or "").endswith("/fulfil")), key=lambda s: s.start)
+    assert [s["http.response.status_code"] for s in asked] == [200, 502], asked
+    for request, node, states in ((asked[0], "parcel", ["SUCCESS", "SUCCESS"]), (asked[1], "freight", ["SUCCESS", "RETRY", "FAILURE"])):
+        below = [s for s in found if request in found.ancestors(s)]
+        tasks = sorted((s for s in below if s.kind == "consumer"), key=lambda s: s.start)
+        assert [t["celery.state"] for t in tasks] == states, tasks
+        chat = [s for s in below if s["gen_ai.operation.name"] == "chat"]
+        assert len(chat) == 1 and chat[0]["gen_ai.usage.output_tokens"] > 0, chat
+        assert [a.name for a in found.ancestors(chat[0])][:4] == ["write note", "clerk", "fulfil.prepare", "send fulfil.prepare"], chat
+        update = [s for s in below if s.name == "UPDATE orders"]
+        assert len(update) == 1 and found.parent(update[0]).name == node, update
+        carrier = [s for s in below if s.name == "carrier"]
+        assert carrier[0]["wftrace.decision.outcome"] == node, carrier[0].attrs
+        labels = [s for s in below if s.name == "ship-label"]
+        assert len(labels) == len(tasks) - 1 and all(found.parent(s).name == "fulfil.ship" for s in labels), labels
+    assert tasks[-1]["error.type"] == "subprocess.CalledProcessError" and tasks[-1]["wftrace.attempt"] == 2, tasks[-1].attrs
 
 
 def _server_of(found, span):

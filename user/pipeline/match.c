@@ -64,12 +64,20 @@ static bool has_attr(const struct match *m, const struct attr_set *attrs, const 
     return a && (!m->value || glob(m->value, attr_as_text(a, buf, sizeof(buf))));
 }
 
+/* What joined a span to its parent is a number until it is exported; here it can be asked like any attribute. */
+static bool span_has_attr(const struct match *m, const struct span *s)
+{
+    if (!m->attr || strcmp(m->attr, "wftrace.parent.by") != 0)
+        return has_attr(m, &s->attrs, s->resource);
+    return s->join < JOIN_MAX && glob(m->value, join_name[s->join]);
+}
+
 bool match_span(const struct match *m, const struct span *s)
 {
     u64 took = s->end_ns > s->start_ns ? s->end_ns - s->start_ns : 0;
     return (!m->kind || m->kind == s->kind) && (!m->error || s->status == STATUS_ERROR) && took >= m->min_ns &&
            (!m->max_ns || took <= m->max_ns) && glob(m->name, s->name) && glob(m->service, resource_service(s->resource)) &&
-           has_attr(m, &s->attrs, s->resource) && !m->body;
+           span_has_attr(m, s) && !m->body;
 }
 
 bool match_log(const struct match *m, const struct log_record *l)
