@@ -28,6 +28,9 @@ def check(case, *args):
     for s in run.spans:
         if s["wftrace.attempt"]:
             assert run.spans.parent(s).name == "s2", run.spans.parent(s)
+    tools = sorted(run.spans.where(wftrace__activity__type="tool"), key=lambda s: s.start)
+    assert [(t.name, t["gen_ai.tool.call.id"], t["error.type"], run.spans.parent(t).name) for t in tools] == [
+        ("execute_tool look_up", "call-2", "LookupError", "left"), ("execute_tool look_up", "call-1", None, "left")], tools
     return run
 
 

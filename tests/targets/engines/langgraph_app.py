@@ -8,6 +8,7 @@ import sys
 import time
 from typing import Annotated, TypedDict
 
+from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, RetryPolicy, Send, interrupt
@@ -27,6 +28,22 @@ def step(name, nap=0.0):
         time.sleep(nap)
         return {"log": [name]}
     return run
+
+
+@tool
+def look_up(number: int) -> str:
+    """Looks an order up."""
+    if number < 0:
+        raise LookupError("no such order")
+    return f"order {number}"
+
+
+def uses(state):
+    try:
+        look_up.invoke({"name": "look_up", "args": {"number": -1}, "id": "call-2", "type": "tool_call"})
+    except LookupError:
+        pass
+    return {"log": [look_up.invoke({"name": "look_up", "args": {"number": 7}, "id": "call-1", "type": "tool_call"}).content]}
 
 
 def flaky(state):
@@ -72,7 +89,7 @@ def graph(name, nodes, edges, branches=(), **options):
 inner = graph("inner", {"s1": (step("s1"), {}), "s2": (flaky, {"retry_policy": RetryPolicy(initial_interval=0.01, jitter=False)})},
               [(START, "s1"), ("s1", "s2"), ("s2", END)])
 outer = graph("outer", {"a": (step("a"), {}), "b1": (step("b1", 0.02), {}), "b2": (later, {}) if "async" in sys.argv[1:] else
-                        (step("b2", 0.03), {}), "sub": (inner, {}), "left": (step("left"), {}), "right": (step("right"), {})},
+                        (step("b2", 0.03), {}), "sub": (inner, {}), "left": (uses, {}), "right": (step("right"), {})},
               [(START, "a"), ("a", "b1"), ("a", "b2"), ("b1", "sub"), ("b2", "sub"), ("left", END), ("right", END)],
               [("sub", side, ["left", "right"])])
 spread = graph("spread", {"plan": (step("plan"), {}), "work": (step("work", 0.01), {}), "join": (step("join"), {})},
