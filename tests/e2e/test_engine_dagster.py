@@ -50,7 +50,7 @@ def process(case):
 @test("engine/dagster-multiprocess", limit=300)
 def multiprocess(case):
     """A process per step, forked by a server: parents are found by the run's id."""
-    check(case, "fork", 18)
+    check(case, "fork", 15)
 
 
 @test("engine/dagster-spawn", limit=300)

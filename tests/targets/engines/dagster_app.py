@@ -171,7 +171,7 @@ def entries(instance):
 def main():
     os.makedirs("home", exist_ok=True)
     with DagsterInstance.local_temp("home") as instance:
-        for make in {"process": (order, broken, refresh), "fork": (order, broken, refresh), "spawn": (small,)}[os.environ["EXECUTOR"]]:
+        for make in {"process": (order, broken, refresh), "fork": (order, broken), "spawn": (small,)}[os.environ["EXECUTOR"]]:
             execute_job(reconstructable(make), instance=instance)
         if os.environ["EXECUTOR"] == "process":
             refresh().execute_in_process(instance=instance)
