@@ -178,7 +178,7 @@ def _rows(file):
     return [tuple(map(int, line.split())) for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
-@test("export/outage-steady", limit=int(os.environ.get("WF_OUTAGE_SECONDS", 40)) * 2 + 300)
+@test("export/outage-steady", limit=int(os.environ.get("WF_OUTAGE_SECONDS", 40)) * 6 + 300)
 def steady(case):
     """down for 40 s (WF_OUTAGE_SECONDS) under 5,000 spans/s, kill -9 in the middle: every command arrives, memory stays below its limit"""
     seconds, limit, peak = int(os.environ.get("WF_OUTAGE_SECONDS", 40)), 128, 0
@@ -218,7 +218,7 @@ def steady(case):
         keys.update(int(k) for kind, b in bodies if kind == "traces" for k in re.findall(rb"\bk:(\d+)", b))
         return not want - keys
     try:
-        procs.wait_for("every span", arrived, 60 + seconds / 3, every=1)
+        procs.wait_for("every span", arrived, 60 + seconds * 4, t.proc, t.log, every=1)
     except procs.NotReady:
         pass
     peak = max(peak, _peak(t.proc.pid) if t.proc.poll() is None else 0)
