@@ -1,4 +1,5 @@
 """Shell scripts against what their commands write down themselves: scripts, pipelines, subshells, failures, signals."""
+import json
 import os
 import subprocess
 
@@ -62,3 +63,21 @@ def bash(case):
 def dash(case):
     """The same by dash, Debian's sh."""
     check(case, "/bin/dash")
+
+
+@test("engine/running", limit=60)
+def running(case):
+    """A script that runs for long is told of in log records with its ids while it runs, and marked when nothing happens beneath it."""
+    config, out, file = case.dir / "c.yaml", case.dir / "trace.jsonl", case.dir / "nightly.sh"
+    config.write_text('file_format: "1.0"\nwftrace: { activities: { running_after: 1s, stuck_after: 2s } }\n')
+    file.write_text("#!/bin/sh\nsleep 3.5\n")
+    file.chmod(0o755)
+    subprocess.run([str(paths.WFTRACE), "run", "-c", str(config), "--export", f"otlp-json:{out}", "--", str(file)], timeout=40, check=True)
+    said = [r for line in out.read_text().splitlines() for group in json.loads(line).get("resourceLogs", [])
+            for scope in group["scopeLogs"] for r in scope["logRecords"]]
+    (span,) = spans.load(out).where(shell__script="nightly.sh")
+    mine = [r for r in said if r.get("spanId") == span.span_id and r["traceId"] == span.trace_id]
+    events = [r["eventName"] for r in mine]
+    assert events.count("wftrace.activity.running") >= 2 and events.count("wftrace.activity.stuck") == 1, events
+    assert span["wftrace.activity.stuck"] is True
+    assert all(int(r["timeUnixNano"]) < span.end for r in mine), "told while it runs"

@@ -124,6 +124,7 @@ static void line_tick(struct agent *a, u64 now_boot, s64 wall_minus_boot)
     workflow_tick(a->workflow, now_boot);
     if (a->logs)
         logs_tick(a->logs, now_boot);
+    progress_tick(&a->progress, now_boot);
     pipeline_tick(a->pipeline, now_boot + (u64)wall_minus_boot, queues_room(a));
     metering_tick(&a->metering, now_boot + (u64)wall_minus_boot);
 }
@@ -290,6 +291,9 @@ static int line_open(struct agent *a, char *err, size_t err_size)
     bool logs = (a->o.logs || a->o.n_log_files) && export_queues_wants(a->queues, SIGNAL_LOGS);
     if (a->workflow && logs)
         a->logs = logs_new(&a->o.log_options, a->tracer, pipeline_logs(a->pipeline));
+    a->progress = (struct progress){ .o = a->o.progress, .tracer = a->tracer };
+    if (export_queues_wants(a->queues, SIGNAL_LOGS))
+        a->progress.sink = pipeline_logs(a->pipeline);
     if (a->workflow && (a->logs || !logs))
         return 0;
     snprintf(err, err_size, "not enough memory for the tables");

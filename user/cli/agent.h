@@ -9,6 +9,7 @@
 #include "export/exporter.h"
 #include "pipeline/metrics.h"
 #include "pipeline/logs.h"
+#include "pipeline/progress.h"
 #include "pipeline/pipeline.h"
 #include "probe/probe.h"
 #include "trace/span.h"
@@ -44,7 +45,8 @@ struct agent_options {
     size_t n_baggage;
     bool logs; /* standard output and error as log records */
     struct logs_options log_options;
-    const char *const *log_files; /* patterns; must outlive the agent */
+    struct progress_options progress; /* activities that run for long */
+    const char *const *log_files;     /* patterns; must outlive the agent */
     size_t n_log_files;
     bool privacy_set;    /* --privacy was given: a replay takes it, else the capture's own */
     const char *capture; /* file to write, or NULL */

@@ -26,6 +26,7 @@ struct agent {
     struct metering metering; /* between tracer and pipeline */
     struct span_sink counted; /* between pipeline and queues: counts what goes out */
     struct logs *logs;        /* NULL: not wanted */
+    struct progress progress;
     struct verdict_sink verdicts;
     u32 lost_seen;
     u32 sites_written; /* of the rules' book, in the capture */

@@ -217,6 +217,17 @@ static void apply_logs(struct options *o)
     o->agent.n_log_files = x->files.n;
 }
 
+static void apply_activities(struct options *o)
+{
+    const struct config_activities *x = o->config->wftrace->activities;
+    if (!x)
+        return;
+    struct progress_options *p = &o->agent.progress;
+    p->running_after_ns = x->running_after == CONFIG_UNSET ? 0 : (u64)x->running_after * NSEC_PER_MSEC;
+    p->stuck_after_ns = x->stuck_after == CONFIG_UNSET ? 0 : (u64)x->stuck_after * NSEC_PER_MSEC;
+    p->log = x->log;
+}
+
 int apply_stages(struct options *o, char *err, size_t err_size)
 {
     const struct config *c = o->config;
@@ -232,5 +243,6 @@ int apply_stages(struct options *o, char *err, size_t err_size)
     if (c->wftrace->spool)
         apply_spool(c->wftrace->spool, &o->agent.queues.spool);
     apply_logs(o);
+    apply_activities(o);
     return code;
 }

@@ -326,6 +326,10 @@ struct config_logs {
     int level; /* enum config_severity: what is below is not kept */
     s64 rate;  /* lines a second and process */
 };
+struct config_activities {
+    s64 running_after, stuck_after; /* ms; CONFIG_UNSET: never */
+    bool log;
+};
 struct config_self {
     const char *listen; /* HOST:PORT */
 };
@@ -439,6 +443,7 @@ struct config_wftrace {
     struct config_spool *spool;
     s64 memory_limit, shutdown_timeout; /* bytes, ms */
     struct config_logs *logs;
+    struct config_activities *activities;
     struct config_self *self;
     CONFIG_LIST(struct config_stage) processors; /* in order */
     struct config_sampling *sampling;

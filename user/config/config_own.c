@@ -59,6 +59,14 @@ static const struct config_key logs_keys[] = {
     INT(logs, rate, "rate", 1, 1e9, "1000", "lines a second and process; what is above is dropped and counted", OURS),
 };
 DEFINE(logs, logs, "logs", "Log lines of traced processes as log records.");
+static const struct config_key activities_keys[] = {
+    TIME(activities, running_after, "running_after", 1000, NULL,
+         "open for this long: told, and again each time as much has passed", OURS, .unset = "never"),
+    TIME(activities, stuck_after, "stuck_after", 1000, NULL,
+         "nothing begins or ends beneath it for so long: marked `wftrace.activity.stuck`, and told", OURS, .unset = "never"),
+    BOOL(activities, log, "log", "true", "tells it in log records, to the exporters that take logs", OURS),
+};
+DEFINE(activities, activities, "activities", "Activities that run for long.");
 static void self_check(struct config_state *s, void *group, const struct config_node *at)
 {
     const struct config_self *self = group;
@@ -89,6 +97,7 @@ static const struct config_key wftrace_keys[] = {
          .unset = "1 GiB, or three quarters of what its control group may have"),
     TIME(wftrace, shutdown_timeout, "shutdown_timeout", 1, "5s", "how long exporters may take at the end", OURS),
     GROUP(wftrace, logs, "logs", logs, "log lines of traced processes", OURS),
+    GROUP(wftrace, activities, "activities", activities, "activities that run for long", OURS),
     GROUPS(wftrace, processors, "processors", stage, "what happens to each item, in this order", OURS,
            .unset = "`redact` with its presets, unless privacy is off"),
     GROUP(wftrace, sampling, "sampling", sampling, "by service and name; and by what a trace turned out to be", OURS),

@@ -62,6 +62,13 @@ static void set_parent(struct span *s, const struct span_context *p, const char 
         snprintf(s->tracestate, sizeof(s->tracestate), "%s", state ? state : "");
 }
 
+/* Something began or ended: whoever waits for it is not stuck. */
+static void touch_above(struct activity *a, u64 time)
+{
+    for (int hops = 0; a && hops < 64; hops++, a = weak_get(slot_of(a)->parent))
+        slot_of(a)->touched = time;
+}
+
 static void set_origin(struct tracer *t, struct activity *a, const struct activity_start *s, const struct parent *p)
 {
     bool known = s->parent && span_context_valid(s->parent);
@@ -82,6 +89,7 @@ static void set_origin(struct tracer *t, struct activity *a, const struct activi
         set_parent(span, &p->a->span->id, p->a->span->tracestate, p->a->tgid != s->tgid && p->join == JOIN_ENGINE);
         slot_of(a)->parent = weak_to(p->a);
         slot_of(p->a)->children++;
+        touch_above(p->a, s->time);
     } else {
         set_root(t, span);
     }
@@ -191,6 +199,7 @@ void activity_end(struct tracer *t, struct activity *a, u64 time)
     if (a->pushed)
         unit_pop(t, a);
     a->span->end_ns = end_of(t, a, time < a->start ? a->start : time);
+    touch_above(weak_get(slot_of(a)->parent), time);
     if (slot_of(a)->join_hash)
         table_del(t->joins, &slot_of(a)->join_hash);
     slot_of(a)->done = true;
@@ -229,6 +238,18 @@ void tracer_each_open(struct tracer *t, void (*see)(void *to, const struct span 
         for (u32 i = 0; i < CHUNK; i++)
             if (t->chunks[c][i].a.open && !t->chunks[c][i].done)
                 see(to, t->chunks[c][i].a.span);
+}
+
+void tracer_each_running(struct tracer *t, u64 now, u64 least, void (*see)(void *to, const struct running *r), void *to)
+{
+    for (u32 c = 0; c < t->n_chunks; c++)
+        for (u32 i = 0; i < CHUNK; i++) {
+            struct activity_slot *s = &t->chunks[c][i];
+            if (!s->a.open || s->done || now < s->a.start || now - s->a.start < least)
+                continue;
+            u64 last = max_u64(s->a.start, s->touched);
+            see(to, &(struct running){ s->a.span, now - s->a.start, now > last ? now - last : 0, &s->note });
+        }
 }
 
 void activities_free(struct tracer *t)

@@ -78,6 +78,8 @@ struct activity_slot {
     bool waiting;  /* in a pending list: not to be handed on yet */
     bool done;     /* ended while waiting */
     u64 join_hash; /* in tracer.joins, 0 none */
+    u64 touched;   /* boot ns at which something last began or ended beneath it, 0 never */
+    u64 note;      /* of whoever asks tracer_each_running */
 };
 static inline struct activity_slot *slot_of(struct activity *a) { return container_of(a, struct activity_slot, a); }
 

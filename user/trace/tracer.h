@@ -92,6 +92,13 @@ struct activity *tracer_current(struct tracer *t, u32 tgid, u32 tid, u64 unit, b
 
 /* Every span that has begun and not ended, every process that lives; what `see` is given is borrowed for the call. */
 void tracer_each_open(struct tracer *t, void (*see)(void *to, const struct span *s), void *to);
+/* Those that have been open for `least` ns at boot time `now`. */
+struct running {
+    struct span *span;     /* borrowed; may be added to */
+    u64 open_ns, quiet_ns; /* since it began; since something began or ended beneath it */
+    u64 *note;             /* the caller's own, 0 at first */
+};
+void tracer_each_running(struct tracer *t, u64 now, u64 least, void (*see)(void *to, const struct running *r), void *to);
 void tracer_each_process(struct tracer *t, void (*see)(void *to, u32 tgid, struct resource *r), void *to);
 
 /* Resource of a process (service.name, process.*, host.*, container.*); borrowed; never NULL. */
