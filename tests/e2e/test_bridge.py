@@ -1,10 +1,11 @@
 """Rules on Python functions: every kind of function, asyncio and threads with no wrong parent, a killed worker, rules that never bind,
 values that cannot be read, arguments of a megabyte."""
+import glob
 import os
 import subprocess
 
 from support import paths, procs, spans, tracer, venv
-from support.harness import test
+from support.harness import Skip, test
 
 APP = paths.TARGETS / "bridge_app.py"
 
@@ -141,6 +142,27 @@ def odd_values(case):
     assert len(odd) == 2 and all(s["a"] is None and s["b"] is None and s.status != 2 for s in odd), odd
     assert sorted(s["r"] for s in odd) == ["bridge_app.Nasty", "int"], odd
     assert "bridge_values_dropped" in p.stderr, p.stderr[-800:]
+
+
+@test("bridge/other-versions", limit=60)
+def other_versions(case):
+    """Pythons that the bridge does not serve (2.7, 3.6, 3.7 where there are) run as ever, and it is said that rules saw nothing"""
+    root = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
+    found = [p for v in ("2.7", "3.6", "3.7") for p in glob.glob(f"{root}/versions/{v}.*/bin/python")]
+    if not found:
+        raise Skip("no Python older than 3.8 here")
+    program, rules = case.dir / "old.py", case.dir / "rules.yaml"
+    program.write_text("import sys\n\n\ndef work(n):\n    return n + 1\n\n\nprint(work(41), '_wftrace' in sys.modules)\n")
+    rules.write_text('activities:\n  - { name: work, at: "python:__main__:work" }\n')
+    for python in found:
+        out = case.dir / "trace.jsonl"
+        out.unlink(missing_ok=True)
+        argv = [paths.WFTRACE, "run", "-r", rules, "--export", f"otlp-json:{out}", "--", python, program]
+        p = subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=30)
+        assert p.returncode == 0 and p.stdout in ("42 False\n", "(42, False)\n"), p
+        assert "no Python process took the bridge in" in p.stderr, p.stderr[-500:]
+        assert not spans.load(out).where(name="work") and len(spans.load(out)) == 1
+    case.note(f"{len(found)} versions")
 
 
 @test("bridge/off", limit=60)
