@@ -95,6 +95,8 @@ static void filter_drops_and_keeps(void **state)
         { { .attr = "http.response.status_code", .value = "5??" }, true },
         { { .attr = "host.name", .value = "node-*" }, true },
         { { .attr = "none" }, false },
+        { { .attr = "wftrace.parent.by" }, true },
+        { { .attr = "wftrace.parent.by", .value = "proc*" }, false },
         { { .kind = SPAN_SERVER, .min_ns = 2 * NSEC_PER_SEC }, true },
         { { .min_ns = 2 * NSEC_PER_SEC + 1 }, false },
         { { .max_ns = NSEC_PER_SEC }, false },
