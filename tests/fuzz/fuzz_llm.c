@@ -1,5 +1,6 @@
 /* A model call's bodies: JSON, events, lines, Amazon's framing, content codings. Input: path, type and coding of the answer, how
- * it is cut; then the request's body up to a NUL byte, and the answer's. What is told must not depend on the cut. */
+ * it is cut; then the request's body up to a NUL byte, and the answer's. What is told must not depend on the cut, but for broken
+ * brotli: its decoder keeps to itself what it had decoded of the piece in which it finds the damage. */
 #include "protocol/llm_internal.h"
 
 #include <assert.h>
@@ -76,6 +77,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
     struct slice ask = slice_head(rest, nul < 0 ? rest.n : (size_t)nul), answer = slice_from(rest, ask.n + 1);
     run(p, ask, answer, SIZE_MAX, false, &whole);
     run(p, ask, answer, p[3], false, &cut);
+    bool broken = attr_get(&whole.attrs, "wftrace.gen_ai.partly_seen") || attr_get(&cut.attrs, "wftrace.gen_ai.partly_seen");
+    if (broken && !strcmp(codings[p[2] % ARRAY_LEN(codings)], "br"))
+        return 0;
     assert(!strcmp(whole.name, cut.name) && whole.attrs.n == cut.attrs.n);
     for (u16 i = 0; i < whole.attrs.n; i++)
         assert(same(&whole.attrs.v[i], &cut.attrs.v[i]));
