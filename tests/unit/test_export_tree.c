@@ -101,6 +101,34 @@ static void a_running_child_holds_its_tree(void **state)
     tree_free(t);
 }
 
+/* A filter has taken some out: they run no more; only what holds others is still to be seen. */
+static void what_is_dropped_runs_no_more(void **state)
+{
+    struct tree *t = tree_new(100);
+    struct span *top = make("make", 1, 0, 0, 10), *middle = make("sh", 2, 1, 1, 8), *leaf = make("gcc", 3, 2, 2, 4);
+    struct span *gone = make("ping", 4, 1, 2, 4);
+    tree_start(t, top);
+    tree_start(t, middle);
+    tree_start(t, leaf);
+    tree_start(t, gone);
+    assert_int_equal(tree_running(t), 4);
+    tree_drop(t, gone);
+    tree_drop(t, gone); /* unknown by now */
+    tree_drop(t, middle);
+    span_unref(gone);
+    span_unref(middle);
+    assert_int_equal(tree_running(t), 2);
+    end(t, leaf);
+    end(t, top);
+    struct node *n = tree_ready(t, clock_wall_ns() + 10 * NSEC_PER_SEC, false);
+    assert_non_null(n);
+    assert_string_equal(n->name, "make");
+    assert_string_equal(n->first->name, "sh");
+    assert_null(n->first->next);
+    assert_string_equal(n->first->first->name, "gcc");
+    tree_free(t);
+}
+
 static const char *draw_at(const struct node *n, u64 now)
 {
     struct tree_style style = { .width = 100, .now_ns = now };
@@ -320,6 +348,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(arrival_order_does_not_matter),
         cmocka_unit_test(a_running_child_holds_its_tree),
+        cmocka_unit_test(what_is_dropped_runs_no_more),
         cmocka_unit_test(what_is_quiet_for_long_is_called_stuck),
         cmocka_unit_test(an_orphan_is_shown_after_a_grace),
         cmocka_unit_test(a_long_root_gives_its_branches_out),

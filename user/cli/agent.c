@@ -30,6 +30,14 @@ static void counted_started(struct span_sink *sink, struct span *s)
         next->started(next, s);
 }
 
+static void counted_dropped(struct span_sink *sink, struct span *s)
+{
+    struct agent *a = container_of(sink, struct agent, counted);
+    struct span_sink *next = export_queues_sink(a->queues);
+    if (next->dropped)
+        next->dropped(next, s);
+}
+
 static void counted_ended(struct span_sink *sink, struct span *s)
 {
     struct agent *a = container_of(sink, struct agent, counted);
@@ -225,7 +233,7 @@ static void measures_bind(struct agent *a)
 
 static int pipeline_open(struct agent *a, char *err, size_t err_size)
 {
-    a->counted = (struct span_sink){ .started = counted_started, .ended = counted_ended };
+    a->counted = (struct span_sink){ .started = counted_started, .ended = counted_ended, .dropped = counted_dropped };
     a->o.pipeline.keep_values = a->o.keep_values;
     measures_bind(a);
     return pipeline_new(&a->o.pipeline, &a->counted, export_queues_log_sink(a->queues), export_queues_metric_sink(a->queues),

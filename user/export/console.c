@@ -95,6 +95,16 @@ static void console_started(void *self, struct span *s)
     pthread_mutex_unlock(&c->lock);
 }
 
+static void console_dropped(void *self, const struct span *s)
+{
+    struct console *c = self;
+    if (!c->live)
+        return;
+    pthread_mutex_lock(&c->lock);
+    tree_drop(c->tree, s);
+    pthread_mutex_unlock(&c->lock);
+}
+
 static const char *ink(const struct console *c, const char *code) { return c->color ? code : ""; }
 
 /* 12:01:02.345  POST /orders  201  14.2 ms  order-api  trace=… */
@@ -232,6 +242,7 @@ const struct exporter exporter_console = {
     .open = console_open,
     .send = console_send,
     .started = console_started,
+    .dropped = console_dropped,
     .tick = console_tick,
     .close = console_close,
 };

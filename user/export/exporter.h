@@ -110,10 +110,11 @@ struct exporter {
      * kept on disk and sent by a later process. The two may run on two threads. */
     int (*encode)(void *self, const struct batch *b, struct slice *ret);
     enum export_result (*deliver)(void *self, struct slice body, const u64 *stop_at, struct export_reply *ret);
-    void (*started)(void *self, struct span *s); /* live exporters only; else NULL. Called on the thread that started
+    void (*started)(void *self, struct span *s);       /* live exporters only; else NULL. Called on the thread that started
                                                          the span and may be filling it: copy at once what is needed */
-    void (*tick)(void *self, u64 now_wall_ns);   /* live exporters only: redraw; else NULL */
-    void (*close)(void *self);                   /* flushes what it holds itself */
+    void (*dropped)(void *self, const struct span *s); /* live exporters only: what was started will not be sent */
+    void (*tick)(void *self, u64 now_wall_ns);         /* live exporters only: redraw; else NULL */
+    void (*close)(void *self);                         /* flushes what it holds itself */
 };
 extern const struct exporter *const exporters[]; /* NULL-terminated, made from exporter.def */
 static inline bool exporter_takes(const struct exporter *x, enum signal s)

@@ -33,6 +33,14 @@ static void on_started(struct span_sink *sink, struct span *s)
             q->lanes[i]->x->started(q->lanes[i]->self, s);
 }
 
+static void on_dropped(struct span_sink *sink, struct span *s)
+{
+    struct export_queues *q = container_of(sink, struct export_queues, spans);
+    for (u32 i = 0; i < q->n; i++)
+        if (q->lanes[i]->x->dropped)
+            q->lanes[i]->x->dropped(q->lanes[i]->self, s);
+}
+
 static void on_ended(struct span_sink *sink, struct span *s)
 {
     push_all(container_of(sink, struct export_queues, spans), SIGNAL_TRACES, s);
@@ -61,7 +69,7 @@ int export_queues_new(const struct export_queue_options *o, struct export_queues
     if (!q)
         return -ENOMEM;
     q->opt = o ? *o : (struct export_queue_options){ 0 };
-    q->spans = (struct span_sink){ .started = on_started, .ended = on_ended };
+    q->spans = (struct span_sink){ .started = on_started, .ended = on_ended, .dropped = on_dropped };
     q->logs = (struct log_sink){ .emit = on_log };
     q->metrics = (struct metric_sink){ .emit = on_metrics };
     *ret = q;

@@ -199,6 +199,17 @@ void tree_end(struct tree *t, const struct span *s)
         node_attach(t, n, now);
 }
 
+/* A node with something below it stays, ended, to hold that together: its children name it as their parent. */
+void tree_drop(struct tree *t, const struct span *s)
+{
+    struct key k = key_of(s->id.trace_id, s->id.span_id);
+    struct node *n = table_peek(t->nodes, &k);
+    if (n && n->first)
+        tree_end(t, s);
+    else if (n)
+        table_del(t->nodes, &k);
+}
+
 u32 tree_running(const struct tree *t) { return t->running; }
 struct node *tree_tops(struct tree *t) { return t->first; }
 

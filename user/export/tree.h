@@ -32,8 +32,9 @@ struct tree *tree_new(u32 max_nodes); /* NULL on no memory */
 struct tree *tree_free(struct tree *t);
 void tree_start(struct tree *t, const struct span *s);
 void tree_end(struct tree *t, const struct span *s);
-u32 tree_running(const struct tree *t); /* activities that run now */
-struct node *tree_tops(struct tree *t); /* first top; follow ->next */
+void tree_drop(struct tree *t, const struct span *s); /* it is not to be shown, unless something hangs below it */
+u32 tree_running(const struct tree *t);               /* activities that run now */
+struct node *tree_tops(struct tree *t);               /* first top; follow ->next */
 /* The next branch to print, oldest first, or NULL. `final`: nothing more will come, all is ready. After printing it, and
  * before anything else, tree_forget() it. */
 struct node *tree_ready(struct tree *t, u64 now_ns, bool final);

@@ -64,6 +64,14 @@ static void measure(struct pipeline *p, struct span *s)
             (void)processor_metric.on_span(p->chain[i].self, s);
 }
 
+/* Who has heard of its start (the live picture) hears that no more will come. */
+static void span_dropped(struct pipeline *p, struct span *s)
+{
+    if (p->next->dropped)
+        p->next->dropped(p->next, s);
+    span_unref(s);
+}
+
 static void on_ended(struct span_sink *sink, struct span *s)
 {
     struct pipeline *p = container_of(sink, struct pipeline, spans);
@@ -77,7 +85,7 @@ static void on_ended(struct span_sink *sink, struct span *s)
     else if (sampled)
         p->decided.ended(&p->decided, s);
     else
-        span_unref(s);
+        span_dropped(p, s);
 }
 
 static void on_decided(struct span_sink *sink, struct span *s)
@@ -89,7 +97,7 @@ static void on_decided(struct span_sink *sink, struct span *s)
             continue;
         if (l->x->on_span && (l->signals & 1u << SIGNAL_TRACES) && l->x->on_span(l->self, s) == FATE_DROP) {
             ledger_add(spans_filtered, 1);
-            span_unref(s);
+            span_dropped(p, s);
             return;
         }
     }

@@ -150,6 +150,7 @@ int hex_decode(const char *in, size_t n, u8 *out);  /* n characters, lower or up
 struct span_sink {
     void (*started)(struct span_sink *sink, struct span *s); /* may be NULL; borrowed */
     void (*ended)(struct span_sink *sink, struct span *s);   /* takes the caller's reference */
+    void (*dropped)(struct span_sink *sink, struct span *s); /* may be NULL; borrowed: begun, and will not be handed on */
 };
 
 #endif
