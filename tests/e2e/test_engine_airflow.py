@@ -7,11 +7,15 @@ from support.harness import test
 
 
 def keyed(run):
-    """Our spans by the engine's ids. A task that deferred ran twice under the same."""
+    """Our spans by the engine's ids. A task that deferred ran twice under the same; a shell that a task starts has steps too."""
     found = {}
     for s in run.spans.where(wftrace__activity__type="workflow"):
+        if not s["airflow.dag.id"]:
+            continue
         found[f"{s['airflow.dag.id']}/{s['airflow.run.id']}"] = s
     for s in run.spans.where(wftrace__activity__type="task"):
+        if not s["airflow.dag.id"]:
+            continue
         key = "/".join(str(s[f"airflow.{k}"]) for k in ("dag.id", "run.id", "task.id", "map_index")) + f"/{s['wftrace.attempt']}"
         key += "/deferred" if s["airflow.state"] == "deferred" else ""
         assert key not in found, f"twice: {found[key]!r} and {s!r}"
