@@ -110,7 +110,7 @@ def dockerfile():
         else:
             assert word == "CMD", word
     assert "wftrace" in entry
-    said = stages["last"].run("/usr/bin/wftrace version && /usr/bin/wftrace rules check /dev/null; ls /usr/lib/wftrace/python")
+    said = stages["last"].run("/usr/bin/wftrace version && /usr/bin/wftrace rules list >/dev/null && ls /usr/lib/wftrace/python")
     assert "wftrace" in said and "_wftrace" in said, said
 
 

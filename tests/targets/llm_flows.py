@@ -2,6 +2,7 @@
 import asyncio
 import sys
 
+import httpx
 import openai
 
 
@@ -21,7 +22,8 @@ class Flow:
 
 
 async def main(url, flows, nodes):
-    client = openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0, timeout=60)
+    limits = httpx.Limits(max_connections=100)  # they wait for each other's connections, as in a service
+    client = openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0, http_client=httpx.AsyncClient(limits=limits, timeout=120))
     await asyncio.gather(*[Flow(n, client).run(nodes) for n in range(flows)])
 
 

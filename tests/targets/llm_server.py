@@ -133,7 +133,7 @@ def main():
     if len(sys.argv) > 3:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(sys.argv[2], sys.argv[3])
-    listener = socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=64)
+    listener = socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=256)
     while True:
         threading.Thread(target=serve, args=(listener.accept()[0], context), daemon=True).start()
 

@@ -202,7 +202,7 @@ static void value_take(struct llm *l, int what, enum json_type type, struct slic
     else if (w == LLM_STREAM)
         l->stream |= type == JSON_TRUE;
     else if (w == LLM_OVER)
-        l->whole |= type == JSON_TRUE;
+        l->whole |= type == JSON_TRUE || l->dialect == LLM_DIALECT_MCP; /* JSON-RPC: what has an id answers */
     else if (w == LLM_TOOL_ERROR)
         l->tool_error |= type == JSON_TRUE;
     else if (w >= LLM_TEXTS && w < LLM_FACTS && type == JSON_NUMBER)
