@@ -2,19 +2,8 @@
  * again and again, with the first allocation failing, then the second, and so on: that one alone, and that one with all
  * after it. Nothing may crash, leak, or be heard as answered that wasn't. Linked with --wrap, so that only our code and
  * libyaml fail, and under ASan and UBSan. */
-#include "base/base.h"
 #include "config/rules.h"
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-char *__real_strdup(const char *s);
-char *__real_strndup(const char *s, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-char *__wrap_strdup(const char *s);
-char *__wrap_strndup(const char *s, size_t n);
+#include "tests/fuzz/starve.h"
 
 /* libyaml's loader itself loses a stack of items when it can't grow it; that is not ours to see. */
 const char *__asan_default_options(void);
@@ -23,39 +12,6 @@ const char *__lsan_default_options(void);
 const char *__lsan_default_options(void) { return "print_suppressions=0"; }
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void) { return "leak:yaml_parser_load"; }
-
-static struct {
-    bool armed, for_good; /* counting; all after the first failure fail too */
-    u32 asked, fail_at;   /* allocations so far; the one that fails, from 1; 0: none */
-    u32 failed;
-} memory;
-
-static bool refuse(void)
-{
-    if (!memory.armed)
-        return false;
-    memory.asked++;
-    if (!memory.fail_at || (memory.for_good ? memory.asked < memory.fail_at : memory.asked != memory.fail_at))
-        return false;
-    memory.failed++;
-    errno = ENOMEM;
-    return true;
-}
-
-void *__wrap_malloc(size_t n) { return refuse() ? NULL : __real_malloc(n); }
-void *__wrap_calloc(size_t n, size_t size) { return refuse() ? NULL : __real_calloc(n, size); }
-void *__wrap_realloc(void *p, size_t n) { return refuse() ? NULL : __real_realloc(p, n); }
-char *__wrap_strdup(const char *s) { return refuse() ? NULL : __real_strdup(s); }
-char *__wrap_strndup(const char *s, size_t n) { return refuse() ? NULL : __real_strndup(s, n); }
-
-static void memory_arm(u32 fail_at, bool for_good)
-{
-    memory.armed = true;
-    memory.for_good = for_good;
-    memory.fail_at = fail_at;
-    memory.asked = memory.failed = 0;
-}
-static void memory_disarm(void) { memory.armed = false; }
 
 /* Both feeders use memory of their own, which must not fail; and they need a stream, so counting begins with one. */
 #include "stream/stream.h"

@@ -7,51 +7,9 @@
 #include "export/transport.h"
 #include "base/log.h"
 #include "self/ledger.h"
+#include "tests/fuzz/starve.h"
 
 #include <unistd.h>
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-char *__real_strdup(const char *s);
-char *__real_strndup(const char *s, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-char *__wrap_strdup(const char *s);
-char *__wrap_strndup(const char *s, size_t n);
-
-static struct {
-    bool armed, for_good;
-    u32 asked, fail_at, failed; /* lanes have threads: counted atomically */
-} memory;
-
-static bool refuse(void)
-{
-    if (!__atomic_load_n(&memory.armed, __ATOMIC_ACQUIRE))
-        return false;
-    u32 asked = __atomic_add_fetch(&memory.asked, 1, __ATOMIC_RELAXED);
-    if (!memory.fail_at || (memory.for_good ? asked < memory.fail_at : asked != memory.fail_at))
-        return false;
-    __atomic_add_fetch(&memory.failed, 1, __ATOMIC_RELAXED);
-    errno = ENOMEM;
-    return true;
-}
-
-void *__wrap_malloc(size_t n) { return refuse() ? NULL : __real_malloc(n); }
-void *__wrap_calloc(size_t n, size_t size) { return refuse() ? NULL : __real_calloc(n, size); }
-void *__wrap_realloc(void *p, size_t n) { return refuse() ? NULL : __real_realloc(p, n); }
-char *__wrap_strdup(const char *s) { return refuse() ? NULL : __real_strdup(s); }
-char *__wrap_strndup(const char *s, size_t n) { return refuse() ? NULL : __real_strndup(s, n); }
-
-static void arm(u32 fail_at, bool for_good)
-{
-    memory.for_good = for_good;
-    memory.fail_at = fail_at;
-    memory.asked = memory.failed = 0;
-    __atomic_store_n(&memory.armed, true, __ATOMIC_RELEASE);
-}
-static void disarm(void) { __atomic_store_n(&memory.armed, false, __ATOMIC_RELEASE); }
 
 #define SPANS 40
 static struct span *spans[SPANS];
@@ -127,7 +85,7 @@ static bool lane_starves(enum signal signal, bool spool, bool *ret_more, u32 n, 
     char err[200] = "";
     o.lane[1] = o.lane[0];
     receiver.delivered = 0;
-    arm(n, for_good);
+    memory_arm(n, for_good);
     int e = export_queues_new(&o, &q);
     if (!e)
         e = export_queues_add_exporter(q, &in_memory, &spec, err, sizeof(err));
@@ -136,10 +94,10 @@ static bool lane_starves(enum signal signal, bool spool, bool *ret_more, u32 n, 
     if (for_good)
         usleep(3000);
     if (spool) /* what can't be encoded is tried again for a while: memory is back by then */
-        disarm();
+        memory_disarm();
     u64 lost = export_queues_close(q, 1000);
     *ret_more = memory.failed;
-    disarm();
+    memory_disarm();
     bool ok = e ? e == -ENOMEM : lost + receiver.delivered == SPANS;
     if (!ok)
         printf("lane %d%s, allocation %u: %d, %llu delivered, %llu lost\n", signal, spool ? " with spool" : "", n, e,
@@ -154,11 +112,11 @@ static bool json_starves(bool *ret_more, u32 n, bool for_good)
     struct json j = { .max = 1 << 20 };
     struct grouping g = { 0 };
     struct batch b = { .spans = spans, .n = SPANS }, l = { .logs = logs, .n = SPANS, .signal = SIGNAL_LOGS };
-    arm(n, for_good);
+    memory_arm(n, for_good);
     int e = json_otlp(&j, &g, &b);
     if (!e)
         e = json_otlp(&j, &g, &l);
-    disarm();
+    memory_disarm();
     *ret_more = memory.failed;
     json_done(&j);
     grouping_done(&g);
@@ -175,13 +133,13 @@ static bool spool_starves(bool *ret_more, u32 n, bool for_good)
     struct spool_state st;
     char err[200] = "";
     u32 kept = 0, sent = 0;
-    arm(n, for_good);
+    memory_arm(n, for_good);
     int e = spool_open(&o, "starved", on_lost, NULL, &s, err, sizeof(err));
     for (u32 i = 0; !e && i < 10; i++)
         kept += !spool_append(s, slice_str("a body of a request, of some length, that is kept"), 1);
     for (int k = 0; !e && (k = spool_next(s, &r)) == 1; sent++)
         spool_done(s, &r);
-    disarm();
+    memory_disarm();
     *ret_more = memory.failed;
     if (e)
         return *err && e < 0;
@@ -210,10 +168,10 @@ static bool exporters_starve(bool *ret_more, u32 n, bool for_good)
         spec.headers = "a=b,c=${base64:x}";
         spec.compression = "gzip";
         const struct exporter *x = exporter_by_name(spec.kind);
-        arm(n, for_good);
+        memory_arm(n, for_good);
         int e = x->open(&spec, &self, err, sizeof(err));
         enum export_result result = e ? EXPORT_DROP : exporter_send(x, self, &b, &r);
-        disarm();
+        memory_disarm();
         *ret_more |= memory.failed;
         ok = ok && (e ? *err != 0 : result == EXPORT_OK || r.why[0]);
         if (!e)
