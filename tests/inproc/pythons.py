@@ -2,6 +2,7 @@
 import glob, os, subprocess
 
 WANTED = ["3.8", "3.11", "3.12", "3.13", "3.14"]
+ALSO = ["3.9", "3.10"]  # when they are here
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TEXT = "import sys; print('%d.%d' % sys.version_info[:2], sys.implementation.name, 't' in getattr(sys, 'abiflags', ''))"
 
@@ -39,7 +40,7 @@ def with_tests(path):
 def find():
     """[(label, path)]: the system's own first, then the newest patch."""
     found = []
-    for label in WANTED:
+    for label in sorted(WANTED + ALSO, key=lambda v: int(v[2:])):
         path = next((p for p in _candidates(label) if os.access(p, os.X_OK) and _is(p, label)), None)
         if path:
             found.append((label, path))

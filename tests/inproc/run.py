@@ -285,6 +285,96 @@ def test_second_monitor(python):
     assert calls(b.events()).get(1) == [["START", "END"]] * 2
 
 
+def test_runners(python):
+    """a program run as another __main__ by cProfile, pdb, trace: its functions are watched too"""
+    b = Bench(python, WORK)
+    os.mkdir(b.path("prog"))
+    with open(b.path("prog/main.py"), "w") as f:
+        f.write("import json\ndef work(n):\n    return n + 1\nwork(1)\nwork(2)\n")
+    for more in (["cProfile"], ["pdb", "-c", "continue", "-c", "quit"], ["trace", "--count", "-C", b.path("counts")], ["runpy"]):
+        argv = ["-m", *more, b.path("prog/main.py")]
+        if more == ["runpy"]:
+            argv = ["-c", "import runpy, sys; sys.argv = ['prog/main.py']; runpy.run_path('prog/main.py', run_name='__main__')"]
+        b.run(*argv)
+        assert calls(b.events()).get(1) == [["START", "END"]] * 2, "%s: %s" % (more[0], calls(b.events()))
+        os.unlink(b.events_file)
+    b.run("-c", "def work(n): return n\nexec(compile('def work(n): return n\\nwork(1)', '/x/other.py', 'exec'))\n")
+    assert not calls(b.events()).get(1), "what is not the program's __main__ was watched"
+
+
+def test_interrupt(python):
+    """a signal that comes while a value is read is the program's, not ours"""
+    b = Bench(python, "wftrace-bridge 1\nwatch\t1\t__main__\tA.f\nattr\t0\tentry\tself.slow\n")
+    text = ("import os, signal\n"
+            "class A:\n"
+            "    @property\n"
+            "    def slow(self):\n"
+            "        os.kill(os.getpid(), signal.SIGINT)\n"
+            "        for i in range(1000): pass\n"
+            "        return 1\n"
+            "    def f(self): return 1\n"
+            "try:\n"
+            "    A().f()\n"
+            "    for i in range(1000): pass\n"
+            "    print('lost')\n"
+            "except KeyboardInterrupt: print('came')\n")
+    assert b.run("-c", text).strip() == "came"
+
+
+def test_taken_out_while_reading(python):
+    """uninstall by one thread while another reads values, or the text of an exception: nothing of it is used after"""
+    b = Bench(python, "wftrace-bridge 1\nwatch\t1\t__main__\tA.f\n" + "".join("attr\t%d\tentry\tself.slow\n" % i for i in range(3)) +
+              "watch\t2\t__main__\tA.g\n" + "".join("attr\t%d\tfail\tself.name\n" % i for i in range(8)))
+    b.run(program("taken_out.py"), b.watch)
+
+
+def test_joins_quietly(python):
+    """taken in late, with a rule on __main__: no profile function, no global event stays"""
+    b = Bench(python, WORK)
+    text = ("import sys, _wftrace\ndef work(n): return n\n_wftrace.uninstall()\nmine = lambda *a: None\nsys.setprofile(mine)\n"
+            "assert _wftrace.install(sys.argv[1], True) == 0\nwork(1)\nassert sys.getprofile() is mine\n"
+            "if sys.version_info >= (3, 12):\n"
+            "    m = sys.monitoring; ours = [i for i in range(6) if m.get_tool(i) == 'wftrace']\n"
+            "    assert len(ours) == 1 and not m.get_events(ours[0]) & m.events.PY_START, (ours, m.get_events(ours[0]))\n")
+    b.run("-c", text, b.watch)
+    assert calls(b.events()).get(1) == [["START", "END"]]
+
+
+def test_tools_taken(python):
+    """no tool id is free: refused, and the others' tools are as they were"""
+    if version(python) < (3, 12):
+        raise Skip("sys.monitoring is of 3.12 and later")
+    b = Bench(python, WORK)
+    text = ("import sys, _wftrace\nm = sys.monitoring\n_wftrace.uninstall()\nseen = []\ndef work(n): return n\n"
+            "for i in (3, 4, 5):\n"
+            "    m.use_tool_id(i, 'theirs'); m.register_callback(i, m.events.PY_START, lambda code, at: seen.append(code.co_name)); m.set_events(i, m.events.PY_START)\n"
+            "assert _wftrace.install(sys.argv[1], True) == -16\n"
+            "assert [m.get_tool(i) for i in (3, 4, 5)] == ['theirs'] * 3\n"
+            "work(1)\nassert seen.count('work') == 3, seen\n")
+    b.run("-c", text, b.watch)
+
+
+def test_subinterpreter(python):
+    """the bridge keeps away from sub-interpreters"""
+    b = Bench(python, WORK)
+    out = b.run(program("subinterpreter.py"), BRIDGE, b.watch, b.path("answer"), bridge=False)
+    assert out.strip() == "-95", out
+
+
+def test_imports_politely(python):
+    """the finder takes keywords; a loader keeps nothing of ours when its module is there"""
+    b = Bench(python, "wftrace-bridge 1\nwatch\t1\tquiet_one\tf\n")
+    with open(b.path("quiet_one.py"), "w") as f:
+        f.write("def f(): return 1\n")
+    text = ("import sys, quiet_one\nquiet_one.f()\nassert 'get_code' not in vars(quiet_one.__loader__), vars(quiet_one.__loader__)\n"
+            "ours = [f for f in sys.meta_path if type(f).__module__ == '_wftrace']\nassert len(ours) == 1\n"
+            "assert ours[0].find_spec(fullname='quiet_one', path=None).name == 'quiet_one'\n"
+            "assert ours[0].find_spec('\\udcff') is None and ours[0].find_spec(7) is None\n"
+            "import importlib; importlib.reload(quiet_one).f()\n")
+    b.run("-c", text)
+    assert calls(b.events()).get(1) == [["START", "END"]] * 2
+
+
 def test_cpython(python):
     """CPython's own tests with the bridge on every function in them: the same result as without"""
     cpython.check(pythons.with_tests(python), Bench, FULL)

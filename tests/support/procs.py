@@ -48,6 +48,9 @@ def stop(proc, sig=signal.SIGTERM, within=10):
 
 
 def tail(path, n=1500):
+    """The end of a log; empty when there is none."""
+    if path is None:
+        return ""
     try:
         return pathlib.Path(path).read_text(errors="replace")[-n:]
     except OSError:

@@ -1,8 +1,7 @@
-/* Finding watched code.
+/* Watched code, found by its qualified name.
  *
- * Code is found by its qualified name in the tree of code objects that a module's code is, before the module runs: so what
- * decorators make of a function does not matter, and local functions are found too. Three doors: a finder in front of
- * sys.meta_path wraps the loader of a watched module; the first frame of __main__; and, for what is loaded already, the
+ * In the tree of code objects that a module's code is, before the module runs: so what decorators make of a function does not
+ * matter, and local functions are found too. Two doors lead here, imports.c and main.c; what is loaded already is found in the
  * collector's list of all functions. */
 #include "bridge.h"
 
@@ -103,6 +102,15 @@ static u8 slot_of(struct site *s, PyObject *var)
     return s->n_vars++;
 }
 
+static struct site *site_drop(struct site *s)
+{
+    Py_DecRef(s->code);
+    free(s->var);
+    free(s->slot);
+    free(s);
+    return NULL;
+}
+
 struct site *site_new(PyObject *code, struct watch *w, const char *module, const char *qualname)
 {
     struct site *s = sites_grow() ? calloc(1, sizeof *s) : NULL;
@@ -112,7 +120,7 @@ struct site *site_new(PyObject *code, struct watch *w, const char *module, const
         .code = py_ref(code), .watch = w, .var = calloc(w->n_attrs + 1u, sizeof *s->var), .slot = calloc(w->n_attrs + 1u, 1)
     };
     if (!s->var || !s->slot || asprintf(&s->function, "%s:%s", module, qualname) < 0)
-        return NULL;
+        return site_drop(s);
     for (u32 i = 0; i < w->n_attrs; i++) {
         s->var[i] = argument(code, &w->attrs[i].expr); /* lives as long as the code does */
         s->slot[i] = s->var[i] ? slot_of(s, s->var[i]) : 0xff;
@@ -230,7 +238,7 @@ void bind_tree(const char *module, PyObject *code)
 static const char *function_module(PyObject *function)
 {
     PyObject *globals = PyFunction_GetGlobals(function), *name = globals ? PyDict_GetItemString(globals, "__name__") : NULL;
-    return name && py_flags(name) & Py_TPFLAGS_UNICODE ? PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
+    return text_utf8(name);
 }
 
 /* Up to 3.10 only the function knows its qualified name; a decorator may have given it another's. */
@@ -286,154 +294,6 @@ void bind_loaded(const char *module)
     quiet_leave(&q);
 }
 
-bool bind_main_frame(PyObject *frame, PyObject *code)
-{
-    cleanup(py_unrefp) PyObject *name = PyObject_GetAttrString(code, "co_name");
-    if (!name || PyUnicode_CompareWithASCIIString(name, "<module>"))
-        return false;
-    cleanup(py_unrefp) PyObject *globals = PyObject_GetAttrString(frame, "f_globals");
-    PyObject *module = globals ? PyDict_GetItemString(globals, "__name__") : NULL;
-    if (!module || !(py_flags(module) & Py_TPFLAGS_UNICODE) || PyUnicode_CompareWithASCIIString(module, "__main__"))
-        return false;
-    bind_tree("__main__", code);
-    return true;
-}
-
-/* 3.11 and older: the profiler's door, open until the first frame of __main__ begins. */
-static int wait_for_main(PyObject *self, PyObject *frame, int what, PyObject *arg)
-{
-    if (what)
-        return 0; /* a call is 0 */
-    struct quiet q = quiet_enter();
-    cleanup(py_unrefp) PyObject *code = PyObject_GetAttrString(frame, "f_code");
-    bool found = code && bind_main_frame(frame, code);
-    quiet_leave(&q);
-    if (found)
-        PyEval_SetProfile(NULL, NULL);
-    return 0;
-}
-
-/* get_code of a watched module's loader: (loader, its own get_code). It takes itself away again at the first call. */
-static PyObject *loader_get_code(PyObject *self, PyObject *name)
-{
-    PyObject *code = PyObject_CallFunctionObjArgs(PyTuple_GetItem(self, 1), name, NULL);
-    const char *module = py_flags(name) & Py_TPFLAGS_UNICODE ? PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
-    if (code && module && bridge_on && watch_wants_module(module))
-        bind_tree(module, code);
-    return code;
-}
-/* exec_module or load_module of a loader that has no get_code: (loader, its own, the name). */
-static PyObject *loader_exec(PyObject *self, PyObject *module)
-{
-    PyObject *result = PyObject_CallFunctionObjArgs(PyTuple_GetItem(self, 1), module, NULL);
-    const char *name = PyUnicode_AsUTF8AndSize(PyTuple_GetItem(self, 2), NULL);
-    if (result && name && bridge_on)
-        bind_loaded(name);
-    return result;
-}
-static PyMethodDef get_code_def = { "get_code", loader_get_code, METH_O, NULL };
-static PyMethodDef exec_def = { "exec_module", loader_exec, METH_O, NULL };
-
-static bool wrap(PyObject *loader, const char *method, PyMethodDef *def, PyObject *name)
-{
-    cleanup(py_unrefp) PyObject *own = PyObject_GetAttrString(loader, method);
-    if (!own) {
-        PyErr_Clear();
-        return false;
-    }
-    cleanup(py_unrefp) PyObject *self = PyTuple_Pack(3, loader, own, name);
-    cleanup(py_unrefp) PyObject *wrapped = self ? PyCFunction_NewEx(def, self, NULL) : NULL;
-    int err = wrapped ? PyObject_SetAttrString(loader, method, wrapped) : -1;
-    PyErr_Clear();
-    return err == 0;
-}
-
-static bool is_source_loader(PyObject *loader)
-{
-    cleanup(py_unrefp) PyObject *get_code = PyObject_GetAttrString(py_type(loader), "get_code");
-    cleanup(py_unrefp) PyObject *exec = PyObject_GetAttrString(py_type(loader), "exec_module");
-    cleanup(py_unrefp) PyObject *home_module = exec ? PyObject_GetAttrString(exec, "__module__") : NULL;
-    PyErr_Clear();
-    return get_code && home_module && py_flags(home_module) & Py_TPFLAGS_UNICODE &&
-           !PyUnicode_CompareWithASCIIString(home_module, "_frozen_importlib_external");
-}
-
-static void wrap_loader(PyObject *loader, PyObject *name)
-{
-    if (py_flags(loader) & Py_TPFLAGS_TYPE)
-        return; /* frozen and built-in modules */
-    if (is_source_loader(loader) && wrap(loader, "get_code", &get_code_def, name))
-        return;
-    if (!wrap(loader, "exec_module", &exec_def, name))
-        (void)wrap(loader, "load_module", &exec_def, name);
-}
-
-static PyObject *finder; /* our place in sys.meta_path */
-
-static PyObject *find_elsewhere(PyObject *args)
-{
-    PyObject *finders = PySys_GetObject("meta_path");
-    for (Py_ssize_t i = 0; finders && i < PyList_Size(finders); i++) {
-        cleanup(py_unrefp) PyObject *other = py_ref(PyList_GetItem(finders, i));
-        cleanup(py_unrefp) PyObject *find = other == finder ? NULL : PyObject_GetAttrString(other, "find_spec");
-        if (!find) {
-            PyErr_Clear();
-            continue;
-        }
-        PyObject *spec = PyObject_CallObject(find, args);
-        if (spec != Py_None)
-            return spec;
-        Py_DecRef(spec);
-    }
-    return py_none();
-}
-
-static PyObject *find_spec(PyObject *self, PyObject *args)
-{
-    PyObject *name = PyTuple_Size(args) ? PyTuple_GetItem(args, 0) : NULL;
-    const char *module = name && py_flags(name) & Py_TPFLAGS_UNICODE ? PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
-    if (!module || !bridge_on || !watch_wants_module(module)) {
-        PyErr_Clear();
-        return py_none();
-    }
-    PyObject *spec = find_elsewhere(args);
-    if (!spec || spec == Py_None)
-        return spec;
-    struct quiet q = quiet_enter();
-    cleanup(py_unrefp) PyObject *loader = PyObject_GetAttrString(spec, "loader");
-    if (loader && loader != Py_None)
-        wrap_loader(loader, name);
-    quiet_leave(&q);
-    return spec;
-}
-
-static PyObject *no_op(PyObject *self, PyObject *args) { return py_none(); }
-static int finder_put(void)
-{
-    static PyMethodDef methods[] = { { "find_spec", find_spec, METH_VARARGS, NULL },
-                                     { "invalidate_caches", no_op, METH_NOARGS, NULL },
-                                     { 0 } };
-    static PyType_Slot slots[] = { { Py_tp_methods, methods }, { 0 } };
-    static PyType_Spec spec = { "_wftrace.Finder", sizeof(PyObject), 0, Py_TPFLAGS_DEFAULT, slots };
-    cleanup(py_unrefp) PyObject *type = finder ? NULL : PyType_FromSpec(&spec);
-    if (!finder)
-        finder = type ? PyObject_CallFunctionObjArgs(type, NULL) : NULL;
-    PyObject *finders = PySys_GetObject("meta_path");
-    return finder && finders ? PyList_Insert(finders, 0, finder) : -1;
-}
-
-int bind_init(void)
-{
-    if (finder_put() < 0)
-        return -EIO;
-    if (!watch_wants_module("__main__"))
-        return 0;
-    if (py_minor >= 12)
-        return monitor_main(true);
-    PyEval_SetProfile(wait_for_main, NULL);
-    return 0;
-}
-
 static void functions_undo(void)
 {
     cleanup(py_unrefp) PyObject *objects = all_objects();
@@ -452,9 +312,6 @@ static void functions_undo(void)
 void sites_undo(void)
 {
     struct quiet q = quiet_enter();
-    PyObject *finders = PySys_GetObject("meta_path");
-    cleanup(py_unrefp) PyObject *gone = finders && finder ? PyObject_CallMethod(finders, "remove", "O", finder) : NULL;
-    PyErr_Clear();
     if (py_minor < 12)
         functions_undo();
     for (u32 i = 0; i < n_exchanges; i++) {

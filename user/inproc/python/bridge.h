@@ -4,10 +4,13 @@
  *   expr.c      expressions: compiled once, read without running user code where that can be avoided
  *   event.c     the nop that the tracer probes; building an event
  *   activity.c  which calls are open: frame → activity
+ *   call.c      what is said of them
  *   monitor.c   CPython 3.12+: sys.monitoring on the code of watched functions
  *   rewrite.c   CPython 3.8–3.11: watched code with calls of hooks in it
  *   hooks.c     those hooks, and the iterator that stands between an await and what it awaits
- *   bind.c      finding watched code: imports, __main__, what is loaded already
+ *   bind.c      watched code by its name: in a module's code, among what is loaded
+ *   imports.c   the door of imported modules
+ *   main.c      the door of __main__
  *   module.c    install, uninstall, the Python module */
 #ifndef WF_BRIDGE_H
 #define WF_BRIDGE_H
@@ -58,6 +61,9 @@ extern int py_minor;   /* 8 … 14 */
 extern bool bridge_on; /* false after uninstall: hooks that are left in running code do nothing */
 extern struct watch *watches;
 
+/* module.c */
+bool main_interpreter(void); /* what is held here is of one interpreter */
+
 /* module.c: 0, 1 when it is on already, or -errno with nothing changed. The interpreter's lock is held. `loaded_too`: what has
  * been imported before counts as well. */
 int wftrace_bridge_install(const char *path, bool loaded_too) __attribute__((visibility("default")));
@@ -66,7 +72,9 @@ int wftrace_bridge_install(const char *path, bool loaded_too) __attribute__((vis
 int watches_read(const char *path, int *ret_line);
 struct watch *watch_match(const char *module, const char *qualname, const char *name);
 bool watch_wants_module(const char *module);
-void watches_free(void);
+bool watch_missing(const char *module); /* one that names a function of it is not bound */
+void watches_free(void);                /* those that are being read stay in memory */
+extern u32 watches_reading;             /* calls whose values are being read */
 
 /* expr.c */
 int expr_compile(struct expr *e, const char *text);
@@ -86,6 +94,7 @@ bool tracer_present(void); /* somebody sits on the nop */
 void event_start(struct event *ev, enum bridge_kind kind, const struct watch *w, u64 activity);
 bool event_add(struct event *ev, u8 index, u8 type, const void *value, size_t n);
 bool event_add_object(struct event *ev, u8 index, PyObject *value);
+const char *text_utf8(PyObject *o); /* NULL with no error set: no text, or none that UTF-8 has */
 void event_send(struct event *ev);
 void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Runs `body` with the current exception put aside, and with the bridge silent on this thread. */
@@ -95,6 +104,7 @@ struct quiet {
 extern __thread int quiet_depth;
 struct quiet quiet_enter(void);
 void quiet_leave(struct quiet *q);
+void error_swallow(void); /* of what was read: the program must not see it */
 
 /* activity.c */
 struct activity {
@@ -110,6 +120,7 @@ struct activity *activity_find(PyObject *frame);
 void activity_close(struct activity *a);
 void activities_clear(void);
 
+/* call.c */
 /* What a hook knows of the call: a frame (3.12+) or the values of the site's variables (3.11 and older). */
 struct call {
     struct site *site;
@@ -139,13 +150,18 @@ enum { HOOK_START, HOOK_END, HOOK_FAIL, HOOK_SUSPEND, HOOK_RESUME, HOOK_AWAIT, H
 PyObject *rewrite_code(struct site *s, const char **ret_why);
 
 /* bind.c */
-int bind_init(void);
-void bind_tree(const char *module, PyObject *code);    /* a module's code, before it runs */
-void bind_loaded(const char *module);                  /* NULL: every loaded module */
-bool bind_main_frame(PyObject *frame, PyObject *code); /* true: that was __main__ */
+void bind_tree(const char *module, PyObject *code); /* a module's code, before it runs */
+void bind_loaded(const char *module);               /* NULL: every loaded module */
 struct site *site_new(PyObject *code, struct watch *w, const char *module, const char *qualname);
 void sites_undo(void);
 /* Finds a site by its code object. */
 struct site *site_find(PyObject *code);
+
+/* imports.c, main.c: -errno */
+int imports_open(void);
+void imports_close(void);
+int main_open(void);
+void main_close(void);
+bool main_begins(PyObject *frame, PyObject *code); /* true: that was the first frame of __main__ */
 
 #endif

@@ -22,7 +22,7 @@ typedef struct {
     int flags;
     const char *doc;
 } PyMethodDef;
-enum { METH_VARARGS = 1, METH_NOARGS = 4, METH_O = 8, METH_FASTCALL = 0x80 };
+enum { METH_VARARGS = 1, METH_KEYWORDS = 2, METH_NOARGS = 4, METH_O = 8, METH_FASTCALL = 0x80 };
 
 typedef struct {
     PyObject base;
@@ -73,7 +73,8 @@ enum { /* of typeslots.h */
 
 extern PyObject _Py_NoneStruct, _Py_TrueStruct, _Py_FalseStruct;
 extern PyObject PyFunction_Type, PyCode_Type, PyFloat_Type, PyLong_Type, PyUnicode_Type, PyTuple_Type, PyType_Type;
-extern PyObject *PyExc_GeneratorExit, *PyExc_RuntimeError, *PyExc_ValueError, *PyExc_StopIteration;
+extern PyObject *PyExc_GeneratorExit, *PyExc_KeyboardInterrupt, *PyExc_RuntimeError, *PyExc_ValueError, *PyExc_StopIteration,
+    *PyExc_TypeError;
 #define Py_None  (&_Py_NoneStruct)
 #define Py_True  (&_Py_TrueStruct)
 #define Py_False (&_Py_FalseStruct)
@@ -137,6 +138,8 @@ PyObject *PyFunction_GetCode(PyObject *);    /* borrowed */
 
 PyObject *PyErr_Occurred(void);
 void PyErr_Clear(void);
+int PyErr_ExceptionMatches(PyObject *);
+void PyErr_SetInterrupt(void);
 void PyErr_SetString(PyObject *, const char *);
 void PyErr_Fetch(PyObject **, PyObject **, PyObject **);
 void PyErr_Restore(PyObject *, PyObject *, PyObject *);
@@ -153,8 +156,12 @@ PyObject *PyImport_GetModuleDict(void); /* borrowed */
 PyObject *PyModule_Create2(PyModuleDef *, int);
 PyObject *PyWeakref_NewRef(PyObject *, PyObject *callback);
 const char *Py_GetVersion(void);
+int PySys_AddAuditHook(int (*)(const char *event, PyObject *args, void *), void *);
 
-/* Since 3.11 and 3.12. */
+/* Since 3.9 under this name, 3.11 and 3.12. */
+__attribute__((weak)) void *PyInterpreterState_Get(void);
+__attribute__((weak)) void *_PyInterpreterState_Get(void);
+void *PyInterpreterState_Main(void);
 __attribute__((weak)) PyObject *PyFrame_GetGenerator(PyObject *frame);
 __attribute__((weak)) PyObject *PyFrame_GetVar(PyObject *frame, PyObject *name);
 

@@ -50,6 +50,13 @@ bool event_add(struct event *ev, u8 index, u8 type, const void *value, size_t n)
     return true;
 }
 
+const char *text_utf8(PyObject *o)
+{
+    const char *text = o && py_flags(o) & Py_TPFLAGS_UNICODE ? PyUnicode_AsUTF8AndSize(o, NULL) : NULL;
+    PyErr_Clear();
+    return text;
+}
+
 static bool add_text(struct event *ev, u8 index, PyObject *text)
 {
     cleanup(py_unrefp) PyObject *cut = NULL, *bytes = NULL;
@@ -109,6 +116,15 @@ void note(const char *format, ...)
     event_start(&ev, BRIDGE_NOTE, NULL, 0);
     event_add(&ev, 0, BRIDGE_TEXT, text, n < (int)sizeof text ? (size_t)n : sizeof text - 1);
     event_send(&ev);
+}
+
+/* Python runs signal handlers between any two instructions, also in a property that we have read: a Ctrl-C that came there is the
+ * program's, and comes again when it goes on. */
+void error_swallow(void)
+{
+    if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
+        PyErr_SetInterrupt();
+    PyErr_Clear();
 }
 
 struct quiet quiet_enter(void)

@@ -203,12 +203,12 @@ PyObject *expr_read(const struct expr *e, PyObject *root)
         PyObject *next = e->item[i] ? read_item(o, e->step[i]) : read_attribute(o, e->step[i]);
         Py_DecRef(o);
         if (!(o = next)) {
-            PyErr_Clear();
+            error_swallow();
             return NULL;
         }
     }
     PyObject *value = form_of((enum form)e->form, o);
     if (!value)
-        PyErr_Clear();
+        error_swallow();
     return value;
 }

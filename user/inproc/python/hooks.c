@@ -17,7 +17,8 @@ struct hook_self {
 };
 struct relay {
     PyObject base;
-    PyObject *inner, *frame; /* the frame outlives us: we are on its stack */
+    PyObject *inner, *frame; /* the frame is a key: a program may keep us (cr_await) for longer than it lives */
+    u64 id;
 };
 static PyObject *hook_type, *relay_type;
 
@@ -73,8 +74,10 @@ static PyObject *hook_resume(PyObject *self, PyObject *const *args, Py_ssize_t n
 static PyObject *hook_await(PyObject *self, PyObject *const *args, Py_ssize_t n)
 {
     PyObject *frame = PyEval_GetFrame();
-    if (!site_of(self) || !activity_find(frame))
+    struct activity *a = site_of(self) ? activity_find(frame) : NULL;
+    if (!a)
         return py_ref(args[0]);
+    u64 id = a->id;
     PyObject *(*alloc)(PyObject *, Py_ssize_t) = PyType_GetSlot(relay_type, Py_tp_alloc);
     struct relay *r = (struct relay *)alloc(relay_type, 0);
     if (!r) {
@@ -83,6 +86,7 @@ static PyObject *hook_await(PyObject *self, PyObject *const *args, Py_ssize_t n)
     }
     r->inner = py_ref(args[0]);
     r->frame = frame;
+    r->id = id;
     return &r->base;
 }
 
@@ -116,10 +120,17 @@ static void hook_dealloc(PyObject *self)
     Py_DecRef(type);
 }
 
+static void relay_turn(const struct relay *r, bool suspended)
+{
+    struct activity *a = activity_find(r->frame);
+    if (a && a->id == r->id)
+        (suspended ? call_suspend : call_resume)(r->frame);
+}
+
 static PyObject *relay_pass(struct relay *r, PyObject *result)
 {
     if (result)
-        call_suspend(r->frame);
+        relay_turn(r, true);
     return result;
 }
 
@@ -141,14 +152,14 @@ static PyObject *relay_next(PyObject *self)
     iternextfunc next = iternext_of(py_type(r->inner));
     if (!next)
         return relay_send(self, Py_None); /* a coroutine */
-    call_resume(r->frame);
+    relay_turn(r, false);
     return relay_pass(r, next(r->inner)); /* NULL without an error is an end, and stays one */
 }
 
 static PyObject *relay_send(PyObject *self, PyObject *value)
 {
     struct relay *r = (struct relay *)self;
-    call_resume(r->frame);
+    relay_turn(r, false);
     return relay_pass(r, PyObject_CallMethod(r->inner, "send", "(O)", value));
 }
 
@@ -158,7 +169,7 @@ static PyObject *relay_throw(PyObject *self, PyObject *args)
     cleanup(py_unrefp) PyObject *throw = PyObject_GetAttrString(r->inner, "throw");
     if (!throw)
         return NULL;
-    call_resume(r->frame);
+    relay_turn(r, false);
     return relay_pass(r, PyObject_CallObject(throw, args));
 }
 
@@ -166,8 +177,8 @@ static PyObject *relay_close(PyObject *self, PyObject *unused)
 {
     struct relay *r = (struct relay *)self;
     cleanup(py_unrefp) PyObject *close = PyObject_GetAttrString(r->inner, "close");
-    call_resume(r->frame); /* the exception goes to the frame next */
-    if (!close) {          /* an iterator may have none */
+    relay_turn(r, false); /* the exception goes to the frame next */
+    if (!close) {         /* an iterator may have none */
         PyErr_Clear();
         return py_none();
     }
@@ -189,7 +200,7 @@ static PyObject *relay_getattr(PyObject *self, PyObject *name)
     if (theirs)
         return PyObject_GenericGetAttr(self, name);
     if (!PyUnicode_CompareWithASCIIString(name, "throw"))
-        call_resume(((struct relay *)self)->frame); /* then the frame gets it */
+        relay_turn((struct relay *)self, false); /* then the frame gets it */
     return NULL;
 }
 

@@ -8,7 +8,13 @@
 int py_minor;
 bool bridge_on;
 
-/* "3.12.4 (main, …" → 12. Anything but CPython 3.8 to 3.14 with the interpreter lock is refused. */
+bool main_interpreter(void)
+{
+    void *(*current)(void) = PyInterpreterState_Get ? PyInterpreterState_Get : _PyInterpreterState_Get;
+    return current && current() == PyInterpreterState_Main();
+}
+
+/* "3.12.4 (main, …" → 12. Anything but the main interpreter of CPython 3.8 to 3.14 with its lock is refused. */
 static int version_check(void)
 {
     const char *v = Py_GetVersion();
@@ -19,7 +25,7 @@ static int version_check(void)
     cleanup(py_unrefp) PyObject *name = implementation ? PyObject_GetAttrString(implementation, "name") : NULL;
     bool cpython = name && !PyUnicode_CompareWithASCIIString(name, "cpython");
     PyErr_Clear();
-    return cpython ? 0 : -ENOTSUP;
+    return cpython && main_interpreter() ? 0 : -ENOTSUP;
 }
 
 static void bridge_uninstall(void)
@@ -28,6 +34,8 @@ static void bridge_uninstall(void)
         return;
     note("unloaded=");
     bridge_on = false;
+    imports_close();
+    main_close();
     sites_undo();
     if (py_minor >= 12)
         monitor_done();
@@ -35,7 +43,7 @@ static void bridge_uninstall(void)
     watches_free();
 }
 
-static int start(const char *path)
+static int start(const char *path, bool loaded_too)
 {
     int line = 0, err = version_check();
     if (err)
@@ -50,7 +58,9 @@ static int start(const char *path)
         note("failed=0 %s", py_minor >= 12 ? "no free tool id in sys.monitoring" : "interpreter not understood");
         return err;
     }
-    err = bind_init();
+    err = imports_open();
+    if (!err && !loaded_too) /* else __main__ runs already */
+        err = main_open();
     char version[16] = { 0 };
     memcpy(version, Py_GetVersion(), strcspn(Py_GetVersion(), " +") < 15 ? strcspn(Py_GetVersion(), " +") : 15);
     if (!err)
@@ -63,7 +73,7 @@ int wftrace_bridge_install(const char *path, bool loaded_too)
     if (bridge_on)
         return 1;
     struct quiet q = quiet_enter();
-    int err = start(path);
+    int err = start(path, loaded_too);
     if (!err && loaded_too)
         bind_loaded(NULL);
     if (err) {
@@ -79,6 +89,8 @@ static PyObject *py_install(PyObject *self, PyObject *args)
     PyObject *path = PyTuple_Size(args) ? PyTuple_GetItem(args, 0) : NULL;
     bool loaded_too = PyTuple_Size(args) > 1 && PyObject_IsTrue(PyTuple_GetItem(args, 1));
     const char *p = path ? PyUnicode_AsUTF8AndSize(path, NULL) : NULL;
+    if (!p && !PyErr_Occurred())
+        PyErr_SetString(PyExc_TypeError, "install(path)");
     if (!p)
         return NULL;
     return PyLong_FromLong(wftrace_bridge_install(p, loaded_too));

@@ -18,7 +18,7 @@ static PyObject *on_start(PyObject *self, PyObject *const *args, Py_ssize_t n)
     struct site *s = site_here(args[0]);
     if (s) {
         call_start(&(struct call){ .site = s, .frame = PyEval_GetFrame() });
-    } else if (waiting_for_main && bind_main_frame(PyEval_GetFrame(), args[0])) {
+    } else if (waiting_for_main && main_begins(PyEval_GetFrame(), args[0])) {
         monitor_main(false);
     }
     return py_none();
@@ -108,12 +108,15 @@ static int take_tool(void)
         if (call_ok(PyObject_CallMethod(monitoring, "use_tool_id", "Os", tool, "wftrace")) == 0)
             return 0;
     }
+    Py_DecRef(take_ptr(tool)); /* the last one asked for is somebody else's */
     return -EBUSY;
 }
 
 int monitor_init(void)
 {
     monitoring = PySys_GetObject("monitoring");
+    if (monitoring)
+        py_ref(monitoring);
     cleanup(py_unrefp) PyObject *events = monitoring ? PyObject_GetAttrString(monitoring, "events") : NULL;
     for (u32 i = 0; i < EV_MAX; i++) {
         cleanup(py_unrefp) PyObject *bit = events ? PyObject_GetAttrString(events, event_name[i]) : NULL;
@@ -121,7 +124,6 @@ int monitor_init(void)
             return -ENOSYS;
         event_bit[i] = PyLong_AsLong(bit);
     }
-    py_ref(monitoring);
     if (take_tool() < 0)
         return -EBUSY;
     for (u32 i = 0; i < EV_MAX; i++) {
@@ -156,9 +158,11 @@ int monitor_main(bool on)
 
 void monitor_done(void)
 {
-    if (!monitoring)
-        return;
     waiting_for_main = global_on = false;
+    if (!tool) {
+        Py_DecRef(take_ptr(monitoring));
+        return;
+    }
     (void)set_global();
     for (u32 i = 0; i < EV_MAX; i++)
         (void)call_ok(PyObject_CallMethod(monitoring, "register_callback", "OlO", tool, event_bit[i], Py_None));

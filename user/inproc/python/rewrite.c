@@ -442,8 +442,14 @@ static PyObject *constants_with_hooks(struct code *c, PyObject *old)
     c->first_hook = (u32)PyTuple_Size(old);
     for (Py_ssize_t i = 0; consts && i < PyTuple_Size(old); i++)
         PyTuple_SetItem(consts, i, py_ref(PyTuple_GetItem(old, i)));
-    for (int h = 0; consts && h < HOOK_MAX; h++)
-        PyTuple_SetItem(consts, c->first_hook + h, hook_new(c->site, h));
+    for (int h = 0; consts && h < HOOK_MAX; h++) {
+        PyObject *hook = hook_new(c->site, h);
+        if (hook) {
+            PyTuple_SetItem(consts, c->first_hook + h, hook);
+        } else {
+            Py_DecRef(take_ptr(consts));
+        }
+    }
     return consts;
 }
 

@@ -16,7 +16,7 @@ def _start():
             finally:
                 sys.path.remove(here)
             _wftrace.install(os.environ.get("WFTRACE_BRIDGE_WATCH") or os.path.join(here, "watch"))
-    except ImportError:
+    except Exception:  # of all that could be wrong nothing is the program's
         pass
     try:  # what is loaded in any case: importlib.util would bring a dozen modules
         import _frozen_importlib as importlib

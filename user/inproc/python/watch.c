@@ -136,6 +136,14 @@ bool watch_wants_module(const char *module)
     return false;
 }
 
+bool watch_missing(const char *module)
+{
+    for (struct watch *w = watches; w; w = w->next)
+        if (!w->pattern && !w->bound && !strcmp(w->module, module))
+            return true;
+    return false;
+}
+
 /* The first watch wins. What has no name of its own (<lambda>, <listcomp>, …) must be named by the rule. */
 struct watch *watch_match(const char *module, const char *qualname, const char *name)
 {
@@ -149,9 +157,11 @@ struct watch *watch_match(const char *module, const char *qualname, const char *
     return NULL;
 }
 
+u32 watches_reading;
+
 void watches_free(void)
 {
-    for (struct watch *w = watches, *next; w; w = next) {
+    for (struct watch *w = watches_reading ? NULL : watches, *next; w; w = next) {
         next = w->next;
         for (u32 i = 0; i < w->n_attrs; i++)
             expr_free(&w->attrs[i].expr);
