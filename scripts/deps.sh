@@ -9,8 +9,10 @@ build='gcc libc6-dev make git pkg-config libelf-dev zlib1g-dev libbrotli-dev lib
        protobuf-compiler libiberty-dev libpcre2-dev libsqlite3-dev libssl-dev'
 demo='ca-certificates python3 python3-venv redis-server postgresql'
 tests='libcmocka-dev clang-format python3 python3-venv python3-dev python3-grpcio redis-server redis-tools postgresql nginx wrk
-       openssl ca-certificates procps iproute2 util-linux binutils g++ rustc systemtap-sdt-dev cron nodejs npm opentelemetry-proto prometheus
+       openssl ca-certificates procps iproute2 util-linux binutils g++ rustc systemtap-sdt-dev cron nodejs opentelemetry-proto prometheus
        qemu-system-x86 busybox-static kmod xz-utils zstd patchelf qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross e2fsprogs debootstrap systemd maven default-jre-headless'
+# Other builds of nodejs bring npm with them and refuse Debian's.
+command -v npm >/dev/null || tests="$tests npm"
 # PACKAGE=LEAST: what Debian 12 itself has is too old (headers of 6.1, libbpf 1.1, bpftool 7.1, libcurl 7.88 and the curl that goes with it)
 build_least='linux-libc-dev=6.6 libbpf-dev=1:1.4 bpftool=7.5 libcurl4-openssl-dev=8.0'
 tests_least='curl=8.0'

@@ -1,14 +1,18 @@
-/* What single stages cost: the pipeline with its default redaction, head and tail sampling, and the store. One core, one thread.
+/* What single stages cost: the pipeline with its default redaction, head and tail sampling, the store, and the memory of 100,000 open
+ * activities. One core, one thread.
  *
  *     make bench-stages */
 #include "pipeline/pipeline.h"
 #include "store/store.h"
+#include "trace/tracer.h"
 
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define SPANS 200000
 #define BATCH 512
+#define OPEN  100000
 
 static struct resource *shop;
 static u64 ended;
@@ -118,15 +122,109 @@ static void store_measure(void)
     unlink(side);
 }
 
+/* --- memory of what is open --- */
+
+static u64 resident(void)
+{
+    unsigned long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (!f || fscanf(f, "%*u %lu", &pages) != 1)
+        pages = 0;
+    if (f)
+        fclose(f);
+    return (u64)pages * (u64)sysconf(_SC_PAGESIZE);
+}
+
+static struct activity_start start_of(u32 i, enum span_kind kind, const char *scope, const char *name)
+{
+    return (struct activity_start){ .time = i + 1ull,
+                                    .tgid = 100,
+                                    .tid = 100,
+                                    .unit = i + 1ull,
+                                    .kind = kind,
+                                    .scope = scope,
+                                    .name = slice_str(name),
+                                    .push = true };
+}
+
+/* As Celery's pack has it while it runs. */
+static void task_open(struct tracer *t, u32 i)
+{
+    struct activity_start start = start_of(i, SPAN_CONSUMER, "celery", "shop.tasks.charge");
+    char id[40];
+    struct activity *a = activity_begin(t, &start);
+    struct attr_set *to = &a->span->attrs;
+    snprintf(id, sizeof(id), "%08x-1111-4222-8333-444455556666", i);
+    attr_str(to, "wftrace.activity.type", slice_str("task"));
+    attr_str(to, "code.function.name", slice_str("celery.app.trace.build_tracer.<locals>.trace_task"));
+    attr_str(to, "celery.task", slice_str("shop.tasks.charge"));
+    attr_str(to, "celery.task.id", slice_str(id));
+    attr_str(to, "celery.root.id", slice_str(id));
+    attr_str(to, "celery.parent.id", slice_str(id));
+    attr_str(to, "celery.worker", slice_str("celery@worker-7f9c4d5b6-x2x7k"));
+    attr_str(to, "messaging.destination.name", slice_str("celery"));
+    attr_int(to, "wftrace.attempt", 1);
+    attr_double(to, "wftrace.queue.wait", 0.25);
+}
+
+/* As an HTTP server's span is before its answer: what the message tells and, behind it, the connection. */
+static void request_open(struct tracer *t, u32 i)
+{
+    struct attr v[8];
+    char text[512];
+    struct attr_set said = { .v = v, .max = ARRAY_LEN(v), .text = text, .text_max = sizeof(text) };
+    struct activity_start start = start_of(i, SPAN_SERVER, "http1", "GET /orders/{id}");
+    attr_str(&said, "http.request.method", slice_str("GET"));
+    attr_str(&said, "url.path", slice_str("/orders/4711"));
+    attr_str(&said, "http.route", slice_str("/orders/{id}"));
+    attr_str(&said, "server.address", slice_str("orders.internal.example"));
+    attr_str(&said, "user_agent.original", slice_str("python-httpx/0.27.0"));
+    attr_str(&said, "network.protocol.version", slice_str("1.1"));
+    start.attrs = &said;
+    struct attr_set *to = &activity_begin(t, &start)->span->attrs;
+    attr_str(to, "network.transport", slice_str("tcp"));
+    attr_str(to, "network.type", slice_str("ipv4"));
+    attr_str(to, "network.peer.address", slice_str("10.1.2.3"));
+    attr_int(to, "network.peer.port", 43210);
+    attr_int(to, "server.port", 8080);
+    attr_str(to, "client.address", slice_str("10.1.2.3"));
+    attr_int(to, "client.port", 43210);
+    attr_str(to, "url.scheme", slice_str("http"));
+}
+
+/* In a process of its own, so that nothing is there from before. */
+static void open_measure(const char *what, void (*one)(struct tracer *t, u32 i))
+{
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid) {
+        waitpid(pid, NULL, 0);
+        return;
+    }
+    struct span_sink sink = { .ended = sink_ended };
+    u64 before = resident();
+    struct tracer *t = tracer_new(&(struct tracer_options){ .seed = { 1, 2 }, .max_open = OPEN }, &sink);
+    u64 start = cpu_ns();
+    for (u32 i = 0; i < OPEN; i++)
+        one(t, i);
+    u64 cpu = cpu_ns() - start, all = resident();
+    printf("%u open %s: %.0f bytes each, %.1f MB resident in all; %.0f ns to open one\n", OPEN, what,
+           (double)(all - before) / OPEN, (double)all / 1e6, (double)cpu / OPEN);
+    fflush(stdout);
+    _exit(0);
+}
+
 int main(void)
 {
+    open_measure("tasks", task_open);
+    open_measure("requests", request_open);
     shop = resource_new();
     attr_str(&shop->attrs, "service.name", slice_str("shop"));
     struct pipeline_options plain = { .keep_values = true }, redact = { 0 }, head = { .keep_values = true },
                             tail = { .keep_values = true };
     head.sampler.sampler = (struct sampler){ .kind = SAMPLER_TRACEIDRATIO, .parent_based = true, .ratio = 0.1 };
     tail.tail = (struct tail_options){ .enabled = true, .errors = true, .slow_ns = NSEC_PER_SEC, .ratio = 0.1 };
-    span_pool_limit(SPANS);
+    span_pool_limit(4ull << 30);
     through(NULL); /* warm */
     double base = through(NULL), p = through(&plain), r = through(&redact), h = through(&head), t = through(&tail);
     printf("making a span: %.0f ns; beyond that, a span: pipeline %.0f ns, redaction %.0f ns, head sampler 0.1 %.0f ns, tail "

@@ -229,7 +229,7 @@ static void a_full_queue_drops_the_newest_and_frees_them(void **state)
     __atomic_store_n(&fake.slow_ms, 300, __ATOMIC_RELAXED);
     put(q, 10);
     wait_for(&fake.sends, 1); /* between 1 and 10 are in hand */
-    span_pool_limit(200);
+    span_pool_limit(200 * SPAN_LEAST);
     put(q, 100);
     __atomic_store_n(&fake.slow_ms, 0, __ATOMIC_RELAXED);
     u64 lost = export_queues_close(q, 3000);
@@ -241,7 +241,7 @@ static void a_full_queue_drops_the_newest_and_frees_them(void **state)
         assert_non_null(all[i] = span_new());
     for (int i = 0; i < 200; i++)
         span_unref(all[i]);
-    span_pool_limit(65536);
+    span_pool_limit(256u << 20);
 }
 
 static void the_deadline_holds(void **state)

@@ -12,9 +12,10 @@
 /* What the plan's ceilings come to when every one is reached at once; the encoders' part is the plan's own figure. */
 static u64 worst(const struct memory_plan *p, size_t lanes)
 {
-    return MEMORY_BASE + p->ring_bytes + (u64)p->spans * sizeof(struct span) + (u64)p->resources * sizeof(struct resource) +
-           p->log_bytes + p->tail_bytes + p->buffered_bytes + (u64)p->conns * (sizeof(struct conn) + 64) + (u64)p->units * 128 +
-           (u64)p->processes * 208 + (u64)p->series * 1024 + p->points * 400 + (u64)p->batch * lanes * (24 << 10);
+    return MEMORY_BASE + p->ring_bytes + p->span_bytes / 16 * 17 + p->open * 160ull +
+           (u64)p->resources * sizeof(struct resource) + p->log_bytes + p->tail_bytes + p->buffered_bytes +
+           (u64)p->conns * (sizeof(struct conn) + 64) + (u64)p->units * 128 + (u64)p->processes * 208 + (u64)p->series * 1024 +
+           p->points * 400 + (u64)p->batch * lanes * (24 << 10);
 }
 
 static void the_parts_fit_into_the_whole(void **state)
@@ -24,7 +25,7 @@ static void the_parts_fit_into_the_whole(void **state)
             struct memory_plan p = memory_plan_of(limit, lanes);
             assert_true(p.limit == limit && !(p.ring_bytes & (p.ring_bytes - 1)));
             assert_true(worst(&p, lanes) <= limit + (1 << 20)); /* the least of everything, at the least limit */
-            assert_true(p.queue && p.queue < p.spans && p.batch >= 16 && p.batch <= 512);
+            assert_true(p.queue && p.queue * SPAN_LEAST < p.span_bytes && p.batch >= 16 && p.batch <= 512);
         }
     struct memory_plan small = memory_plan_of(1, 0);
     assert_int_equal(small.limit, MEMORY_LEAST);
@@ -33,7 +34,8 @@ static void the_parts_fit_into_the_whole(void **state)
 static void the_default_leaves_the_stages_their_own(void **state)
 {
     struct memory_plan p = memory_plan_of(MEMORY_DEFAULT, 3);
-    assert_true(p.spans > 60000 && p.ring_bytes == 8u << 20 && p.queue == 8192 && p.batch == 512 && p.series == 20000);
+    assert_true(p.span_bytes > 300ull << 20 && p.open > 300000 && p.ring_bytes == 8u << 20 && p.queue == 8192 && p.batch == 512 &&
+                p.series == 20000);
     assert_true(p.log_bytes >= 59u << 20 && p.tail_bytes == 64u << 20 && p.conns == 65536);
     assert_true(memory_default() >= MEMORY_LEAST && memory_default() <= MEMORY_DEFAULT);
 }
@@ -54,20 +56,20 @@ static void what_is_named_is_only_lowered(void **state)
 static void near_the_limit_fewer_may_live(void **state)
 {
     struct memory_plan p = memory_plan_of(128u << 20, 3);
-    u32 n = p.spans;
+    u64 n = p.span_bytes;
     for (int i = 0; i < 200; i++) { /* whatever lives, it comes down and never to nothing */
-        u32 next = memory_step(&p, n, p.limit, n);
-        assert_true(next <= n && next >= 56);
+        u64 next = memory_step(&p, n, p.limit, n);
+        assert_true(next <= n && next >= 56 * SPAN_LEAST);
         n = next;
     }
-    assert_true(n <= 64);
-    assert_int_equal(memory_step(&p, 1000, p.limit - (20u << 20), 10), 1000); /* between: as it is */
+    assert_true(n <= 64 * SPAN_LEAST);
+    assert_int_equal(memory_step(&p, 1000000, p.limit - (20u << 20), 10), 1000000); /* between: as it is */
     for (int i = 0; i < 200; i++) {
-        u32 next = memory_step(&p, n, p.limit / 2, 0);
-        assert_true(next >= n && next <= p.spans);
+        u64 next = memory_step(&p, n, p.limit / 2, 0);
+        assert_true(next >= n && next <= p.span_bytes);
         n = next;
     }
-    assert_int_equal(n, p.spans);
+    assert_int_equal(n, p.span_bytes);
 }
 
 static void a_pool_of_resources_has_a_ceiling(void **state)

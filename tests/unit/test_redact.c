@@ -242,7 +242,7 @@ static bool attrs_have(const struct attr *v, size_t n, const char *secret)
 static bool span_has(const struct span *s, const char *secret)
 {
     bool has = strstr(s->name, secret) || (s->status_message && strstr(s->status_message, secret)) ||
-               strstr(s->tracestate, secret) || attrs_have(s->attr_v, s->attrs.n, secret) ||
+               strstr(s->tracestate, secret) || attrs_have(s->attrs.v, s->attrs.n, secret) ||
                attrs_have(s->resource->attr_v, s->resource->attrs.n, secret);
     for (u8 i = 0; i < s->n_events; i++)
         has |= strstr(s->events[i].name, secret) || attrs_have(s->events[i].attrs, s->events[i].n_attrs, secret);
@@ -271,7 +271,9 @@ static struct span *span_with(const char *text)
     attr_strv(&s->attrs, "list", (struct slice[]){ slice_str("a"), slice_str(text), slice_str("b") }, 3);
     attr_int(&s->attrs, intern(text), 1);
     span_add_exception(s, 1, slice_str("Error"), slice_str(text), slice_str(text));
-    snprintf(s->tracestate, sizeof(s->tracestate), "v=%.100s", text);
+    char state[TRACESTATE_ROOM];
+    snprintf(state, sizeof(state), "v=%.100s", text);
+    span_set_tracestate(s, state);
     return s;
 }
 

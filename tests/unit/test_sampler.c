@@ -100,9 +100,9 @@ static void randomness_is_rv_or_the_id(void **state)
     struct span *s = root_span();
     memcpy(s->id.trace_id, "\1\2\3\4\5\6\7\10\11\12\13\14\15\16\17\20", TRACE_ID_LEN);
     assert_int_equal(sampling_randomness(s), 0x0a0b0c0d0e0f10);
-    strcpy(s->tracestate, "ot=rv:ffffffffffffff");
+    span_set_tracestate(s, "ot=rv:ffffffffffffff");
     assert_int_equal(sampling_randomness(s), 0xffffffffffffff);
-    strcpy(s->tracestate, "ot=rv:fff"); /* not 14 digits: no rv */
+    span_set_tracestate(s, "ot=rv:fff"); /* not 14 digits: no rv */
     assert_int_equal(sampling_randomness(s), 0x0a0b0c0d0e0f10);
     span_unref(s);
 }
@@ -149,9 +149,11 @@ static void services_agree(void **state)
         b->id = a->id;
         b->remote_parent = true;
         memset(b->parent_id, 7, SPAN_ID_LEN);
+        char rv[32] = "";
         if (k % 2)
-            snprintf(a->tracestate, sizeof(a->tracestate), "ot=rv:%014llx", (unsigned long long)(next_random() >> 8)),
-                strcpy(b->tracestate, a->tracestate);
+            snprintf(rv, sizeof(rv), "ot=rv:%014llx", (unsigned long long)(next_random() >> 8));
+        span_set_tracestate(a, rv);
+        span_set_tracestate(b, rv);
         bool x = sampling_start(few, a), y = sampling_start(many, b);
         n_few += x;
         both += x && y;
@@ -175,7 +177,7 @@ static void parents_are_believed(void **state)
     s->id.flags = 1;
     s->remote_parent = true;
     s->parent_id[0] = 1;
-    strcpy(s->tracestate, "ot=th:c");
+    span_set_tracestate(s, "ot=th:c");
     assert_true(sampling_start(off, s));
     assert_string_equal(s->tracestate, "ot=th:c");
     s->id.flags = 0;

@@ -132,11 +132,12 @@ static void spans_come_from_a_bounded_pool(void **state)
 {
     u64 before = ledger_get(attrs_dropped);
     struct span *s[3];
-    span_pool_limit(2);
+    span_pool_limit(2 * SPAN_LEAST);
     s[0] = span_new();
     s[1] = span_new();
     assert_non_null(s[1]);
     assert_null(span_new());
+    span_pool_limit(256u << 20);
     s[0]->resource = resource_new();
     struct resource *r = resource_ref(s[0]->resource);
     for (int i = 0; i < SPAN_ATTRS + 3; i++) {
@@ -147,6 +148,7 @@ static void spans_come_from_a_bounded_pool(void **state)
     span_set_name(s[0], slice_str("GET /"));
     s[0]->kind = SPAN_SERVER;
     span_ref(s[0]);
+    span_pool_limit(span_pool_bytes());
     assert_null(span_unref(s[0]));
     assert_null(span_new()); /* still held once */
     span_unref(s[0]);
@@ -161,7 +163,7 @@ static void spans_come_from_a_bounded_pool(void **state)
     span_unref(s[2]);
     assert_null(span_unref(NULL));
     assert_null(resource_unref(r));
-    span_pool_limit(65536);
+    span_pool_limit(256u << 20);
 }
 
 static void exceptions_and_links_are_bounded(void **state)
@@ -186,6 +188,95 @@ static void exceptions_and_links_are_bounded(void **state)
     assert_int_equal(s->dropped_links, 1);
     span_set_error(s, slice_str("no room is left, so the message is lost, the status is not"));
     assert_int_equal(s->status, STATUS_ERROR);
+    span_unref(s);
+}
+
+/* What was set first is still there, at its place, when the span has grown to its most. */
+static void a_span_grows_and_nothing_moves(void **state)
+{
+    struct span *s = span_new();
+    char text[101], key[16];
+    u64 before = span_pool_bytes();
+    assert_int_equal(s->bytes, SPAN_LEAST);
+    memset(text, 'x', sizeof(text));
+    span_set_name(s, slice_str("first"));
+    const char *name = s->name;
+    for (int i = 0; i < SPAN_ATTRS; i++) {
+        snprintf(key, sizeof(key), "g%d", i);
+        memcpy(text, key, strlen(key) + 1);
+        text[strlen(key)] = '=';
+        assert_true(attr_str(&s->attrs, intern(key), slice_of(text, 40)));
+    }
+    assert_ptr_equal(s->name, name);
+    assert_string_equal(name, "first");
+    for (int i = 0; i < SPAN_ATTRS; i++) {
+        snprintf(key, sizeof(key), "g%d", i);
+        const struct attr *a = attr_get(&s->attrs, key);
+        assert_true(a && a->len == 40 && !strncmp(a->s, key, strlen(key)) && a->s[strlen(key)] == '=');
+    }
+    assert_false(attr_int(&s->attrs, "one too many", 1));
+    assert_int_equal(span_pool_bytes() - before, s->bytes - SPAN_LEAST);
+    while (attr_text(&s->attrs, slice_of(text, 90)))
+        ;
+    assert_true(s->bytes > SPAN_LEAST + 3000 && s->bytes <= SPAN_MOST);
+    span_unref(s);
+    assert_int_equal(span_pool_bytes(), before - SPAN_LEAST);
+}
+
+static void a_text_goes_where_it_fits(void **state)
+{
+    struct span *s = span_new();
+    char big[SPAN_TEXT + 2];
+    memset(big, 'b', sizeof(big));
+    assert_true(attr_str(&s->attrs, "big", slice_of(big, SPAN_TEXT - 1)));
+    assert_false(attr_str(&s->attrs, "bigger", slice_of(big, SPAN_TEXT)));
+    assert_int_equal(strlen(attr_text_cut(&s->attrs, slice_of(big, SPAN_TEXT), 500)), 500);
+    memset(big, 0xff, 600); /* each becomes three bytes */
+    assert_true(attr_str(&s->attrs, "bad", slice_of(big, 600)));
+    assert_int_equal(attr_get(&s->attrs, "bad")->len, 1800);
+    span_unref(s);
+    s = span_new();
+    attr_text(&s->attrs, slice_of(big + 600, SPAN_ROOM - 288 - 60)); /* the list begins in the span and does not fit there */
+    struct slice list[] = { slice_of(big, 3), slice_str("middle"), slice_of(big + 600, 100), slice_str("") };
+    assert_true(attr_strv(&s->attrs, "list", list, ARRAY_LEN(list)));
+    const struct attr *a = attr_get(&s->attrs, "list");
+    assert_int_equal(a->len, 10 + 7 + 101 + 1);
+    assert_string_equal(a->s + 10, "middle");
+    struct span *other = span_new();
+    attr_text(&other->attrs, slice_of(big + 600, SPAN_ROOM - 288 - 60));
+    attr_set_copy(&other->attrs, &s->attrs);
+    assert_memory_equal(attr_get(&other->attrs, "list")->s, a->s, a->len);
+    span_unref(other);
+    span_unref(s);
+}
+
+static void what_cannot_grow_says_so(void **state)
+{
+    struct span *s = span_new();
+    char text[400];
+    memset(text, 't', sizeof(text));
+    span_set_tracestate(s, "a=b");
+    span_expect(s, 16);
+    span_pool_limit(span_pool_bytes());
+    assert_null(span_new());
+    assert_false(attr_str(&s->attrs, "long", slice_of(text, sizeof(text))));
+    assert_int_equal(s->attrs.dropped, 1);
+    assert_true(attr_str(&s->attrs, "short", slice_str("s")));
+    for (int i = 0; i < 20; i++)
+        attr_int(&s->attrs, intern((char[]){ 'c', (char)('a' + i), 0 }), i);
+    assert_true(s->attrs.n == 16 && s->attrs.dropped == 6);
+    while (attr_text(&s->attrs, slice_str("x")))
+        ;
+    span_set_tracestate(s, "c=d");
+    assert_string_equal(s->tracestate, "a=b"); /* the old one, not half of the new */
+    span_set_tracestate(s, "");
+    assert_string_equal(s->tracestate, "");
+    span_add_exception(s, 1, slice_str("E"), slice_str("m"), slice_str(""));
+    assert_false(span_add_link(s, &s->id, "queue"));
+    assert_int_equal(s->n_events + s->n_links, 0);
+    assert_int_equal(s->dropped_events + s->dropped_links, 2);
+    span_pool_limit(256u << 20);
+    assert_true(attr_str(&s->attrs, "short", slice_of(text, sizeof(text))));
     span_unref(s);
 }
 
@@ -233,6 +324,9 @@ int main(void)
         cmocka_unit_test(interned_keys_are_one),
         cmocka_unit_test(spans_come_from_a_bounded_pool),
         cmocka_unit_test(exceptions_and_links_are_bounded),
+        cmocka_unit_test(a_span_grows_and_nothing_moves),
+        cmocka_unit_test(a_text_goes_where_it_fits),
+        cmocka_unit_test(what_cannot_grow_says_so),
         cmocka_unit_test(the_service_has_a_name),
         cmocka_unit_test(hex_goes_both_ways),
         cmocka_unit_test(every_join_has_its_name),

@@ -149,7 +149,7 @@ static void a_span_comes_back_as_it_was(void **state)
     span_set_error(w, slice_str("it's broken"));
     span_add_exception(w, 9, slice_str("E"), slice_str("no \"more\"\n"), slice_of(NULL, 0));
     span_add_link(w, &(struct span_context){ { 1 }, { 2 }, 0 }, "edge");
-    snprintf(w->tracestate, sizeof(w->tracestate), "a=b");
+    span_set_tracestate(w, "a=b");
     w->remote_parent = true;
     w->join = JOIN_WIRE;
     assert_int_equal(store_add_spans(s, &w, 1), 0);

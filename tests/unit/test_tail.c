@@ -1,6 +1,5 @@
 /* needs: base self trace stream protocol ingest pipeline */
 #include "pipeline/pipeline.h"
-#include "pipeline/tail_pack.h"
 #include "self/ledger.h"
 
 #include <setjmp.h>
@@ -73,40 +72,6 @@ static void one(struct tail *t, u32 trace, const char *name, u64 at, u64 took_ns
     end(t, begin(t, trace, name, at), at + took_ns, error);
 }
 
-static void packing_keeps_everything(void **state)
-{
-    struct span *s = begin(NULL, 5, "POST /orders", 0), *other = begin(NULL, 6, "x", 0);
-    attr_str(&s->attrs, "a", slice_str("text"));
-    attr_int(&s->attrs, "n", -7);
-    attr_strv(&s->attrs, "v", (struct slice[]){ slice_str("x"), slice_str("yz") }, 2);
-    span_set_error(s, slice_str("why"));
-    span_add_exception(s, 42, slice_str("E"), slice_str("message"), slice_of(NULL, 0));
-    span_add_link(s, &other->id, "edge");
-    s->scope = "literal";
-    s->attrs.dropped = 3;
-    struct resource *r = s->resource;
-    struct packed *p = span_pack(s);
-    struct span *decoy = span_new(); /* takes the old place */
-    struct span *u = span_unpack(p);
-    assert_string_equal(u->name, "POST /orders");
-    assert_true(u->name >= u->text_v && u->name < u->text_v + SPAN_TEXT);
-    assert_string_equal(attr_get(&u->attrs, "a")->s, "text");
-    assert_int_equal(attr_get(&u->attrs, "n")->i, -7);
-    assert_memory_equal(attr_get(&u->attrs, "v")->s, "x\0yz", 5);
-    assert_string_equal(u->status_message, "why");
-    assert_string_equal(u->events[0].attrs[1].s, "message");
-    assert_string_equal(u->scope, "literal");
-    assert_int_equal(u->n_links, 1);
-    assert_int_equal(u->attrs.dropped, 3);
-    assert_ptr_equal(u->resource, r);
-    assert_int_equal(r->refs, 1);
-    attr_str(&u->attrs, "more", slice_str("room"));
-    assert_string_equal(attr_get(&u->attrs, "a")->s, "text");
-    span_unref(decoy);
-    span_unref(other);
-    span_unref(u);
-}
-
 static void errors_are_kept_whole(void **state)
 {
     struct tail *t = tail_of((struct tail_options){ .errors = true });
@@ -174,7 +139,7 @@ static void a_stricter_head_keeps_its_weight(void **state)
 {
     struct tail *t = tail_of((struct tail_options){ .errors = true, .ratio = 1 });
     struct span *s = begin(NULL, 1, "x", 0);
-    strcpy(s->tracestate, "ot=th:c,v=1");
+    span_set_tracestate(s, "ot=th:c,v=1");
     tail_started(t, s);
     end(t, s, 5, true);
     assert_string_equal(out.state, "ot=th:c,v=1");
@@ -321,7 +286,6 @@ static void rules_in_a_word(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(packing_keeps_everything),
         cmocka_unit_test(errors_are_kept_whole),
         cmocka_unit_test(slow_and_named_are_decided_while_they_run),
         cmocka_unit_test(others_by_ratio_with_their_weight),

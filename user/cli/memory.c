@@ -8,9 +8,11 @@
 
 #define WORD_EVERY_NS (60 * NSEC_PER_SEC)
 #define TRIM_EVERY_NS NSEC_PER_SEC
-#define SPANS_LEAST   64u
+#define SPANS_LEAST   (64 * SPAN_LEAST)
 /* Bytes of one, at most or nearly so, with its place in a table. */
 #define COST_SERIES  1024
+#define COST_OPEN    160  /* an activity beside its span */
+#define COST_WAITING 4096 /* a span in a queue: rarely more, usually a third */
 #define COST_POINT   400
 #define COST_ENCODED (24 << 10) /* a span in its three forms: structs, message, compressed */
 #define COST_CONN    640
@@ -19,7 +21,8 @@
 
 /* Thousandths of what is beyond the base. The ring has up to a sixteenth. */
 enum share {
-    SHARE_SPANS = 420,
+    SHARE_SPANS = 360, /* a sixteenth of it for those that grow beyond the ceiling */
+    SHARE_OPEN = 60,
     SHARE_RESOURCES = 80,
     SHARE_LOGS = 60,
     SHARE_TAIL = 80,
@@ -31,8 +34,8 @@ enum share {
     SHARE_UNITS = 30,
     SHARE_PROCESSES = 15,
 };
-_Static_assert(SHARE_SPANS + SHARE_RESOURCES + SHARE_LOGS + SHARE_TAIL + SHARE_SERIES + SHARE_POINTS + SHARE_BUFFERED +
-                       SHARE_ENCODED + SHARE_CONNS + SHARE_UNITS + SHARE_PROCESSES <=
+_Static_assert(SHARE_SPANS + SHARE_OPEN + SHARE_RESOURCES + SHARE_LOGS + SHARE_TAIL + SHARE_SERIES + SHARE_POINTS +
+                       SHARE_BUFFERED + SHARE_ENCODED + SHARE_CONNS + SHARE_UNITS + SHARE_PROCESSES <=
                    1000 - 1000 / 16,
                "more is given away than there is");
 
@@ -47,7 +50,8 @@ struct memory_plan memory_plan_of(u64 limit, size_t n_exporters)
     u64 rest = p.limit - MEMORY_BASE, lanes = max_u64(n_exporters, 1);
     while (p.ring_bytes > 1u << 20 && p.ring_bytes > rest / 16)
         p.ring_bytes /= 2;
-    p.spans = (u32)part(rest, SHARE_SPANS, sizeof(struct span), 512, 65536);
+    p.span_bytes = part(rest, SHARE_SPANS, 1, 1 << 20, UINT64_MAX) / 17 * 16;
+    p.open = (u32)part(rest, SHARE_OPEN, COST_OPEN, 512, 1u << 20);
     p.resources = (u32)part(rest, SHARE_RESOURCES, sizeof(struct resource), 128, 65536);
     p.log_bytes = part(rest, SHARE_LOGS, 1, 1 << 20, 64u << 20);
     p.tail_bytes = part(rest, SHARE_TAIL, 1, 1 << 20, 64u << 20);
@@ -55,11 +59,10 @@ struct memory_plan memory_plan_of(u64 limit, size_t n_exporters)
     p.points = part(rest, SHARE_POINTS, COST_POINT, 1024, UINT32_MAX);
     p.buffered_bytes = part(rest, SHARE_BUFFERED, 1, 512 << 10, 16u << 20);
     p.batch = (u32)part(rest, SHARE_ENCODED, COST_ENCODED * lanes, 16, 512);
-    p.queue = (u32)min_u64(p.spans / 4 * 3, 8192); /* a receiver that is away leaves room for what begins */
+    p.queue = (u32)min_u64(p.span_bytes / COST_WAITING, 8192); /* a receiver that is away leaves room for what begins */
     p.conns = (u32)part(rest, SHARE_CONNS, COST_CONN, 1024, 65536);
     p.units = (u32)part(rest, SHARE_UNITS, COST_UNIT, 2048, 65536);
     p.processes = (u32)part(rest, SHARE_PROCESSES, COST_PROCESS, 512, 16384);
-    p.open = p.spans;
     return p;
 }
 
@@ -130,12 +133,12 @@ void memory_plan_apply(const struct memory_plan *p, struct agent_options *o)
 
 static u64 slack(const struct memory_plan *p) { return max_u64(p->limit / 8, 6u << 20); }
 
-u32 memory_step(const struct memory_plan *p, u32 ceiling, u64 resident, u32 live)
+u64 memory_step(const struct memory_plan *p, u64 ceiling, u64 resident, u64 live)
 {
     if (resident > p->limit - slack(p)) /* what lives is not taken back; less than that may begin */
-        return (u32)max_u64(min_u64(ceiling, live) / 8 * 7, SPANS_LEAST);
+        return max_u64(min_u64(ceiling, live) / 8 * 7, SPANS_LEAST);
     if (resident < p->limit - 2 * slack(p))
-        return (u32)min_u64((u64)ceiling + ceiling / 8 + 8, p->spans);
+        return min_u64(ceiling + ceiling / 8 + SPAN_LEAST, p->span_bytes);
     return ceiling;
 }
 
@@ -143,13 +146,14 @@ static void pools_set(const struct memory_watch *w)
 {
     const struct memory_plan *p = &w->plan;
     span_pool_limit(w->spans);
-    resource_pool_limit((u32)max_u64((u64)p->resources * w->spans / p->spans, 64));
-    log_pool_limit(p->log_bytes * w->spans / p->spans);
+    double part = (double)w->spans / (double)p->span_bytes;
+    resource_pool_limit((u32)max_u64((u64)(p->resources * part), 64));
+    log_pool_limit((u64)((double)p->log_bytes * part));
 }
 
 void memory_watch_begin(struct memory_watch *w, const struct memory_plan *p)
 {
-    *w = (struct memory_watch){ .plan = *p, .spans = p->spans, .fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC) };
+    *w = (struct memory_watch){ .plan = *p, .spans = p->span_bytes, .fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC) };
     mallopt(M_ARENA_MAX, 2); /* an arena for each thread would keep what each of them once gave back */
     mallopt(M_TRIM_THRESHOLD, 1 << 20);
     pools_set(w);
@@ -171,8 +175,8 @@ void memory_watch_tick(struct memory_watch *w, u64 now_boot)
     if (w->fd < 0)
         return;
     u64 bytes = resident(w->fd);
-    u32 before = w->spans;
-    w->spans = memory_step(&w->plan, before, bytes, span_pool_live());
+    u64 before = w->spans;
+    w->spans = memory_step(&w->plan, before, bytes, span_pool_bytes());
     if (w->spans == before)
         return;
     pools_set(w);

@@ -16,8 +16,8 @@
 struct memory_plan {
     u64 limit;      /* bytes, resident */
     u32 ring_bytes; /* a power of two */
-    u32 spans, resources;
-    u64 log_bytes, tail_bytes, buffered_bytes;
+    u32 resources;
+    u64 span_bytes, log_bytes, tail_bytes, buffered_bytes;
     u32 series; /* of derived metrics */
     u64 points; /* waiting for one exporter of metrics */
     u32 queue;  /* spans or log records waiting for one exporter */
@@ -36,13 +36,13 @@ void memory_plan_apply(const struct memory_plan *p, struct agent_options *o);
 struct memory_watch {
     struct memory_plan plan;
     int fd;    /* /proc/self/statm; -1: not begun */
-    u32 spans; /* the ceiling at the moment */
+    u64 spans; /* the ceiling of their bytes at the moment */
     u64 next_word, next_trim;
 };
 void memory_watch_begin(struct memory_watch *w, const struct memory_plan *p);
 void memory_watch_tick(struct memory_watch *w, u64 now_boot);
 void memory_watch_end(struct memory_watch *w); /* the pools' ceilings stay as they are */
-/* One step: the ceiling of spans, given what is resident and how many live. */
-u32 memory_step(const struct memory_plan *p, u32 ceiling, u64 resident, u32 live);
+/* One step: the ceiling of spans, given what is resident and what they take; in bytes. */
+u64 memory_step(const struct memory_plan *p, u64 ceiling, u64 resident, u64 live);
 
 #endif

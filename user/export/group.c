@@ -129,9 +129,8 @@ bool span_is_root(const struct span *s)
 
 const char *span_tracestate(const struct span *s)
 {
-    size_t n = strnlen(s->tracestate, sizeof(s->tracestate));
-    for (size_t i = 0; i < n; i++)
-        if (s->tracestate[i] < 0x20 || s->tracestate[i] > 0x7e)
+    for (const char *p = s->tracestate; *p; p++)
+        if (*p < 0x20 || *p > 0x7e)
             return "";
-    return n < sizeof(s->tracestate) ? s->tracestate : "";
+    return s->tracestate;
 }

@@ -162,13 +162,12 @@ static enum fate redact_on_span(void *self, struct span *s)
     u64 before = r->found;
     text_run(r, s->name);
     text_run(r, s->status_message);
-    attrs_run(r, s->attr_v, s->attrs.n);
+    attrs_run(r, s->attrs.v, s->attrs.n);
     for (u8 i = 0; i < s->n_events; i++) {
         text_run(r, s->events[i].name);
         attrs_run(r, s->events[i].attrs, s->events[i].n_attrs);
     }
-    if (s->tracestate[0])
-        redact_run(r, s->tracestate, strnlen(s->tracestate, sizeof(s->tracestate) - 1), 0);
+    text_run(r, s->tracestate);
     s->resource = resources_take(&r->resources, s->resource);
     note(r, before);
     return FATE_KEEP;

@@ -198,7 +198,7 @@ static bool decide(struct decider *d, struct span *s)
         keep = false;
         break;
     }
-    tracestate_set_th(s->tracestate, sizeof(s->tracestate), th);
+    sampling_set_th(s, th);
     return keep;
 }
 

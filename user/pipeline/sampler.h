@@ -81,5 +81,6 @@ u64 sampling_randomness(const struct span *s);   /* 56 bits */
 bool tracestate_th(const char *state, u64 *ret); /* the `th` of its `ot` entry; false: none */
 /* Sets (or with SAMPLING_BITS removes) `th`, keeping everything else as far as it fits. */
 void tracestate_set_th(char *state, size_t size, u64 th);
+void sampling_set_th(struct span *s, u64 th); /* the same in a span */
 
 #endif

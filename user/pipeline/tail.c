@@ -1,10 +1,9 @@
 /* Tail rules. One table of traces by the hash of their id; the undecided ones are in one of two lists, both oldest first:
- * `running` has something open, `idle` waits for stragglers. What is kept goes through one queue of packed spans, `out`, from
+ * `running` has something open, `idle` waits for stragglers. What is kept goes through one queue of spans, `out`, from
  * which ticks hand on as much as the exporters can take. */
 #include "pipeline/tail.h"
 #include "base/table.h"
 #include "pipeline/sampler.h"
-#include "pipeline/tail_pack.h"
 #include "self/ledger.h"
 
 #include <fnmatch.h>
@@ -14,7 +13,7 @@
 enum state { UNDECIDED, KEPT, DROPPED };
 
 struct chain {
-    struct packed *first, *last;
+    struct span *first, *last;
 };
 
 struct trace {
@@ -67,19 +66,19 @@ static void list_add(struct list *l, struct trace *t)
     t->in = l;
 }
 
-static void chain_add(struct chain *c, struct packed *p)
+static void chain_add(struct chain *c, struct span *s)
 {
-    p->next = NULL;
-    *(c->last ? &c->last->next : &c->first) = p;
-    c->last = p;
+    s->next = NULL;
+    *(c->last ? &c->last->next : &c->first) = s;
+    c->last = s;
 }
 
-static struct packed *chain_take(struct chain *c)
+static struct span *chain_take(struct chain *c)
 {
-    struct packed *p = c->first;
-    if (p && !(c->first = p->next))
+    struct span *s = c->first;
+    if (s && !(c->first = s->next))
         c->last = NULL;
-    return p;
+    return s;
 }
 
 /* --- handing on --- */
@@ -90,48 +89,39 @@ static void mark(struct span *s, const char *rule, u64 th, bool foreign)
     bool known = tracestate_th(s->tracestate, &had);
     attr_str(&s->attrs, "wftrace.sampling.rule", slice_str(rule));
     if (known ? th > had : !foreign)
-        tracestate_set_th(s->tracestate, sizeof(s->tracestate), th);
+        sampling_set_th(s, th);
 }
 
-static void forget_packed(struct tail *t, const struct packed *p)
+static void hold(struct tail *t, struct chain *c, struct span *s)
 {
-    t->bytes -= p->bytes;
-    t->spans--;
+    chain_add(c, s);
+    t->bytes += s->bytes;
+    t->spans++;
 }
 
-static void drop_packed(struct tail *t, struct packed *p)
+/* The first of a chain, no longer counted; or NULL. */
+static struct span *unhold(struct tail *t, struct chain *c)
 {
-    forget_packed(t, p);
-    packed_free(p);
+    struct span *s = chain_take(c);
+    if (s) {
+        t->bytes -= s->bytes;
+        t->spans--;
+    }
+    return s;
+}
+
+static void drop(struct span *s)
+{
     ledger_add(spans_tail_dropped, 1);
-}
-
-/* False: no span to unpack into; it stays first in line. */
-static bool release_one(struct tail *t)
-{
-    struct packed *p = t->out.first, was = *p;
-    struct span *s = span_unpack(p);
-    if (!s)
-        return false;
-    t->out.first = was.next;
-    if (!was.next)
-        t->out.last = NULL;
-    forget_packed(t, &was);
-    mark(s, was.rule, was.th, was.foreign);
-    t->next->ended(t->next, s);
-    return true;
+    span_unref(s);
 }
 
 static bool is_full(const struct tail *t) { return t->bytes > t->o.max_bytes || t->spans > t->o.max_spans; }
 
 static void release(struct tail *t, u32 budget)
 {
-    while (t->out.first && budget-- && release_one(t))
-        ;
-    while (t->out.first && is_full(t) && release_one(t))
-        ;
-    while (t->out.first && is_full(t)) /* neither memory nor spans: counted */
-        drop_packed(t, chain_take(&t->out));
+    for (struct span *s; (budget || is_full(t)) && (s = unhold(t, &t->out)); budget -= budget > 0)
+        t->next->ended(t->next, s);
 }
 
 /* --- deciding --- */
@@ -144,15 +134,13 @@ static void settle(struct tail *t, struct trace *tr, enum state state, const cha
     tr->state = state;
     tr->rule = rule;
     tr->th = th;
-    for (struct packed *p; (p = chain_take(&tr->spans)); n++) {
+    for (struct span *s; (s = unhold(t, &tr->spans)); n++) {
         if (state == DROPPED) {
-            drop_packed(t, p);
+            drop(s);
             continue;
         }
-        p->rule = rule;
-        p->th = th;
-        p->foreign = tr->foreign;
-        chain_add(&t->out, p);
+        mark(s, rule, th, tr->foreign);
+        hold(t, &t->out, s);
     }
     if (direct && n <= AT_ONCE)
         release(t, n);
@@ -268,20 +256,6 @@ static void count_end(struct tail *t, struct span *s)
     }
 }
 
-static void wait_for_it(struct tail *t, struct trace *tr, struct span *s)
-{
-    struct packed *p = span_pack(s);
-    if (!p) {
-        ledger_add(spans_tail_dropped, 1);
-        span_unref(s);
-        return;
-    }
-    t->bytes += p->bytes;
-    t->spans++;
-    chain_add(&tr->spans, p);
-    make_room(t);
-}
-
 void tail_ended(struct tail *t, struct span *s)
 {
     if (s->end_ns > t->now)
@@ -306,13 +280,13 @@ void tail_ended(struct tail *t, struct span *s)
             settle(t, tr, KEPT, "name", 0);
     }
     if (tr->state == UNDECIDED) {
-        wait_for_it(t, tr, s);
+        hold(t, &tr->spans, s);
+        make_room(t);
     } else if (tr->state == KEPT) {
         mark(s, tr->rule, tr->th, tr->foreign);
         t->next->ended(t->next, s);
     } else {
-        ledger_add(spans_tail_dropped, 1);
-        span_unref(s);
+        drop(s);
     }
 }
 
@@ -374,8 +348,8 @@ struct tail *tail_free(struct tail *t)
         return NULL;
     if (t->traces)
         t->traces = table_free(t->traces);
-    for (struct packed *p; (p = chain_take(&t->out));)
-        drop_packed(t, p);
+    for (struct span *s; (s = unhold(t, &t->out));)
+        drop(s);
     for (size_t i = 0; i < t->o.n_names; i++)
         free(t->names[i]);
     free(t);

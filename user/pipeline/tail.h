@@ -1,6 +1,6 @@
 /* Tail sampling: what the whole trace turned out to be decides, as seen on this host.
  *
- * Ended spans wait, packed (some 0.5 KB each), until their trace is decided; later spans of a decided trace follow at once.
+ * Ended spans wait (some 0.8 KB each) until their trace is decided; later spans of a decided trace follow at once.
  * A trace is decided as early as a rule can tell:
  *   name      when a span of that name starts
  *   error     when a span ends with an error

@@ -147,3 +147,14 @@ void tracestate_set_th(char *state, size_t size, u64 th)
     }
     memcpy(state, out, n + 1);
 }
+
+void sampling_set_th(struct span *s, u64 th)
+{
+    char state[TRACESTATE_ROOM];
+    if (th >= SAMPLING_BITS && !*s->tracestate)
+        return;
+    memcpy(state, s->tracestate, strlen(s->tracestate) + 1);
+    tracestate_set_th(state, sizeof(state), th);
+    if (strcmp(state, s->tracestate))
+        span_set_tracestate(s, state);
+}

@@ -248,7 +248,7 @@ static struct span *span_read(struct reader *r, sqlite3_stmt *st, const u8 *trac
     if (*column_text(st, 10))
         sp->status_message = attr_text_cut(&sp->attrs, slice_str(column_text(st, 10)), 1024);
     sp->join = (u8)min_u64((u64)sqlite3_column_int(st, 11), JOIN_MAX - 1);
-    snprintf(sp->tracestate, sizeof(sp->tracestate), "%s", column_text(st, 12));
+    span_set_tracestate(sp, column_text(st, 12));
     attrs_read(r, &sp->attrs, column_text(st, 13));
     events_read(r->s, sp, column_text(st, 14));
     links_read(r->s, sp, column_text(st, 15));

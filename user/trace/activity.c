@@ -21,12 +21,12 @@ static struct activity *slot_take(struct tracer *t)
             return NULL;
         t->chunks[t->n_chunks++] = chunk;
         for (size_t i = 0; i < CHUNK; i++) {
-            chunk[i].a.next = t->free;
+            chunk[i].a.below = t->free;
             t->free = &chunk[i].a;
         }
     }
     struct activity *a = t->free;
-    t->free = a->next;
+    t->free = a->below;
     u32 generation = a->generation + 1;
     memset(slot_of(a), 0, sizeof(struct activity_slot));
     a->generation = generation;
@@ -40,7 +40,7 @@ static void slot_give(struct tracer *t, struct activity *a)
     a->open = false;
     a->generation++;
     a->span = NULL;
-    a->next = t->free;
+    a->below = t->free;
     t->free = a;
     t->open--;
 }
@@ -59,7 +59,7 @@ static void set_parent(struct span *s, const struct span_context *p, const char 
     s->id.flags = p->flags;
     s->remote_parent = remote;
     if (state != s->tracestate)
-        snprintf(s->tracestate, sizeof(s->tracestate), "%s", state ? state : "");
+        span_set_tracestate(s, state);
 }
 
 /* Something began or ended: whoever waits for it is not stuck. */
@@ -108,6 +108,7 @@ struct activity *activity_open(struct tracer *t, const struct activity_start *s,
         return NULL;
     }
     a->span = span;
+    span_expect(span, s->attrs ? s->attrs->n + 8u : 0); /* a message's, and those of its connection */
     a->start = s->time;
     a->tgid = s->tgid;
     a->tid = s->tid;

@@ -1,7 +1,7 @@
 /* Attribute sets. The arena only grows: a value set again reuses its old room when it fits and leaves it behind when it
  * does not, since a set lives for one message or span. Text is made valid UTF-8 here, once, because protobuf and JSON
  * receivers refuse a whole batch for one bad byte; a NUL counts as bad, for the wire code works on C strings. */
-#include "trace/span.h"
+#include "trace/internal.h"
 
 #include <pthread.h>
 
@@ -65,20 +65,41 @@ static size_t utf8_copy(char *out, size_t room, struct slice in, bool *ret_cut)
 
 static size_t arena_room(const struct attr_set *set) { return (size_t)(set->text_max - set->used); }
 
-/* As attr_text, and `cut` allows less than all; at most `max` bytes. */
-static char *arena_add(struct attr_set *set, struct slice s, size_t max, bool cut, size_t *ret_len)
+static inline char *arena_put(struct attr_set *set, struct slice s, size_t max, size_t *ret_len, bool *ret_lost)
 {
-    size_t room = arena_room(set);
     char *at = set->text + set->used;
+    *ret_len = 0;
+    *ret_lost = true;
+    if (!arena_room(set))
+        return NULL;
+    *ret_len = utf8_copy(at, min_u64(arena_room(set) - 1, max), s, ret_lost);
+    at[*ret_len] = 0;
+    return at;
+}
+
+/* In a span's next area; the second time for what stands for bad bytes and is longer than they. */
+static __attribute__((noinline)) char *arena_put_elsewhere(struct attr_set *set, struct slice s, size_t max, size_t *ret_len,
+                                                           bool *ret_lost)
+{
+    char *at = NULL;
+    for (size_t longer = 1; *ret_lost && longer <= 3; longer += 2) {
+        size_t need = min_u64(min_u64(longer * s.n, max) + 1, SPAN_TEXT);
+        if (need > arena_room(set) && span_grow(set, need))
+            at = arena_put(set, s, max, ret_len, ret_lost);
+    }
+    return at ? at : arena_put(set, s, max, ret_len, ret_lost);
+}
+
+/* As attr_text, and `cut` allows less than all; at most `max` bytes. */
+static inline char *arena_add(struct attr_set *set, struct slice s, size_t max, bool cut, size_t *ret_len)
+{
     bool lost;
-    if (!room)
+    char *at = arena_put(set, s, max, ret_len, &lost);
+    if (lost && set->grows)
+        at = arena_put_elsewhere(set, s, max, ret_len, &lost);
+    if (!at || (lost && !cut))
         return NULL;
-    size_t len = utf8_copy(at, min_u64(room - 1, max), s, &lost);
-    if (lost && !cut)
-        return NULL;
-    at[len] = 0;
-    set->used = (u16)(set->used + len + 1);
-    *ret_len = len;
+    set->used = (u16)(set->used + *ret_len + 1);
     return at;
 }
 
@@ -114,15 +135,19 @@ static bool attr_lost(struct attr_set *set)
 }
 
 /* The place for a key's value: its old one or the next free one (not taken until attr_put). NULL: full. */
-static struct attr *attr_slot(struct attr_set *set, const char *key)
+static __attribute__((noinline)) bool attr_more(struct attr_set *set) { return set->grows && span_grow_attrs(set); }
+
+static inline struct attr *attr_slot(struct attr_set *set, const char *key)
 {
     struct attr *a = attr_find(set, key);
-    return a ? a : set->n < set->max ? &set->v[set->n] : NULL;
+    if (a)
+        return a;
+    return set->n < set->max || attr_more(set) ? &set->v[set->n] : NULL;
 }
 
-static bool attr_put(struct attr_set *set, struct attr value)
+/* Into the place that attr_slot() told. */
+static inline bool attr_put(struct attr_set *set, struct attr *a, struct attr value)
 {
-    struct attr *a = attr_slot(set, value.key);
     if (!a)
         return attr_lost(set);
     if (a == &set->v[set->n])
@@ -153,36 +178,62 @@ bool attr_str(struct attr_set *set, const char *key, struct slice value)
     const char *s = arena_add(set, value, UINT16_MAX - 1, false, &len);
     if (!s)
         return attr_lost(set);
-    return attr_put(set, (struct attr){ .key = key, .type = ATTR_STR, .len = (u16)len, .s = s });
+    return attr_put(set, a, (struct attr){ .key = key, .type = ATTR_STR, .len = (u16)len, .s = s });
 }
 
 bool attr_int(struct attr_set *set, const char *key, s64 value)
 {
-    return attr_put(set, (struct attr){ .key = key, .type = ATTR_INT, .i = value });
+    return attr_put(set, attr_slot(set, key), (struct attr){ .key = key, .type = ATTR_INT, .i = value });
 }
 
 bool attr_double(struct attr_set *set, const char *key, double value)
 {
-    return attr_put(set, (struct attr){ .key = key, .type = ATTR_DOUBLE, .d = value });
+    return attr_put(set, attr_slot(set, key), (struct attr){ .key = key, .type = ATTR_DOUBLE, .d = value });
 }
 
 bool attr_bool(struct attr_set *set, const char *key, bool value)
 {
-    return attr_put(set, (struct attr){ .key = key, .type = ATTR_BOOL, .b = value });
+    return attr_put(set, attr_slot(set, key), (struct attr){ .key = key, .type = ATTR_BOOL, .b = value });
+}
+
+/* Back to back in the arena that there is. */
+static bool strv_put(struct attr_set *set, const struct slice *values, size_t n)
+{
+    u16 start = set->used;
+    bool grows = set->grows, fits = true;
+    size_t len;
+    set->grows = false;
+    for (size_t i = 0; fits && i < n; i++)
+        fits = arena_add(set, values[i], UINT16_MAX - 1, false, &len);
+    set->grows = grows;
+    if (!fits)
+        set->used = start;
+    return fits;
+}
+
+static size_t strv_most(const struct slice *values, size_t n)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < n; i++)
+        most += 3 * values[i].n + 1; /* a bad byte becomes three */
+    return most;
 }
 
 bool attr_strv(struct attr_set *set, const char *key, const struct slice *values, size_t n)
 {
-    u16 start = set->used;
-    size_t len;
-    if (!attr_slot(set, key))
+    struct attr *a = attr_slot(set, key);
+    if (!a)
         return attr_lost(set);
-    for (size_t i = 0; i < n; i++)
-        if (!arena_add(set, values[i], UINT16_MAX - 1, false, &len)) {
-            set->used = start;
+    u16 start = set->used;
+    if (!strv_put(set, values, n)) {
+        if (!set->grows || !span_grow(set, min_u64(strv_most(values, n), SPAN_TEXT)))
             return attr_lost(set);
-        }
-    return attr_put(set, (struct attr){ .key = key, .type = ATTR_STRV, .len = (u16)(set->used - start), .s = set->text + start });
+        start = set->used;
+        if (!strv_put(set, values, n))
+            return attr_lost(set);
+    }
+    return attr_put(set, a,
+                    (struct attr){ .key = key, .type = ATTR_STRV, .len = (u16)(set->used - start), .s = set->text + start });
 }
 
 static bool attr_copy_text(struct attr_set *to, const struct attr *a)
@@ -190,12 +241,13 @@ static bool attr_copy_text(struct attr_set *to, const struct attr *a)
     size_t need = (size_t)a->len + (a->type == ATTR_STR); /* a list's own NULs are in its length */
     if (a->type == ATTR_STR)
         return attr_str(to, a->key, slice_of(a->s, a->len));
-    if (need > arena_room(to) || !attr_slot(to, a->key))
+    struct attr *at = attr_slot(to, a->key);
+    if (!at || (need > arena_room(to) && !(to->grows && span_grow(to, need))))
         return attr_lost(to);
     struct attr copy = *a;
     copy.s = memcpy(to->text + to->used, a->s, need);
     to->used = (u16)(to->used + need);
-    return attr_put(to, copy);
+    return attr_put(to, at, copy);
 }
 
 void attr_set_copy(struct attr_set *to, const struct attr_set *from)
@@ -205,7 +257,7 @@ void attr_set_copy(struct attr_set *to, const struct attr_set *from)
         if (a->type == ATTR_STR || a->type == ATTR_STRV)
             attr_copy_text(to, a);
         else
-            attr_put(to, *a);
+            attr_put(to, attr_slot(to, a->key), *a);
     }
     to->dropped = (u16)min_u64((u64)to->dropped + from->dropped, UINT16_MAX);
 }

@@ -32,7 +32,7 @@ static void set_url(struct span *s, const struct conn_info *c, bool server)
     const struct attr *path = attr_get(&s->attrs, "url.path");
     if (!path)
         return;
-    const char *scheme = c->tls ? "https" : "http";
+    const char *scheme = c->tls ? "https" : "http", *path_text = path->s;
     attr_str(&s->attrs, "url.scheme", slice_str(scheme));
     const struct attr *host = attr_get(&s->attrs, "server.address"), *port = attr_get(&s->attrs, "server.port");
     const struct attr *query = attr_get(&s->attrs, "url.query");
@@ -42,7 +42,7 @@ static void set_url(struct span *s, const struct conn_info *c, bool server)
     if (port && port->type == ATTR_INT && port->i != (c->tls ? 443 : 80))
         snprintf(port_text, sizeof(port_text), ":%lld", (long long)port->i);
     bool v6 = strchr(host->s, ':');
-    snprintf(url, sizeof(url), "%s://%s%s%s%s%s%s%s", scheme, v6 ? "[" : "", host->s, v6 ? "]" : "", port_text, path->s,
+    snprintf(url, sizeof(url), "%s://%s%s%s%s%s%s%s", scheme, v6 ? "[" : "", host->s, v6 ? "]" : "", port_text, path_text,
              query ? "?" : "", query ? query->s : "");
     attr_str(&s->attrs, "url.full", slice_str(url));
 }

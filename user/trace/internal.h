@@ -72,9 +72,9 @@ struct activity_slot {
     struct activity a;
     struct unit_key key; /* where it is pushed */
     struct weak parent;
-    enum activity_of of;
     u64 conn;      /* exchanges */
     u32 children;  /* spans that already carry its trace id */
+    u8 of;         /* enum activity_of */
     bool waiting;  /* in a pending list: not to be handed on yet */
     bool done;     /* ended while waiting */
     u64 join_hash; /* in tracer.joins, 0 none */
@@ -110,6 +110,10 @@ struct tracer {
         char text[8192];
     } info;
 };
+
+/* span.c: a span's set is full. False: so is the span. */
+bool span_grow(struct attr_set *set, size_t need); /* `need` bytes of text in one piece */
+bool span_grow_attrs(struct attr_set *set);
 
 /* activity.c */
 struct activity *activity_open(struct tracer *t, const struct activity_start *s, enum activity_of of, const struct parent *p);

@@ -125,7 +125,7 @@ static int span_name_set(struct wft_span *s, struct wft_text name)
 {
     const char *before = span_out(s)->name;
     span_set_name(span_out(s), slice_of(name.p, name.n));
-    return span_out(s)->name != before;
+    return span_out(s)->name != before || slice_eq(slice_of(name.p, name.n), before);
 }
 
 static int span_set_attr(struct wft_span *s, const char *key, const struct wft_value *v)

@@ -1,8 +1,8 @@
 /* The span: what every stage after trace/ speaks. OTLP data model, semantic conventions' names.
  *
- * A span owns its text in one inline arena of bounded size, so that a span is one allocation, taken from a pool and
- * given back; nothing is allocated per attribute. What does not fit is left out and counted on the span
- * (dropped_*_count, as OTLP wants) and in the ledger. */
+ * A span costs what it holds: some room of its own, which is enough for most, and beyond that areas of a few sizes that it takes
+ * one after the other, up to SPAN_MOST bytes in all. Spans and areas come from pools and go back to them; nothing is allocated
+ * per attribute. What does not fit is left out and counted on the span (dropped_*_count, as OTLP wants) and in the ledger. */
 #ifndef WF_TRACE_SPAN_H
 #define WF_TRACE_SPAN_H
 
@@ -38,15 +38,18 @@ struct attr {
     };
 };
 
-/* A bounded set of attributes over a bounded arena: used by messages (protocol/), spans and resources. */
+/* A bounded set of attributes over a bounded arena: used by messages (protocol/), spans and resources. A span's takes another
+ * array and another arena when they are full; the old ones stay as they are until the span is given back. */
 struct attr_set {
     struct attr *v;
     char *text;
     u16 n, max;
     u16 used, text_max;
     u16 dropped;
+    bool grows; /* it is a span's */
 };
-/* Setting a key again replaces it. All copy. false: no room (counted in `dropped`). */
+/* Setting a key again replaces it. All copy. false: no room (counted in `dropped`). A pointer to an attribute is good until the
+ * next one is set. */
 bool attr_str(struct attr_set *set, const char *key, struct slice value); /* invalid UTF-8 is replaced by U+FFFD */
 bool attr_int(struct attr_set *set, const char *key, s64 value);
 bool attr_double(struct attr_set *set, const char *key, double value);
@@ -95,7 +98,9 @@ extern const char *const join_name[JOIN_MAX];
 #define SPAN_EVENTS      4
 #define SPAN_EVENT_ATTRS 6
 #define SPAN_LINKS       4
-#define SPAN_TEXT        4096
+#define SPAN_TEXT        4096 /* of one text at most, with its NUL */
+#define TRACESTATE_ROOM  128
+#define SPAN_ROOM        576
 
 struct span_event {
     const char *name; /* static or in the span's arena */
@@ -110,35 +115,41 @@ struct span_link {
 
 struct span {
     int refs; /* atomic */
+    u8 kind, status, join;
+    bool remote_parent; /* the parent is in another process (OTLP flag bits 8, 9) */
     struct span_context id;
     u8 parent_id[SPAN_ID_LEN]; /* zero: root */
-    char tracestate[128];      /* "" when none */
-    u8 kind, status, join;
-    bool remote_parent;         /* the parent is in another process (OTLP flag bits 8, 9) */
+    u8 n_events, dropped_events, n_links, dropped_links;
     u64 start_ns, end_ns;       /* wall clock, ns since 1970; end 0 while it runs */
-    const char *name;           /* in the arena; never NULL once started */
+    const char *name;           /* never NULL once started */
     const char *status_message; /* or NULL */
     const char *scope;          /* what made it: "http1", "postgres", "process", a rule's pack; static or interned */
+    const char *tracestate;     /* "" when none */
     struct resource *resource;
     u32 tgid, tid;
     u32 rule;          /* number of the rule that made it + 1 (rule_metrics of config/rules.h), 0 none */
+    u32 bytes;         /* of it and its areas; span.c's */
     u64 pipeline_note; /* private to pipeline/, from started() to ended() */
     struct attr_set attrs;
-    struct attr attr_v[SPAN_ATTRS];
-    struct span_event events[SPAN_EVENTS];
-    u8 n_events, dropped_events;
-    struct span_link links[SPAN_LINKS];
-    u8 n_links, dropped_links;
-    char text_v[SPAN_TEXT];
-    struct span *next_free;
+    struct span_event *events;
+    struct span_link *links;
+    struct span_area *areas; /* newest first; span.c's */
+    struct span *next;       /* whoever alone holds it, in a list */
+    char room[SPAN_ROOM] __attribute__((aligned(8)));
 };
+#define SPAN_LEAST sizeof(struct span)
+#define SPAN_MOST  (SPAN_LEAST + 7680 + 4 * 16)
 struct span *span_new(void); /* refs = 1, zeroed; NULL when the pool's ceiling is reached */
 struct span *span_ref(struct span *s);
 struct span *span_unref(struct span *s); /* returns NULL; NULL is fine; drops the resource too */
-void span_pool_limit(u32 max_spans);     /* default 65536 */
-u32 span_pool_live(void);
+/* Ceiling of all spans together; default 256 MB. Beyond it none begins, and those that have grow into a sixteenth more. */
+void span_pool_limit(u64 bytes);
+u64 span_pool_bytes(void);
+/* How many attributes a fresh span will have: saves it a second array. More or less is fine. */
+void span_expect(struct span *s, size_t attrs);
 void span_set_name(struct span *s, struct slice name);
-void span_set_error(struct span *s, struct slice message); /* status ERROR; empty message: none */
+void span_set_tracestate(struct span *s, const char *state); /* cut to TRACESTATE_ROOM; as it was when there is no room */
+void span_set_error(struct span *s, struct slice message);   /* status ERROR; empty message: none */
 /* An `exception` event by the conventions: type, message, stack trace (empty slices are left out). */
 void span_add_exception(struct span *s, u64 time_ns, struct slice type, struct slice message, struct slice stacktrace);
 bool span_add_link(struct span *s, const struct span_context *to, const char *why);

@@ -54,7 +54,7 @@ struct activity {
     /* private to trace/ */
     u32 generation;
     bool pushed, open;
-    struct activity *below, *next;
+    struct activity *below; /* in its unit; of an unused one: the next unused */
 };
 struct activity_start {
     u64 time; /* boot ns */
