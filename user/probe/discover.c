@@ -30,12 +30,28 @@ static bool reject(struct probes *p, u32 tgid)
     return false;
 }
 
+/* The process that this record makes; 0: none. */
+static u32 child_of(const struct rec_hdr *h)
+{
+    const struct rec_fork *f = (const void *)h;
+    return h->type == REC_FORK && h->len >= sizeof(*f) && f->child_tgid == f->child_tid ? f->child_tgid : 0;
+}
+
+/* The child of one that is wanted. The kernel told no end of one that was let go before and had the same number. */
+static bool pass_child(struct probes *p, const struct rec_hdr *h)
+{
+    u32 child = child_of(h);
+    if (child)
+        table_del(p->rejected, &child);
+    return true;
+}
+
 /* A child of one that was not wanted is not wanted either, until it is another program. */
 static void reject_child(struct probes *p, const struct rec_hdr *h)
 {
-    const struct rec_fork *f = (const void *)h;
-    if (h->type == REC_FORK && h->len >= sizeof(*f) && f->child_tgid == f->child_tid)
-        reject(p, f->child_tgid);
+    u32 child = child_of(h);
+    if (child)
+        reject(p, child);
 }
 
 bool discover_passes(struct probes *p, const struct rec_hdr *h)
@@ -51,7 +67,7 @@ bool discover_passes(struct probes *p, const struct rec_hdr *h)
         return p->discovery.wants(p->discovery.arg, (pid_t)tgid, port, !candidate) || reject(p, tgid);
     }
     if (!table_peek(p->rejected, &tgid))
-        return true;
+        return pass_child(p, h);
     reject_child(p, h);
     if (h->type == REC_EXIT && !(h->flags & REC_F_THREAD))
         table_del(p->rejected, &tgid);
