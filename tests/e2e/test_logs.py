@@ -132,6 +132,19 @@ def off(case):
     assert not logs.load(out) and "zebra" not in out.read_text()
 
 
+@test("logs/no-taker", limit=40)
+def no_taker(case):
+    """No exporter takes log records: no probe sits on write, and that is said, once. A capture is one that takes them."""
+    out, cap = case.dir / "out.jsonl", case.dir / "out.wfcap"
+    command = ["--", "sh", "-c", "echo zebra"]
+    p = tracer.once("run", "-v", "-v", "--logs", "all", "--export", "console", *command)
+    assert p.stderr.count("no exporter takes them") == 1 and "output_write" not in p.stderr, p.stderr
+    p = tracer.once("run", "-v", "-v", "--logs", "all", "--export", "console", "--capture", cap, *command)
+    assert "no exporter takes them" not in p.stderr and "output_write" in p.stderr, p.stderr
+    tracer.once("replay", "--logs", "all", "--export", f"otlp-json:{out}", cap)
+    assert [r.body for r in logs.load(out)] == ["zebra"]
+
+
 FILES = """file_format: "1.0"
 tracer_provider: {{ processors: [ batch: {{ exporter: {{ otlp_file/development: {{ output_stream: "file://{out}" }} }} }} ] }}
 logger_provider: {{ processors: [ batch: {{ exporter: {{ otlp_file/development: {{ output_stream: "file://{out}" }} }} }} ] }}

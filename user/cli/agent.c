@@ -335,6 +335,20 @@ static int live_steps(struct agent *a, enum agent_failure *about, char *err, siz
     return code ? code : agent_capture_open(a, err, err_size);
 }
 
+/* What processes write is taken where it goes somewhere: to an exporter of logs, or into a capture. */
+static void output_choose(struct agent_options *o)
+{
+    bool wanted = o->logs || o->n_log_files, takers = o->capture;
+    for (size_t i = 0; i < o->n_exports; i++)
+        takers |= o->exports[i].signal == SIGNAL_LOGS;
+    if (wanted && !takers)
+        log_warn("agent",
+                 "logs are wanted, but no exporter takes them: what processes write is not looked at (add one that does, "
+                 "--export otlp for example, or a logger_provider to the configuration)");
+    o->probe.output = takers && o->logs;
+    o->probe.output_files = takers && o->n_log_files > 0;
+}
+
 int agent_open(const struct agent_options *o, struct agent **ret, enum agent_failure *ret_about, char *err, size_t err_size)
 {
     struct agent *a = calloc(1, sizeof(*a));
@@ -344,8 +358,7 @@ int agent_open(const struct agent_options *o, struct agent **ret, enum agent_fai
         return -ENOMEM;
     }
     a->o = *o;
-    a->o.probe.output = o->logs;
-    a->o.probe.output_files = o->n_log_files > 0;
+    output_choose(&a->o);
     if (getrandom(a->seed, sizeof(a->seed), 0) != sizeof(a->seed))
         a->seed[0] = clock_wall_ns(), a->seed[1] = (u64)getpid();
     a->wall_minus_boot = clock_offset();
