@@ -106,6 +106,22 @@ _sdk("bedrock")
 _sdk("bedrock", secure=True)
 
 
+@test("llm/chunk-events", limit=300)
+def chunk_events(case):
+    """Pieces of a streamed answer as events, when asked for: with time and size, up to the number that was said"""
+    server = case.start(_Server(case, "llm_server.py"))
+    calls = _compare(*_calls(case, "openai", f"http://localhost:{server.port}", opts=("--chunk-events", "2")))
+    for s in calls:
+        chunks = s["wftrace.gen_ai.stream.chunks"] or 0
+        assert [name for name, _ in s.events] == ["gen_ai.chunk"] * min(chunks, 2), (s.attrs, s.events)
+        assert all(0 < a["wftrace.gen_ai.chunk.size"] < 100 for _, a in s.events), s.events
+        times = s.event_times
+        first = s.start + s["gen_ai.response.time_to_first_chunk"] * 1e9 if chunks else 0
+        assert times == sorted(times) and all(s.start < t <= s.end for t in times) and (not times or abs(times[0] - first) < 1e3), times
+    assert sorted(s["wftrace.gen_ai.stream.chunks"] or 0 for s in calls)[-2:] == [3, 3], [s.attrs for s in calls]
+    assert sum(len(s.events) for s in calls) == 4, [s.events for s in calls]
+
+
 @test("llm/cut", limit=300)
 def cut(case):
     """A stream that breaks in the middle: an error, and what is known is kept; the library's own attempts are spans too"""

@@ -8,7 +8,7 @@ KINDS = {0: "unspecified", 1: "internal", 2: "server", 3: "client", 4: "producer
 class Span:
     """One span: ids as hex text ("" when absent), attributes as Python values."""
     __slots__ = ("trace_id", "span_id", "parent_id", "name", "kind", "start", "end", "attrs", "status", "message",
-                 "events", "links", "resource", "scope", "flags", "tracestate")
+                 "events", "event_times", "links", "resource", "scope", "flags", "tracestate")
 
     def __init__(self, raw, resource, scope):
         self.trace_id = raw.get("traceId", "")
@@ -22,6 +22,7 @@ class Span:
         status = raw.get("status", {})
         self.status, self.message = status.get("code", 0), status.get("message", "")
         self.events = [(e.get("name"), attributes(e.get("attributes", ()))) for e in raw.get("events", ())]
+        self.event_times = [int(e.get("timeUnixNano", 0)) for e in raw.get("events", ())]
         self.links = raw.get("links", [])
         self.resource, self.scope, self.flags = resource, scope, raw.get("flags", 0)
         self.tracestate = raw.get("traceState", "")

@@ -50,6 +50,9 @@ static struct span *rich_span(struct resource *r)
     attr_strv(&s->attrs, "process.command_args", argv, 2);
     s->attrs.dropped = 3;
     span_add_exception(s, 1700000000000000005ull, slice_str("ValueError"), slice_str("no"), slice_str(""));
+    span_set_marks(s, span_marks_new("gen_ai.chunk", "wftrace.gen_ai.chunk.size", 1));
+    span_mark(s->marks, 1700000000000000006ull, 77);
+    span_mark(s->marks, 1700000000000000007ull, 78);
     span_add_link(s, &to, "queue");
     span_set_error(s, slice_str("it broke"));
     return s;
@@ -224,6 +227,8 @@ static const char check_otlp[] =
     "assert a['process.command_args']=={'arrayValue':{'values':[{'stringValue':'make'},{'stringValue':'-j4'}]}}\n"
     "assert a['wftrace.parent.by']=={'stringValue':'wire'} and s['droppedAttributesCount']==3\n"
     "assert s['events'][0]['timeUnixNano']=='1700000000000000005' and s['events'][0]['name']=='exception'\n"
+    "assert s['events'][1]=={'timeUnixNano':'1700000000000000006','name':'gen_ai.chunk','attributes':["
+    "{'key':'wftrace.gen_ai.chunk.size','value':{'intValue':'77'}}]} and s['droppedEventsCount']==1, s['events']\n"
     "assert s['links'][0]['attributes'][0]['value']['stringValue']=='queue'\n"
     "assert s['status']=={'code':2,'message':'it broke'}\n\"";
 

@@ -84,6 +84,8 @@ static void everything_at_once(void **state)
     attr_str(&s->attrs, "host.name", slice_str("mine"));
     s->attrs.dropped = 2;
     span_add_exception(s, 1700000000000001500ull, slice_str("ValueError"), slice_str("no \"x\""), slice_str(""));
+    span_set_marks(s, span_marks_new("gen_ai.chunk", "size", 1));
+    span_mark(s->marks, 1700000000000002000ull, 7);
     span_set_error(s, slice_str("it broke"));
     holds(&s, 1,
           "assert s['parentId']=='22'*8 and s['kind']=='CLIENT', s\n"
@@ -93,7 +95,8 @@ static void everything_at_once(void **state)
           "assert t['n']=='-3' and t['b']=='true' and float(t['d'])==0.5 and json.loads(t['v'])==['a\"b','c'], t\n"
           "assert t['otel.status_code']=='ERROR' and t['error']=='it broke' and t['otel.dropped_attributes_count']=='2', t\n"
           "assert t['host.name']=='mine', t\n"
-          "a,=s['annotations']\n"
+          "a,chunk=s['annotations']\n"
+          "assert chunk=={'timestamp':1700000000000002,'value':'\"gen_ai.chunk\": {\"size\": 7}'}, chunk\n"
           "name,rest=a['value'].split(': ',1)\n"
           "assert a['timestamp']==1700000000000001 and name=='\"exception\"', a\n"
           "assert json.loads(rest)=={'exception.type':'ValueError','exception.message':'no \"x\"'}, a");

@@ -243,7 +243,12 @@ static void limits(void **state)
     attr_str(&in->attrs, "user.id", slice_str("a\xc3\xa9z"));
     span_add_exception(in, 1, slice_str("Error"), slice_str("long"), slice_of(NULL, 0));
     span_add_exception(in, 2, slice_str("Error"), slice_str("long"), slice_of(NULL, 0));
+    span_set_marks(in, span_marks_new("gen_ai.chunk", "size", 3));
+    span_mark(in->marks, 3, 1);
+    span_mark(in->marks, 4, 1);
     struct span *s = through(p, &c, in);
+    assert_int_equal(span_event_count(s), 1); /* those that there are many of go first */
+    assert_int_equal(span_event_dropped(s), 3);
     assert_int_equal(s->attrs.n, 2);
     assert_int_equal(s->attrs.dropped, 1);
     assert_string_equal(text_of(s, "user.id"), "a"); /* é does not fit whole */

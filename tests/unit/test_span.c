@@ -166,6 +166,39 @@ static void spans_come_from_a_bounded_pool(void **state)
     span_pool_limit(256u << 20);
 }
 
+static void marks_are_events_and_counted(void **state)
+{
+    u64 before = span_pool_bytes();
+    struct span *s = span_new();
+    struct span_event room;
+    span_add_exception(s, 5, slice_str("E"), slice_str("m"), slice_str(""));
+    span_set_marks(s, span_marks_new("gen_ai.chunk", "size", 1000));
+    assert_true(span_pool_bytes() - before >= SPAN_LEAST + 1000 * sizeof(struct span_mark));
+    for (u32 i = 0; i < 1002; i++)
+        span_mark(s->marks, 100 + i, i);
+    assert_int_equal(span_event_count(s), 1001);
+    assert_int_equal(span_event_dropped(s), 2);
+    assert_string_equal(span_event_at(s, 0, &room)->name, "exception");
+    assert_int_equal(span_event_at(s, 1000, &room)->time_ns, 1099);
+    assert_int_equal(room.attrs[0].i, 999);
+    for (int i = 0; i < 40; i++) { /* they take no room from what else the span says */
+        char key[16];
+        snprintf(key, sizeof(key), "key%d", i);
+        assert_true(attr_str(&s->attrs, intern(key), slice_str("a text of some length")));
+    }
+    span_unref(s);
+    assert_int_equal(span_pool_bytes(), before);
+    span_pool_limit(1);
+    s = span_new();
+    assert_null(s);
+    span_pool_limit(SPAN_LEAST + before);
+    s = span_new();
+    span_set_marks(s, span_marks_new("gen_ai.chunk", "size", 1000)); /* no room: none */
+    assert_int_equal(span_event_count(s), 0);
+    span_unref(s);
+    span_pool_limit(256u << 20);
+}
+
 static void exceptions_and_links_are_bounded(void **state)
 {
     struct span *s = span_new();
@@ -324,6 +357,7 @@ int main(void)
         cmocka_unit_test(interned_keys_are_one),
         cmocka_unit_test(spans_come_from_a_bounded_pool),
         cmocka_unit_test(exceptions_and_links_are_bounded),
+        cmocka_unit_test(marks_are_events_and_counted),
         cmocka_unit_test(a_span_grows_and_nothing_moves),
         cmocka_unit_test(a_text_goes_where_it_fits),
         cmocka_unit_test(what_cannot_grow_says_so),

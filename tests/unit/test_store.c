@@ -124,7 +124,13 @@ static bool span_same(void *arg, struct span *s)
             assert_memory_equal(&a->i, &b->i, 8);
         }
     }
+    struct span_event room;
     assert_int_equal(s->n_events, 1);
+    assert_int_equal(span_event_count(s), 9);
+    assert_int_equal(span_event_at(s, 8, &room)->time_ns, 107);
+    assert_string_equal(room.name, "gen_ai.chunk");
+    assert_string_equal(room.attrs[0].key, "size");
+    assert_int_equal(room.attrs[0].i, 7);
     assert_string_equal(s->events[0].attrs[1].s, "no \"more\"\n");
     assert_int_equal(s->n_links, 1);
     assert_memory_equal(s->links[0].to.span_id, w->links[0].to.span_id, SPAN_ID_LEN);
@@ -148,6 +154,9 @@ static void a_span_comes_back_as_it_was(void **state)
     attr_strv(&w->attrs, "list", list, 3);
     span_set_error(w, slice_str("it's broken"));
     span_add_exception(w, 9, slice_str("E"), slice_str("no \"more\"\n"), slice_of(NULL, 0));
+    span_set_marks(w, span_marks_new("gen_ai.chunk", "size", 8));
+    for (u32 i = 0; i < 8; i++)
+        span_mark(w->marks, 100 + i, i);
     span_add_link(w, &(struct span_context){ { 1 }, { 2 }, 0 }, "edge");
     span_set_tracestate(w, "a=b");
     w->remote_parent = true;

@@ -131,6 +131,27 @@ def openai_chat_stream():
 
 
 @case
+def openai_chat_chunk_events():
+    c = openai_chat_stream()
+    c[0] = "# OpenAI, streamed, each piece an event: four at most, of five; nothing of a second answer that isn't streamed"
+    c.insert(1, ": chunks 4")
+    more = post("/v1/chat/completions", OPENAI, {"messages": MESSAGES, "model": "gpt-4o-mini", "stream": True})
+    return c.ask(more).get(
+        streamed(), chunk(delta({"content": "Hel"}) + delta({"content": "lo"})), chunk(delta({"content": "\u00e9\U0001f600"})),
+        chunk(delta({"reasoning_content": "so"})), chunk(delta({"content": "!"})), chunk(delta({}, "stop")) + chunk(sse(b"[DONE]")) + LAST
+    ).ask(post("/v1/chat/completions", OPENAI, {"messages": MESSAGES, "model": "gpt-4o-mini"})).get(
+        answer(completion({"role": "assistant", "content": "Hello!"}, "stop")))
+
+
+@case
+def bedrock_converse_chunk_events():
+    c = bedrock_converse_stream()
+    c[0] += ", each piece an event"
+    c.insert(1, ": chunks 1000")
+    return c
+
+
+@case
 def openai_chat_tools_stream():
     call = {"index": 0, "id": "call_abc123", "type": "function", "function": {"name": "get_weather", "arguments": ""}}
     second = {"index": 1, "id": "call_def456", "type": "function", "function": {"name": "get_time", "arguments": ""}}

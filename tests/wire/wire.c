@@ -98,6 +98,8 @@ static bool line_read(struct wire_case *c, char *line, u64 *clock)
         c->server |= !strcmp(line, ": role server");
         c->keep_values |= !strcmp(line, ": privacy off");
         c->joined |= !strcmp(line, ": joined");
+        if (!strncmp(line, ": chunks ", 9))
+            c->chunk_events = (u16)strtoul(line + 9, NULL, 10);
         return true;
     case 'c':
         *op = (struct wire_op){ .kind = WIRE_CLOSE, .time = *clock, .len = (u32)strtoul(line + 5, NULL, 10) };
@@ -193,6 +195,11 @@ static void heard_end(struct exchange_sink *s, void *handle, const struct exchan
         print_attrs(h->out, &m->attrs);
     if (a->asked && !(m && m->name[0])) /* otherwise the answer has said it again */
         print_attrs(h->out, &a->asked->attrs);
+    for (u16 i = 0; m && m->marks && i < m->marks->n; i++)
+        fprintf(h->out, "  event %s at %llu us: %s = %u\n", m->marks->name, (unsigned long long)m->marks->at[i].time_ns / 1000,
+                m->marks->key, m->marks->at[i].size);
+    if (m && m->marks && m->marks->dropped)
+        fprintf(h->out, "  events dropped %u\n", m->marks->dropped);
     if (m && m->error_type)
         fprintf(h->out, "  error %s%s%s\n", m->error_type, m->error_message ? ": " : "",
                 m->error_message ? m->error_message : "");
@@ -290,7 +297,7 @@ char *wire_run(const struct wire_case *c, const struct wire_bend *b)
     char *text = NULL;
     size_t size;
     struct heard h = { .sink = { .begin = heard_begin, .end = heard_end }, .out = open_memstream(&text, &size) };
-    struct stream_options o = { .privacy.keep_values = c->keep_values };
+    struct stream_options o = { .privacy = { c->keep_values, c->chunk_events } };
     struct run r = { .stream = stream_new(&o, &h.sink, NULL), .c = c };
     struct event conn = {
         .type = EVENT_CONN,

@@ -1,6 +1,6 @@
 /* Readable captures → events → the stream → text. A capture is lines:
  *
- *     # a remark                     : role server      : privacy off      : joined       : tls
+ *     # a remark                     : role server      : privacy off      : joined       : chunks N
  *     > text     what the client sent in one call, with C escapes (\r \n \t \0 \\ \xNN); the line's own end is no byte
  *     < text     what the server sent
  *     >[N] text  a call of N bytes of which `text` was captured; >[N]…text its last bytes, captured apart (a tail)
@@ -29,6 +29,7 @@ struct wire_case {
     struct wire_op ops[WIRE_OPS];
     size_t n_ops, n_bytes;
     bool server, keep_values, joined;
+    u16 chunk_events;
     u8 *bytes;
 };
 /* 0, -errno, or the number of the line that can't be read. */

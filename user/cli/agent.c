@@ -289,7 +289,7 @@ static int line_open(struct agent *a, char *err, size_t err_size)
                                 .max_units = a->o.max_units,
                                 .max_open = a->o.max_open };
     a->metering.tracer = a->tracer = tracer_new(&t, &a->metering.sink);
-    struct stream_options s = { .privacy = { .keep_values = a->o.keep_values },
+    struct stream_options s = { .privacy = { a->o.keep_values, a->o.chunk_events },
                                 .max_conns = a->o.max_conns,
                                 .max_buffered = a->o.max_buffered };
     if (a->tracer)

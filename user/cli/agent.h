@@ -40,6 +40,7 @@ struct agent_options {
     struct span_context root;        /* of TRACEPARENT in wftrace's own environment */
     const char *root_state;
     bool keep_values;    /* --privacy off */
+    u16 chunk_events;    /* as in struct privacy */
     bool no_traceparent; /* as in struct tracer_options */
     const char *const *baggage;
     size_t n_baggage;

@@ -94,6 +94,16 @@ static int set_logs(struct options *o, const char *value, char *err, size_t err_
     return 0;
 }
 
+static int set_chunk_events(struct options *o, const char *value, char *err, size_t err_size)
+{
+    u64 n;
+    if (slice_u64(slice_str(value), &n) || n > LLM_CHUNK_EVENTS_MAX)
+        return SENTENCE("--chunk-events %s: a number up to %d", value, LLM_CHUNK_EVENTS_MAX);
+    o->agent.chunk_events = (u16)n;
+    o->chunk_events = value;
+    return 0;
+}
+
 static int set_prices(struct options *o, const char *value, char *err, size_t err_size)
 {
     cleanup(freep) char *text = NULL;
@@ -347,6 +357,8 @@ const struct option option_table[] = {
     { "logs", 0, "off|all|LEVEL", TAKES_EXPORT,
       "standard output and error as log records, with the ids of who wrote them (default: off)", set_logs },
     { "prices", 0, "FILE", TAKES_EXPORT, "what model calls cost, instead of the built-in list", set_prices },
+    { "chunk-events", 0, "N", TAKES_EXPORT, "the first N pieces of a model's streamed answer as events (default: 0)",
+      set_chunk_events },
     { "tail", 0, "RULES", TAKES_EXPORT, "keep traces by how they end: errors,slow=5s,name=GLOB,ratio=0.05", set_tail },
     { "plugin", 0, "FILE[=CONFIG]", TAKES_EXPORT, "a processor of your own in a shared object (repeatable)", add_plugin },
     { "store", 0, "FILE", TAKES_STORE, "the store to read (default: in the state folder)", set_store },

@@ -159,13 +159,14 @@ static u32 below(s64 limit, u32 room) { return limit == CONFIG_UNSET || limit >=
 static struct processor_spec span_limits(const struct config *c)
 {
     const struct config_span_limits *l = c->tracer_provider->limits;
-    return (struct processor_spec){ .kind = "limit",
-                                    .signals = 1u << SIGNAL_TRACES,
-                                    .limit = {
-                                        .max_attributes = below(first_given(l->count, c->attribute_limits->count), SPAN_ATTRS),
-                                        .max_length = count_of(first_given(l->value_length, c->attribute_limits->value_length)),
-                                        .max_events = below(l->events, SPAN_EVENTS),
-                                        .max_links = below(l->links, SPAN_LINKS) } };
+    return (struct processor_spec){
+        .kind = "limit",
+        .signals = 1u << SIGNAL_TRACES,
+        .limit = { .max_attributes = below(first_given(l->count, c->attribute_limits->count), SPAN_ATTRS),
+                   .max_length = count_of(first_given(l->value_length, c->attribute_limits->value_length)),
+                   .max_events = below(l->events, SPAN_EVENTS + (c->wftrace->llm ? (u32)c->wftrace->llm->chunk_events : 0)),
+                   .max_links = below(l->links, SPAN_LINKS) }
+    };
 }
 
 static struct processor_spec log_limits(const struct config *c)

@@ -20,7 +20,7 @@ int session_config(struct options *o, char *err, size_t err_size)
 {
     static struct config_says mistakes, notes; /* large */
     const char *old = getenv("OTEL_EXPERIMENTAL_CONFIG_FILE"), *file = getenv("OTEL_CONFIG_FILE");
-    struct config_flag flags[4];
+    struct config_flag flags[5];
     struct config_input in = { .files = o->config_files, .n_files = o->n_config_files, .flags = flags };
     if (!file || !*file)
         file = old && *old ? old : NULL;
@@ -31,6 +31,8 @@ int session_config(struct options *o, char *err, size_t err_size)
     session_signal.reloads = in.n_files > 0;
     if (o->agent.privacy_set)
         flags[in.n_flags++] = (struct config_flag){ "wftrace.privacy", o->agent.keep_values ? "off" : "strict", "--privacy" };
+    if (o->chunk_events)
+        flags[in.n_flags++] = (struct config_flag){ "wftrace.llm.chunk_events", o->chunk_events, "--chunk-events" };
     if (o->quiet || o->verbose)
         flags[in.n_flags++] = (struct config_flag){ "log_level",
                                                     log_level == LOG_ERROR  ? "error"
@@ -203,6 +205,8 @@ int session_apply(struct options *o, char *err, size_t err_size)
         log_level = level_of(c->log_level);
     a->keep_values = c->wftrace->privacy == CONFIG_PRIVACY_OFF;
     a->privacy_set |= c->wftrace->privacy == CONFIG_PRIVACY_OFF;
+    if (c->wftrace->llm)
+        a->chunk_events = (u16)c->wftrace->llm->chunk_events;
     a->flush_ms = (u64)c->wftrace->shutdown_timeout;
     if (!a->memory_limit) /* --memory-limit stands above */
         a->memory_limit = (u64)c->wftrace->memory_limit;

@@ -330,6 +330,9 @@ struct config_activities {
     s64 running_after, stuck_after; /* ms; CONFIG_UNSET: never */
     bool log;
 };
+struct config_llm {
+    s64 chunk_events;
+};
 struct config_self {
     const char *listen; /* HOST:PORT */
 };
@@ -444,6 +447,7 @@ struct config_wftrace {
     s64 memory_limit, shutdown_timeout; /* bytes, ms */
     struct config_logs *logs;
     struct config_activities *activities;
+    struct config_llm *llm;
     struct config_self *self;
     CONFIG_LIST(struct config_stage) processors; /* in order */
     struct config_sampling *sampling;

@@ -67,6 +67,11 @@ static const struct config_key activities_keys[] = {
     BOOL(activities, log, "log", "true", "tells it in log records, to the exporters that take logs", OURS),
 };
 DEFINE(activities, activities, "activities", "Activities that run for long.");
+static const struct config_key llm_keys[] = {
+    INT(llm, chunk_events, "chunk_events", 0, 1000, "0",
+        "pieces of a streamed answer that become events of the call's span, at most; counted and timed they are always", OURS),
+};
+DEFINE(llm, llm, "llm", "Calls of language models ([llm.md](llm.md)).");
 static void self_check(struct config_state *s, void *group, const struct config_node *at)
 {
     const struct config_self *self = group;
@@ -98,6 +103,7 @@ static const struct config_key wftrace_keys[] = {
     TIME(wftrace, shutdown_timeout, "shutdown_timeout", 1, "5s", "how long exporters may take at the end", OURS),
     GROUP(wftrace, logs, "logs", logs, "log lines of traced processes", OURS),
     GROUP(wftrace, activities, "activities", activities, "activities that run for long", OURS),
+    GROUP(wftrace, llm, "llm", llm, "calls of language models", OURS),
     GROUPS(wftrace, processors, "processors", stage, "what happens to each item, in this order", OURS,
            .unset = "`redact` with its presets, unless privacy is off"),
     GROUP(wftrace, sampling, "sampling", sampling, "by service and name; and by what a trace turned out to be", OURS),

@@ -12,15 +12,18 @@ typedef Opentelemetry__Proto__Collector__Trace__V1__ExportTraceServiceRequest pb
 
 static void events_make(struct encoder *e, const struct span *s, pb_span *out)
 {
-    pb_event *ev = s->n_events ? ENCODER_LIST(e, pb_event, s->n_events, &out->events) : NULL;
-    for (u8 i = 0; ev && i < s->n_events; i++) {
+    u32 n = span_event_count(s);
+    struct span_event room;
+    pb_event *ev = n ? ENCODER_LIST(e, pb_event, n, &out->events) : NULL;
+    for (u32 i = 0; ev && i < n; i++) {
+        const struct span_event *from = span_event_at(s, i, &room);
         ev[i] = (pb_event)OPENTELEMETRY__PROTO__TRACE__V1__SPAN__EVENT__INIT;
-        ev[i].time_unix_nano = s->events[i].time_ns;
-        ev[i].name = pb_text(s->events[i].name);
-        ev[i].n_attributes = encoder_pairs(e, s->events[i].attrs, s->events[i].n_attrs, NULL, NULL, &ev[i].attributes);
+        ev[i].time_unix_nano = from->time_ns;
+        ev[i].name = pb_text(from->name);
+        ev[i].n_attributes = encoder_pairs(e, from->attrs, from->n_attrs, NULL, NULL, &ev[i].attributes);
     }
-    out->n_events = ev ? s->n_events : 0;
-    out->dropped_events_count = s->dropped_events;
+    out->n_events = ev ? n : 0;
+    out->dropped_events_count = span_event_dropped(s);
 }
 
 static void links_make(struct encoder *e, const struct span *s, pb_span *out)

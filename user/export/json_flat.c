@@ -36,10 +36,12 @@ static void flat_attrs(struct json *j, const struct attr *v, size_t n)
 static void flat_events(struct json *j, const struct span *s)
 {
     json_raw(j, ",\"events\":[");
-    for (u8 i = 0; i < s->n_events; i++) {
-        json_fmt(j, "%s{\"time_unix_nano\":%llu,\"name\":", i ? "," : "", (unsigned long long)s->events[i].time_ns);
-        json_text(j, s->events[i].name);
-        flat_attrs(j, s->events[i].attrs, s->events[i].n_attrs);
+    struct span_event room;
+    for (u32 i = 0; i < span_event_count(s); i++) {
+        const struct span_event *e = span_event_at(s, i, &room);
+        json_fmt(j, "%s{\"time_unix_nano\":%llu,\"name\":", i ? "," : "", (unsigned long long)e->time_ns);
+        json_text(j, e->name);
+        flat_attrs(j, e->attrs, e->n_attrs);
         json_raw(j, "}");
     }
     json_raw(j, "],\"links\":[");

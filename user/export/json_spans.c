@@ -4,15 +4,17 @@
 static void otlp_events(struct json *j, const struct span *s)
 {
     json_raw(j, ",\"events\":[");
-    for (u8 i = 0; i < s->n_events; i++) {
-        json_fmt(j, "%s{\"timeUnixNano\":\"%llu\",\"name\":", i ? "," : "", (unsigned long long)s->events[i].time_ns);
-        json_text(j, s->events[i].name);
+    struct span_event room;
+    for (u32 i = 0; i < span_event_count(s); i++) {
+        const struct span_event *e = span_event_at(s, i, &room);
+        json_fmt(j, "%s{\"timeUnixNano\":\"%llu\",\"name\":", i ? "," : "", (unsigned long long)e->time_ns);
+        json_text(j, e->name);
         json_raw(j, ",");
-        json_otlp_attrs(j, s->events[i].attrs, s->events[i].n_attrs, NULL);
+        json_otlp_attrs(j, e->attrs, e->n_attrs, NULL);
         json_raw(j, "}");
     }
     json_raw(j, "]");
-    json_otlp_dropped(j, "droppedEventsCount", s->dropped_events);
+    json_otlp_dropped(j, "droppedEventsCount", span_event_dropped(s));
 }
 
 static void otlp_links(struct json *j, const struct span *s)

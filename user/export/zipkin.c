@@ -122,12 +122,14 @@ static void annotation(struct zipkin *z, const struct span_event *e)
 
 static void annotations(struct zipkin *z, const struct span *s)
 {
-    if (!s->n_events)
+    struct span_event room;
+    u32 n = span_event_count(s);
+    if (!n)
         return;
     json_raw(&z->t->json, ",\"annotations\":[");
-    for (u8 i = 0; i < s->n_events; i++) {
+    for (u32 i = 0; i < n; i++) {
         json_raw(&z->t->json, i ? "," : "");
-        annotation(z, &s->events[i]);
+        annotation(z, span_event_at(s, i, &room));
     }
     json_raw(&z->t->json, "]");
 }

@@ -33,14 +33,24 @@ static void attrs_limit(const struct limit *l, struct attr_set *set)
         text_cut(&set->v[i], l->o.max_length);
 }
 
+static void events_limit(struct span *s, u32 most)
+{
+    if (s->n_events > most) {
+        s->dropped_events = (u8)(s->dropped_events + s->n_events - most);
+        s->n_events = (u8)most;
+    }
+    if (s->marks && s->marks->n > most - s->n_events) {
+        s->marks->dropped += s->marks->n - (most - s->n_events);
+        s->marks->n = (u16)(most - s->n_events);
+    }
+}
+
 static enum fate limit_on_span(void *self, struct span *s)
 {
     const struct limit *l = self;
     attrs_limit(l, &s->attrs);
-    if (l->o.max_events && s->n_events > l->o.max_events) {
-        s->dropped_events = (u8)(s->dropped_events + s->n_events - l->o.max_events);
-        s->n_events = (u8)l->o.max_events;
-    }
+    if (l->o.max_events)
+        events_limit(s, l->o.max_events);
     if (l->o.max_links && s->n_links > l->o.max_links) {
         s->dropped_links = (u8)(s->dropped_links + s->n_links - l->o.max_links);
         s->n_links = (u8)l->o.max_links;

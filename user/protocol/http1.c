@@ -46,9 +46,11 @@ struct half {
 
 struct http1 {
     struct half half[2];
-    bool server, tls, keep_values;
+    bool server, tls;
+    struct privacy privacy;
     char switch_to[12];
-    struct llm *llm; /* the call that waits for its answer, or NULL */
+    struct llm *llm;          /* the call that waits for its answer, or NULL */
+    struct span_marks *marks; /* of the answer told last */
     u32 asked_in, asked_out;
     u8 asked[WAITING_MAX / 4];
 };
@@ -131,7 +133,7 @@ static struct target target_split(struct slice t)
 static void tell_full_url(struct message *m, const struct http1 *h, const struct target *t, struct slice scheme)
 {
     char url[1024];
-    bool query = h->keep_values && t->query.n;
+    bool query = h->privacy.keep_values && t->query.n;
     const u8 *at = last_of(t->authority, '@'); /* credentials are never told */
     struct slice authority = at ? slice_from(t->authority, (size_t)(at + 1 - t->authority.p)) : t->authority;
     int n = snprintf(url, sizeof(url), "%.*s://%.*s%.*s%s%.*s", (int)scheme.n, scheme.p, (int)min_u64(authority.n, 255),
@@ -157,7 +159,7 @@ static void tell_target(struct http1 *h, const struct http1_head *head, struct m
     snprintf(m->name, sizeof(m->name), "%s %s", verb, route);
     attr_str(&m->attrs, "wftrace.route", slice_of(route, n));
     attr_str(&m->attrs, "url.path", t.path);
-    if (h->keep_values && t.query.n)
+    if (h->privacy.keep_values && t.query.n)
         attr_str(&m->attrs, "url.query", t.query);
     struct slice scheme = h->tls ? slice_str("https") : t.scheme.n ? t.scheme : slice_str("http");
     attr_str(&m->attrs, "url.scheme", scheme);
@@ -252,8 +254,7 @@ static struct parse_result request_begin(struct http1 *h, const struct http1_hea
 {
     enum asked a = slice_eq(head->method, "HEAD") ? ASKED_HEAD : slice_eq(head->method, "CONNECT") ? ASKED_CONNECT : ASKED_PLAIN;
     if (!h->server && !h->llm) {
-        struct privacy privacy = { .keep_values = h->keep_values };
-        h->llm = llm_begin(head, bytes, target_split(head->target).path, privacy, m->time);
+        h->llm = llm_begin(head, bytes, target_split(head->target).path, h->privacy, m->time);
         a = h->llm ? ASKED_LLM : a;
     }
     h->half[SIDE_REQUEST].shown = a == ASKED_LLM;
@@ -408,6 +409,8 @@ static void tell_llm(struct http1 *h, enum side side, struct message *m)
         llm_tell_request(h->llm, m);
     if (h->llm && side == SIDE_RESPONSE && f->tells) {
         llm_tell_answer(h->llm, m);
+        free(h->marks);
+        m->marks = h->marks = llm_marks_take(h->llm);
         f->tells = false;
         llm_drop(h);
     }
@@ -557,10 +560,15 @@ static void http1_init(void *st, const struct session *s)
     struct http1 *h = st;
     h->server = s->server;
     h->tls = s->tls;
-    h->keep_values = s->privacy.keep_values;
+    h->privacy = s->privacy;
 }
 
-static void http1_done(void *st) { llm_drop(st); }
+static void http1_done(void *st)
+{
+    struct http1 *h = st;
+    llm_drop(h);
+    free(take_ptr(h->marks));
+}
 
 static void http1_body(void *st, enum side side, struct slice bytes, u64 missing, u64 time)
 {

@@ -74,6 +74,9 @@ struct llm *llm_begin(const struct http1_head *head, struct slice bytes, struct 
     l->sure = api && (api->sure || provider);
     l->keep_values = privacy.keep_values;
     l->began = l->now = now;
+    if (privacy.chunk_events && l->dialect != LLM_DIALECT_MCP)
+        l->marks =
+            span_marks_new("gen_ai.chunk", "wftrace.gen_ai.chunk.size", (u16)min_u64(privacy.chunk_events, LLM_CHUNK_EVENTS_MAX));
     l->resend = -1;
     for (int i = 0; i < LLM_LIMITS; i++)
         l->limits[i] = NAN;
@@ -91,6 +94,8 @@ struct llm *llm_free(struct llm *l)
     if (l)
         for (int i = 0; i < 2; i++)
             l->body[i].content = content_free(l->body[i].content);
+    if (l)
+        free(l->marks);
     free(l);
     return NULL;
 }
@@ -148,6 +153,8 @@ void llm_body_lost(struct llm *l, enum side side)
     l->body[side].holed = true;
     l->body[side].dead = true;
 }
+
+struct span_marks *llm_marks_take(struct llm *l) { return take_ptr(l->marks); }
 
 bool llm_whole(const struct llm *l)
 {

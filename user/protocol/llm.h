@@ -7,6 +7,8 @@
 #include "protocol/http1_head.h"
 #include "protocol/protocol.h"
 
+#define LLM_CHUNK_EVENTS_MAX 1000 /* of a call, whatever is asked for */
+
 struct llm;
 
 /* A client's request with this head (bytes and facts): NULL when nothing says that it is such a call, or no memory.
@@ -25,6 +27,8 @@ void llm_body_lost(struct llm *l, enum side side);
  * such call. */
 void llm_tell_request(struct llm *l, struct message *m);
 void llm_tell_answer(struct llm *l, struct message *m);
+/* The pieces of the answer that privacy.chunk_events asks for, boot ns; NULL: none. The caller's, who free()s it. */
+struct span_marks *llm_marks_take(struct llm *l);
 bool llm_whole(const struct llm *l); /* the answer has said that it is over, whatever the framing says */
 
 /* llm_price.c. Prices of tokens, in US dollars for a million. The built-in file, or `text` in its place, for all later calls:

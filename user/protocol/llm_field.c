@@ -193,6 +193,8 @@ static void value_take(struct llm *l, int what, enum json_type type, struct slic
     bool first = !l->more_text;
     l->more_text = more;
     said_take(l, w, type, text, first);
+    if (type == JSON_STRING && (w == LLM_CONTENT || w == LLM_PIECE))
+        l->chunk_bytes += (u32)text.n;
     if (w == LLM_NESTED)
         nested_take(l, text, more);
     else if (w == LLM_ELEMENT)
@@ -254,7 +256,10 @@ void llm_document_over(struct llm *l)
 {
     if (!l->content_here)
         return;
+    if (l->marks)
+        span_mark(l->marks, l->now, l->chunk_bytes);
     l->content_here = false;
+    l->chunk_bytes = 0;
     l->chunks++;
     l->last_chunk = l->now;
     if (l->chunks == 1) {

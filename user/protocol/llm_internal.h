@@ -95,11 +95,12 @@ struct llm {
     bool late;  /* bytes were missing before the first chunk: it may not be the first */
     u16 status; /* of HTTP */
     u64 began, now, first_chunk, last_chunk;
-    u32 chunks;
-    bool content_here; /* the document at hand holds a piece of the answer */
-    bool more_text;    /* the value at hand goes on: only its beginning is kept */
-    s32 resend;        /* attempts before this one; -1: unknown */
-    u64 has;           /* bit: enum llm_what */
+    u32 chunks, chunk_bytes;  /* bytes of text in the document at hand */
+    struct span_marks *marks; /* chunks told one by one; NULL: not asked for */
+    bool content_here;        /* the document at hand holds a piece of the answer */
+    bool more_text;           /* the value at hand goes on: only its beginning is kept */
+    s32 resend;               /* attempts before this one; -1: unknown */
+    u64 has;                  /* bit: enum llm_what */
     double number[LLM_NUMBERS];
     char text[LLM_TEXTS][LLM_TEXT_MAX];
     char finish[LLM_FINISH_MAX][32], answer_status[24];

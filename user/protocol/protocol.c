@@ -27,12 +27,15 @@ void message_clear(struct message *m)
     m->error_type = m->error_message = NULL;
     m->answers = 1;
     m->interim = m->no_span = m->silent = false;
+    m->marks = NULL;
     m->attrs = (struct attr_set){ .v = m->attr_v, .text = m->text_v, .max = ARRAY_LEN(m->attr_v), .text_max = sizeof(m->text_v) };
 }
 
 void message_add(struct message *to, const struct message *end)
 {
     attr_set_copy(&to->attrs, &end->attrs);
+    if (end->marks)
+        to->marks = end->marks;
     if (end->name[0])
         memcpy(to->name, end->name, sizeof(to->name));
     if (end->error_type)

@@ -14,6 +14,7 @@ enum side { SIDE_REQUEST, SIDE_RESPONSE }; /* travelling from the client, from t
 /* What may be written down (rows E8). strict: no literals, values, bodies, query strings. */
 struct privacy {
     bool keep_values; /* --privacy off: statements and keys as they are */
+    u16 chunk_events; /* pieces of a model's streamed answer that become events of its span, at most */
 };
 
 enum sniff {
@@ -32,11 +33,12 @@ struct message {
     char traceparent[64];      /* W3C, "" when absent; requests */
     char tracestate[128];
     char baggage[512];
-    u16 answers;  /* requests: how many responses will come; 0 = one-way. Default 1 */
-    bool interim; /* responses: a 1xx or notification: does not answer */
-    bool no_span; /* housekeeping (start-up, authentication …): paired, shown only if it fails */
-    bool silent;  /* with no_span: not even then, clients don't mind */
-    u64 time;     /* told to the parser: boot ns of the first byte that it is given */
+    u16 answers;                    /* requests: how many responses will come; 0 = one-way. Default 1 */
+    bool interim;                   /* responses: a 1xx or notification: does not answer */
+    bool no_span;                   /* housekeeping (start-up, authentication …): paired, shown only if it fails */
+    bool silent;                    /* with no_span: not even then, clients don't mind */
+    u64 time;                       /* told to the parser: boot ns of the first byte that it is given */
+    const struct span_marks *marks; /* responses: points in time, boot ns; the parser's until it is called again. Or NULL */
     struct attr_set attrs;
     struct attr attr_v[40];
     char text_v[3072];

@@ -109,8 +109,10 @@ void text_events(struct text *t, const struct span *s)
 {
     char time[48];
     t->n = 0;
-    for (u8 i = 0; i < s->n_events; i++) {
-        const struct span_event *e = &s->events[i];
+    struct span_event room;
+    u32 n = span_event_count(s);
+    for (u32 i = 0; i < n; i++) {
+        const struct span_event *e = span_event_at(s, i, &room);
         put_text(t, i ? ",{\"name\":" : "[{\"name\":");
         put_string(t, e->name, strlen(e->name));
         snprintf(time, sizeof(time), ",\"time\":%llu,\"attrs\":", (unsigned long long)e->time_ns);
@@ -118,7 +120,7 @@ void text_events(struct text *t, const struct span *s)
         put_object(t, e->attrs, e->n_attrs);
         put(t, "}", 1);
     }
-    if (s->n_events)
+    if (n)
         put(t, "]", 1);
 }
 

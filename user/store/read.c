@@ -190,21 +190,35 @@ static void resource_read(struct reader *r, s64 row, const char *json)
         attrs_read(r, &r->resource->attrs, json);
 }
 
-/* An exception's three texts are all that the events of our spans hold. */
+/* What is no exception is a mark: columns time, name, key, size, how many events there are. */
+static void mark_read(struct span *sp, sqlite3_stmt *st)
+{
+    if (!sp->marks)
+        span_set_marks(sp, span_marks_new(intern(column_text(st, 4)), intern(column_text(st, 5)),
+                                          (u16)min_u64((u64)sqlite3_column_int64(st, 7), UINT16_MAX)));
+    if (sp->marks)
+        span_mark(sp->marks, (u64)sqlite3_column_int64(st, 0), (u32)sqlite3_column_int64(st, 6));
+}
+
 static void events_read(struct store *s, struct span *sp, const char *json)
 {
     sqlite3_stmt *st;
     if (!json || !*json ||
         sqlite3_prepare_v2(s->db,
-                           "SELECT json_extract(value,'$.time'),json_extract(value,'$.attrs.\"exception.type\"'),"
-                           "json_extract(value,'$.attrs.\"exception.message\"'),"
-                           "json_extract(value,'$.attrs.\"exception.stacktrace\"') FROM json_each(?1)",
+                           "SELECT json_extract(e.value,'$.time'),json_extract(e.value,'$.attrs.\"exception.type\"'),"
+                           "json_extract(e.value,'$.attrs.\"exception.message\"'),"
+                           "json_extract(e.value,'$.attrs.\"exception.stacktrace\"'),json_extract(e.value,'$.name'),"
+                           "(SELECT key FROM json_each(e.value,'$.attrs')),(SELECT value FROM json_each(e.value,'$.attrs')),"
+                           "json_array_length(?1) FROM json_each(?1) AS e",
                            -1, &st, NULL) != SQLITE_OK)
         return;
     sqlite3_bind_text(st, 1, json, -1, SQLITE_TRANSIENT);
     while (sqlite3_step(st) == SQLITE_ROW)
-        span_add_exception(sp, (u64)sqlite3_column_int64(st, 0), slice_str(column_text(st, 1)), slice_str(column_text(st, 2)),
-                           slice_str(column_text(st, 3)));
+        if (strcmp(column_text(st, 4), "exception"))
+            mark_read(sp, st);
+        else
+            span_add_exception(sp, (u64)sqlite3_column_int64(st, 0), slice_str(column_text(st, 1)), slice_str(column_text(st, 2)),
+                               slice_str(column_text(st, 3)));
     sqlite3_finalize(st);
 }
 

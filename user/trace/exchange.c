@@ -105,6 +105,17 @@ static void take_message(struct span *s, const struct message *m)
         span_set_name(s, slice_str(m->name));
 }
 
+static void take_marks(struct tracer *t, struct span *s, const struct span_marks *from)
+{
+    struct span_marks *m = from && from->n ? span_marks_new(from->name, from->key, from->n) : NULL;
+    if (!m)
+        return;
+    for (u16 i = 0; i < from->n; i++)
+        span_mark(m, tracer_wall(t, from->at[i].time_ns), from->at[i].size);
+    m->dropped = from->dropped;
+    span_set_marks(s, m);
+}
+
 static void set_outcome(struct tracer *t, struct span *s, const struct message *r, const struct exchange_answer *a)
 {
     take_message(s, a->asked);
@@ -113,6 +124,7 @@ static void set_outcome(struct tracer *t, struct span *s, const struct message *
         return;
     }
     take_message(s, r);
+    take_marks(t, s, r ? r->marks : NULL);
     if (a->how == EXCHANGE_CLOSED) {
         const char *type = a->err ? errno_name((int)a->err) : "connection_closed";
         attr_str(&s->attrs, "error.type", slice_str(type));

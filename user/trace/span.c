@@ -156,15 +156,17 @@ struct span *span_new(void)
 
 /* --- room --- */
 
+static u32 marks_bytes(const struct span_marks *m) { return m ? (u32)(sizeof(*m) + m->max * sizeof(m->at[0])) : 0; }
+
 /* The size of the next area: twice the one before it, or what `need` asks for; N_SIZES: none. */
 static u32 size_next(const struct span *s, size_t need)
 {
-    u32 next = s->areas ? (u32)min_u64(s->areas->size + 1, N_SIZES - 1) : 0;
+    u32 next = s->areas ? (u32)min_u64(s->areas->size + 1, N_SIZES - 1) : 0, own = s->bytes - marks_bytes(s->marks);
     for (u32 i = next; i < N_SIZES; i++)
-        if (sizes[i].bytes >= need && s->bytes + sizeof(struct span_area) + sizes[i].bytes <= SPAN_MOST)
+        if (sizes[i].bytes >= need && own + sizeof(struct span_area) + sizes[i].bytes <= SPAN_MOST)
             return i;
     for (u32 i = 0; i < next; i++)
-        if (sizes[i].bytes >= need && s->bytes + sizeof(struct span_area) + sizes[i].bytes <= SPAN_MOST)
+        if (sizes[i].bytes >= need && own + sizeof(struct span_area) + sizes[i].bytes <= SPAN_MOST)
             return i;
     return N_SIZES;
 }
@@ -238,6 +240,7 @@ struct span *span_unref(struct span *s)
     if (s->attrs.dropped)
         ledger_add(attrs_dropped, s->attrs.dropped);
     s->resource = resource_unref(s->resource);
+    free(take_ptr(s->marks));
     pool_give(s);
     return NULL;
 }
@@ -301,6 +304,53 @@ void span_add_exception(struct span *s, u64 time_ns, struct slice type, struct s
     event_add_text(s, e, "exception.type", type, NAME_MAX_BYTES);
     event_add_text(s, e, "exception.message", message, MESSAGE_MAX_BYTES);
     event_add_text(s, e, "exception.stacktrace", stacktrace, SPAN_TEXT);
+}
+
+struct span_marks *span_marks_new(const char *name, const char *key, u16 max)
+{
+    struct span_marks *m = malloc(sizeof(*m) + max * sizeof(m->at[0]));
+    if (m)
+        *m = (struct span_marks){ .name = name, .key = key, .max = max };
+    return m;
+}
+
+void span_set_marks(struct span *s, struct span_marks *marks)
+{
+    u32 bytes = marks_bytes(marks);
+    pthread_mutex_lock(&pool.lock);
+    bool room = !s->marks && pool.live + bytes <= pool.limit + pool.limit / 16;
+    pool.live += room ? bytes : 0;
+    pthread_mutex_unlock(&pool.lock);
+    if (!room) {
+        free(marks);
+        return;
+    }
+    s->marks = marks;
+    s->bytes += bytes;
+}
+
+void span_mark(struct span_marks *m, u64 time, u32 size)
+{
+    if (m->n < m->max)
+        m->at[m->n++] = (struct span_mark){ time, size };
+    else
+        m->dropped += m->dropped < UINT32_MAX;
+}
+
+u32 span_event_count(const struct span *s) { return s->n_events + (s->marks ? s->marks->n : 0u); }
+
+u32 span_event_dropped(const struct span *s) { return s->dropped_events + (s->marks ? s->marks->dropped : 0u); }
+
+const struct span_event *span_event_at(const struct span *s, u32 i, struct span_event *room)
+{
+    if (i < s->n_events)
+        return &s->events[i];
+    const struct span_mark *m = &s->marks->at[i - s->n_events];
+    room->name = s->marks->name;
+    room->time_ns = m->time_ns;
+    room->n_attrs = 1;
+    room->attrs[0] = (struct attr){ .key = s->marks->key, .type = ATTR_INT, .i = m->size };
+    return room;
 }
 
 bool span_add_link(struct span *s, const struct span_context *to, const char *why)

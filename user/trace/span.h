@@ -108,6 +108,20 @@ struct span_event {
     struct attr attrs[SPAN_EVENT_ATTRS];
     u8 n_attrs;
 };
+/* Points in time of which there may be many, each with a size: events that share their name. */
+struct span_mark {
+    u64 time_ns;
+    u32 size;
+};
+struct span_marks {
+    const char *name, *key; /* of the event, of the attribute with the size; static */
+    u16 n, max;
+    u32 dropped; /* those beyond `max` */
+    struct span_mark at[];
+};
+struct span_marks *span_marks_new(const char *name, const char *key, u16 max); /* NULL: no memory; free() gives it back */
+void span_mark(struct span_marks *m, u64 time, u32 size);                      /* beyond its bound it is counted */
+
 struct span_link {
     struct span_context to;
     const char *why; /* static; attribute wftrace.link.by */
@@ -127,9 +141,10 @@ struct span {
     const char *tracestate;     /* "" when none */
     struct resource *resource;
     u32 tgid, tid;
-    u32 rule;          /* number of the rule that made it + 1 (rule_metrics of config/rules.h), 0 none */
-    u32 bytes;         /* of it and its areas; span.c's */
-    u64 pipeline_note; /* private to pipeline/, from started() to ended() */
+    u32 rule;                 /* number of the rule that made it + 1 (rule_metrics of config/rules.h), 0 none */
+    u32 bytes;                /* of it and its areas; span.c's */
+    u64 pipeline_note;        /* private to pipeline/, from started() to ended() */
+    struct span_marks *marks; /* owned, wall clock; or NULL. They are events after those of `events` */
     struct attr_set attrs;
     struct span_event *events;
     struct span_link *links;
@@ -152,6 +167,11 @@ void span_set_tracestate(struct span *s, const char *state); /* cut to TRACESTAT
 void span_set_error(struct span *s, struct slice message);   /* status ERROR; empty message: none */
 /* An `exception` event by the conventions: type, message, stack trace (empty slices are left out). */
 void span_add_exception(struct span *s, u64 time_ns, struct slice type, struct slice message, struct slice stacktrace);
+void span_set_marks(struct span *s, struct span_marks *marks); /* once; taken, and given back if there is no room */
+/* All events of a span, those made of its marks too. */
+u32 span_event_count(const struct span *s);
+u32 span_event_dropped(const struct span *s);
+const struct span_event *span_event_at(const struct span *s, u32 i, struct span_event *room); /* `room`: where it may be made */
 bool span_add_link(struct span *s, const struct span_context *to, const char *why);
 
 void hex_encode(const u8 *in, size_t n, char *out); /* 2n characters and a NUL */
