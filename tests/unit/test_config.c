@@ -315,12 +315,36 @@ static void test_part(void **state)
     config_free(c);
 }
 
+/* What a reload finds: the same text elsewhere is no change, a default that is written neither, and only marked keys are named. */
+static void test_diff(void **state)
+{
+    char keys[200];
+    struct config *a = fine(HEAD "resource: {attributes: [{name: a, value: b}]}\n", NULL);
+    struct config *b = fine("wftrace: {privacy: \"off\", memory_limit: 512MiB, spool: {dir: /x, max_size: 256MB}}\n" HEAD
+                            "resource:\n  attributes:\n    - value: b\n      name: a\n",
+                            NULL);
+    assert_true(config_same(a, b, "resource") && !config_same(a, b, "wftrace.privacy"));
+    assert_true(config_same(a, b, "no.such") && config_same(a, a, "wftrace"));
+    assert_int_equal(config_restarts(a, b, keys, sizeof(keys)), 2);
+    assert_string_equal(keys, "wftrace.spool.dir, wftrace.memory_limit");
+    assert_int_equal(config_restarts(b, a, keys, sizeof(keys)), 2);
+    assert_int_equal(config_restarts(b, b, keys, sizeof(keys)), 0);
+    assert_string_equal(keys, "");
+    assert_int_equal(config_restarts(a, b, keys, 24), 2);
+    assert_string_equal(keys, "wftrace.spool.dir");
+    void *kept = config_keep(a, 100000);
+    assert_non_null(kept);
+    memset(kept, 1, 100000);
+    config_free(a);
+    config_free(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults), cmocka_unit_test(test_substitution), cmocka_unit_test(test_overlays),
         cmocka_unit_test(test_env),      cmocka_unit_test(test_precedence),   cmocka_unit_test(test_units),
-        cmocka_unit_test(test_aliases),  cmocka_unit_test(test_part),
+        cmocka_unit_test(test_aliases),  cmocka_unit_test(test_part),         cmocka_unit_test(test_diff),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

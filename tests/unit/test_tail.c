@@ -176,6 +176,69 @@ static void unsampled_ones_never_come_out(void **state)
     tail_free(t);
 }
 
+/* Other rules while traces wait: what is held is judged by them, what was decided stays so. */
+static void a_change_judges_what_waits(void **state)
+{
+    const char *names[] = { "pay*" };
+    struct tail *t = tail_of((struct tail_options){ .names = names, .n_names = 1 });
+    struct span *run = begin(t, 1, "run", 0), *dropped, *slow = begin(t, 5, "slow", 0);
+    one(t, 1, "step", 5, 1, true);   /* errors are not asked for yet */
+    one(t, 2, "pay", 6, 1, false);   /* decided at once */
+    one(t, 3, "plain", 7, 1, false); /* will be decided before */
+    dropped = begin(t, 3, "late", 8);
+    end(t, dropped, 9, false);
+    tail_tick(t, WALL + 3 * NSEC_PER_SEC, 1000);
+    one(t, 4, "plain", 3 * NSEC_PER_SEC, 1, false);
+    assert_int_equal(out.of[2], 1);
+    u32 held = tail_spans(t);
+    struct tail *next =
+        tail_new(&(struct tail_options){ .errors = true, .slow_ns = 10 * NSEC_PER_SEC, .max_traces = 100 }, &out.sink);
+    tail_take(next, t);
+    assert_int_equal(tail_spans(next), held);
+    tail_tick(next, WALL + 4 * NSEC_PER_SEC, 1000);
+    assert_int_equal(out.of[1], 1); /* it holds an error */
+    end(next, run, 5 * NSEC_PER_SEC, false);
+    assert_int_equal(out.of[1], 2);
+    one(next, 2, "more", 5 * NSEC_PER_SEC, 1, false);
+    assert_int_equal(out.of[2], 2);
+    one(next, 3, "more", 5 * NSEC_PER_SEC, 1, false);
+    end(next, slow, 11 * NSEC_PER_SEC, false);
+    assert_int_equal(out.of[5], 1);
+    tail_tick(next, WALL + 30 * NSEC_PER_SEC, 1000);
+    assert_int_equal(out.of[3] + out.of[4], 0);
+    assert_int_equal(tail_spans(next), 0);
+    assert_int_equal(tail_bytes(next), 0);
+    tail_free(next);
+}
+
+/* No rules any more: what waits comes out, by the ticks' budget; a dropped trace stays dropped while something of it runs. */
+static void without_rules_what_waits_is_kept(void **state)
+{
+    struct tail *t = tail_of((struct tail_options){ .slow_ns = 10 * NSEC_PER_SEC });
+    one(t, 1, "gone", 0, 1, false);
+    tail_tick(t, WALL + 5 * NSEC_PER_SEC, 1000);
+    struct span *late = begin(t, 1, "late", 5 * NSEC_PER_SEC), *run = begin(t, 2, "run", 5 * NSEC_PER_SEC);
+    for (u32 i = 0; i < 10; i++)
+        one(t, 3 + i, "small", 5 * NSEC_PER_SEC, 1, false);
+    tail_off(t);
+    assert_int_equal(out.spans, 0);
+    assert_false(tail_passes(t, late));
+    assert_true(tail_passes(t, run) && !tail_over(t));
+    tail_tick(t, WALL + 5 * NSEC_PER_SEC, 4);
+    assert_int_equal(out.spans, 4);
+    one(t, 99, "new", 6 * NSEC_PER_SEC, 1, false);
+    end(t, run, 6 * NSEC_PER_SEC, false);
+    assert_int_equal(out.of[99] + out.of[2], 2);
+    assert_string_equal(out.rule, "");
+    tail_tick(t, WALL + 6 * NSEC_PER_SEC, 1000);
+    assert_false(tail_over(t));
+    end(t, late, 7 * NSEC_PER_SEC, true);
+    assert_int_equal(out.of[1], 0);
+    assert_true(tail_over(t));
+    assert_int_equal(out.spans, 12);
+    tail_free(t);
+}
+
 /* Full: who waits for stragglers is decided by ratio, who runs is kept; never more than the ceiling in memory. */
 static void memory_is_bounded_and_nothing_that_matters_lost(void **state)
 {
@@ -292,6 +355,8 @@ int main(void)
         cmocka_unit_test(a_stricter_head_keeps_its_weight),
         cmocka_unit_test(a_moved_span_closes_where_it_began),
         cmocka_unit_test(unsampled_ones_never_come_out),
+        cmocka_unit_test(a_change_judges_what_waits),
+        cmocka_unit_test(without_rules_what_waits_is_kept),
         cmocka_unit_test(memory_is_bounded_and_nothing_that_matters_lost),
         cmocka_unit_test(two_hours_in_bounded_memory),
         cmocka_unit_test(a_clock_set_back_holds_nobody),

@@ -170,17 +170,22 @@ static void tick_if_due(struct agent *a)
 
 /* --- making it --- */
 
+void agent_queue_room(struct agent *a)
+{
+    a->queue_waiting = QUEUE_WAITING;
+    for (size_t i = 0; i < a->o.n_exports; i++)
+        if (a->o.exports[i].signal == SIGNAL_TRACES && a->o.exports[i].lane.max_queue)
+            a->queue_waiting = (u32)min_u64(a->queue_waiting, max_u64(a->o.exports[i].lane.max_queue / 2, 1));
+    a->queue_waiting = (u32)min_u64(a->queue_waiting, a->memory.plan.queue / 64 * 62);
+}
+
 /* Before anything takes memory by it. */
 static void memory_open(struct agent *a)
 {
     struct memory_plan p = memory_plan_of(a->o.memory_limit ? a->o.memory_limit : memory_default(), a->o.n_exports);
     memory_plan_apply(&p, &a->o);
-    a->queue_waiting = QUEUE_WAITING;
-    for (size_t i = 0; i < a->o.n_exports; i++)
-        if (a->o.exports[i].signal == SIGNAL_TRACES && a->o.exports[i].lane.max_queue)
-            a->queue_waiting = (u32)min_u64(a->queue_waiting, max_u64(a->o.exports[i].lane.max_queue / 2, 1));
-    a->queue_waiting = (u32)min_u64(a->queue_waiting, p.queue / 64 * 62);
     memory_watch_begin(&a->memory, &p);
+    agent_queue_room(a);
 }
 
 static int exporters_open(struct agent *a, char *err, size_t err_size)
@@ -216,26 +221,26 @@ static void measured(void *arg, const struct measure_options *o, double value, c
         metrics_measure(a->metering.metrics, o->rule, s);
 }
 
-static void measures_bind(struct agent *a)
+void agent_bind_measures(struct agent *a, struct pipeline_options *o, struct processor_spec v[PROCESSORS_MAX])
 {
-    size_t n = min_u64(a->o.pipeline.n_processors, PROCESSORS_MAX);
+    size_t n = min_u64(o->n_processors, PROCESSORS_MAX);
     for (size_t i = 0; i < n; i++) {
-        a->processors[i] = a->o.pipeline.processors[i];
-        if (strcmp(a->processors[i].kind, "metric"))
+        v[i] = o->processors[i];
+        if (strcmp(v[i].kind, "metric"))
             continue;
-        a->processors[i].measure.record = measured;
-        a->processors[i].measure.arg = a;
-        a->processors[i].measure.rule = METERING_MEASURE(i);
+        v[i].measure.record = measured;
+        v[i].measure.arg = a;
+        v[i].measure.rule = METERING_MEASURE(i);
     }
-    a->o.pipeline.processors = a->processors;
-    a->o.pipeline.n_processors = n;
+    o->processors = v;
+    o->n_processors = n;
 }
 
 static int pipeline_open(struct agent *a, char *err, size_t err_size)
 {
     a->counted = (struct span_sink){ .started = counted_started, .ended = counted_ended, .dropped = counted_dropped };
     a->o.pipeline.keep_values = a->o.keep_values;
-    measures_bind(a);
+    agent_bind_measures(a, &a->o.pipeline, a->processors);
     return pipeline_new(&a->o.pipeline, &a->counted, export_queues_log_sink(a->queues), export_queues_metric_sink(a->queues),
                         &a->pipeline, err, err_size);
 }
@@ -255,14 +260,19 @@ static u64 kernel_stat(void *arg, size_t i, const char **ret_name, const char **
     return agent_kernel_stat(a, i, ret_name);
 }
 
+struct metering_options agent_metering_options(struct agent *a, const struct agent_options *o)
+{
+    return (struct metering_options){ .meters = &o->meters,
+                                      .pipeline = &o->pipeline,
+                                      .start_ns = a->probes ? clock_boot_ns() + (u64)a->wall_minus_boot : 0,
+                                      .live = a->probes,
+                                      .kernel_stat = a->probes ? kernel_stat : NULL,
+                                      .arg = a };
+}
+
 static int metrics_open(struct agent *a)
 {
-    struct metering_options o = { .meters = &a->o.meters,
-                                  .pipeline = &a->o.pipeline,
-                                  .start_ns = a->probes ? clock_boot_ns() + (u64)a->wall_minus_boot : 0,
-                                  .live = a->probes,
-                                  .kernel_stat = a->probes ? kernel_stat : NULL,
-                                  .arg = a };
+    struct metering_options o = agent_metering_options(a, &a->o);
     return metering_open(&a->metering, &o, &a->rules, a->queues, pipeline_spans(a->pipeline), pipeline_metrics(a->pipeline));
 }
 
@@ -404,11 +414,6 @@ int agent_turn(struct agent *a, int timeout_ms)
     int n = probes_poll(a->probes, (int)min_u64((u64)timeout_ms, until_tick), record_take, a);
     tick_if_due(a);
     return n == -EINTR ? 0 : n;
-}
-
-int agent_exporters(struct agent *a, const struct export_spec *specs, size_t n, char *err, size_t err_size)
-{
-    return export_queues_swap(a->queues, specs, n, err, err_size);
 }
 
 void agent_drain(struct agent *a, u64 quiet_ms, u64 most_ms)

@@ -96,8 +96,12 @@ int agent_turn(struct agent *a, int timeout_ms);
 void agent_drain(struct agent *a, u64 quiet_ms, u64 most_ms);
 u64 agent_kernel_stat(struct agent *a, size_t i, const char **ret_name); /* NULL name past the end */
 
-/* Other exporters from the next record on; the rest stays. As export_queues_swap(). */
-int agent_exporters(struct agent *a, const struct export_spec *specs, size_t n, char *err, size_t err_size);
+/* Other options from the next record on. `same_resource`: service and resource are what they were. All or nothing: on -EINVAL or
+ * -errno, with a sentence in err, everything is as it was. What can't change while it runs is named in `ret_restart`, key by
+ * key, separated by ", ". What `o` points to must live until the next change has succeeded; what the old ones pointed to may go
+ * then. */
+int agent_reload(struct agent *a, const struct agent_options *o, bool same_resource, char *ret_restart, size_t restart_size,
+                 char *err, size_t err_size);
 
 /* A capture file through the same line, at once, to its end. Service, root, privacy and rules are the capture's own
  * unless `o` sets them. Then agent_close(). */

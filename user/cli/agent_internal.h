@@ -1,4 +1,4 @@
-/* The agent's inside: for agent.c and agent_capture.c alone. */
+/* The agent's inside: for agent.c, agent_capture.c and agent_reload.c alone. */
 #ifndef WF_CLI_AGENT_INTERNAL_H
 #define WF_CLI_AGENT_INTERNAL_H
 
@@ -36,6 +36,11 @@ struct agent {
     s64 wall_minus_boot;
     struct agent_summary sum;
 };
+
+/* agent.c, for agent_reload.c too. The options' processors, in `v`, with who takes the measurements. */
+void agent_bind_measures(struct agent *a, struct pipeline_options *o, struct processor_spec v[PROCESSORS_MAX]);
+struct metering_options agent_metering_options(struct agent *a, const struct agent_options *o); /* borrows from o */
+void agent_queue_room(struct agent *a);
 
 /* agent_capture.c. Makes the file that the options name, if they do; -errno. */
 int agent_capture_open(struct agent *a, char *err, size_t err_size);

@@ -14,7 +14,7 @@ extern const struct command command_agent;
 struct node {
     struct options *o;
     struct agent *agent;
-    const struct config_targets *targets; /* of o->config, or of the one read last */
+    const struct config_targets *targets; /* of o->config */
     char own[512];                        /* our executable: another wftrace is no target either */
 };
 
@@ -149,32 +149,22 @@ static int targets_apply(struct node *n, bool anew)
 
 /* --- life --- */
 
-/* Who is traced and where it goes is taken from the new configuration; the rest stays as it was opened. */
+static int names_targets(const struct config *c, char *err, size_t err_size)
+{
+    if (c->wftrace->targets && c->wftrace->targets->include.n)
+        return 0;
+    snprintf(err, err_size, "it names no targets");
+    return -EINVAL;
+}
+
 static void reload(struct node *n)
 {
-    static char err[8300];
-    struct options fresh = *n->o;
-    session_signal.reload = 0;
-    fresh.config = NULL;
-    int code = session_config(&fresh, err, sizeof(err));
-    if (!code && !fresh.config->wftrace->targets) {
-        code = -EINVAL;
-        snprintf(err, sizeof(err), "it names no targets");
-    }
-    if (!code)
-        code = session_swap_exporters(n->o, &fresh, n->agent, err, sizeof(err));
-    if (code) {
-        log_error("agent", "the new configuration is not taken, the old one stands: %s", err);
-        config_free(fresh.config);
+    if (!session_reload(n->o, n->agent, names_targets))
         return;
-    }
-    n->targets = fresh.config->wftrace->targets;
-    code = targets_apply(n, true);
+    n->targets = n->o->config->wftrace->targets;
+    int code = targets_apply(n, true);
     if (code)
         log_error("agent", "reading /proc: %s (targets stay as they were)", errno_name(code));
-    else
-        log_warn("agent",
-                 "targets and exporters are those of the new configuration (its other keys take effect with the next start)");
 }
 
 static int node_loop(struct node *n)
@@ -182,8 +172,7 @@ static int node_loop(struct node *n)
     int turned = 0;
     while (!session_signal.stop && turned >= 0) {
         turned = agent_turn(n->agent, SESSION_TURN_MS);
-        if (session_signal.reload)
-            reload(n);
+        reload(n);
     }
     if (turned < 0)
         complain("agent: reading records: %s", errno_name(turned));

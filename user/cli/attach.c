@@ -205,7 +205,7 @@ static int attach_loop(struct attach *t)
     while (!session_signal.stop && clock_boot_ns() < until && (watch || t->alive) && n >= 0) {
         n = agent_turn(t->agent, SESSION_TURN_MS);
         note_ends(t);
-        session_reload(t->o, t->agent);
+        (void)session_reload(t->o, t->agent, NULL);
         if (clock_boot_ns() >= idle) {
             say_idle(t, false);
             idle = UINT64_MAX;

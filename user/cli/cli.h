@@ -35,8 +35,9 @@ struct options {
     const char *packs;         /* --packs: "off", or names with commas; NULL: those that are recognised */
     const char *config_files[CLI_CONFIGS];
     size_t n_config_files;
-    size_t n_own_exports;                       /* exporters that -e named */
-    struct config *config;                      /* session_config(): lives as long as the process */
+    struct agent_options given;                 /* `agent` as the command line alone has it: a reload starts from it */
+    struct config *config;                      /* session_config(); with all that was made of it */
+    struct resource *resource;                  /* made of it */
     struct processor_spec plugins[CLI_PLUGINS]; /* --plugin: behind the configuration's processors */
     size_t n_plugins;
     struct store_query query; /* show-traces */

@@ -83,23 +83,20 @@ static void add_auth(char *out, size_t *used, const struct config_otlp *x)
     }
 }
 
-static const char *headers_of(const struct config_otlp *x)
+static const char *headers_of(struct config *c, const struct config_otlp *x)
 {
-    char *out = malloc(HEADERS); /* kept as long as the process: a configuration has a handful */
+    char out[HEADERS] = "";
     size_t used = 0;
-    if (!out)
-        return NULL;
-    *out = 0;
     add_list(out, &used, x);
     for (size_t i = 0; i < x->headers.n; i++)
         if (x->headers.v[i].value)
             add_header(out, &used, x->headers.v[i].name, x->headers.v[i].value);
     add_auth(out, &used, x);
-    if (!used) {
-        free(out);
-        return NULL;
-    }
-    return out;
+    char *kept = used ? config_keep(c, used + 1) : NULL;
+    if (kept)
+        memcpy(kept, out, used);
+    explicit_bzero(out, sizeof(out));
+    return kept;
 }
 
 /* --- one exporter --- */
@@ -151,7 +148,7 @@ static int otlp_spec(const struct maker *m, const struct config_otlp *x, bool gr
         s->client_certificate = x->tls->cert_file;
         s->client_key = x->tls->key_file;
     }
-    s->headers = headers_of(x);
+    s->headers = headers_of(m->o->config, x);
     s->compression = x->compression;
     s->timeout_ms = x->timeout ? (u64)x->timeout : FOREVER_MS;
     s->json = !grpc && x->encoding == CONFIG_ENCODING_JSON;
@@ -278,19 +275,22 @@ static void scraped_labels(char *target, size_t size, const struct config_select
     scraped_option(target, size, "resource_labels=%s", list);
 }
 
-/* "user:password", as long-lived as the process. */
+/* "user:password" */
 static int scraped_user(const struct maker *m, const struct config_basic_auth *b, const char **ret)
 {
     cleanup(freep) char *file = NULL;
-    char *line = NULL;
     size_t n;
     int e = b->password_file ? read_small_file(b->password_file, 1024, &file, &n) : 0;
     if (e)
         return refuse(m, "cannot read %s: %s", b->password_file, errno_name(e));
     if (file)
         file[strcspn(file, "\r\n")] = 0;
-    if (asprintf(&line, "%s:%s", b->username ? b->username : "", file ? file : b->password ? b->password : "") < 0)
+    const char *user = b->username ? b->username : "", *password = file ? file : b->password ? b->password : "";
+    size_t size = strlen(user) + strlen(password) + 2;
+    char *line = config_keep(m->o->config, size);
+    if (!line)
         return refuse(m, "out of memory");
+    snprintf(line, size, "%s:%s", user, password);
     *ret = line;
     return 0;
 }

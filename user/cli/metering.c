@@ -173,35 +173,109 @@ static void measure_convert(const struct measure_options *from, u32 rule, struct
                                 .n_attrs = from->n_by };
 }
 
-int metering_open(struct metering *m, const struct metering_options *o, const struct rules *rules, struct export_queues *q,
-                  struct span_sink *next, struct metric_sink *to)
+static u64 text_print(const char *text, u64 seed) { return text ? hash_bytes(text, strlen(text) + 1, seed) : seed * 31 + 1; }
+
+static u64 list_print(const char *const *v, size_t n, u64 seed)
+{
+    for (size_t i = 0; i < n; i++)
+        seed = text_print(v[i], seed);
+    return seed * 31 + n;
+}
+
+static u64 view_print(const struct metric_view *v, u64 seed)
+{
+    const u64 numbers[] = { v->select_type, v->aggregation, v->max_size, (u64)v->max_scale, v->limit, v->n_bounds };
+    seed = text_print(v->select_name, hash_bytes(numbers, sizeof(numbers), seed));
+    seed = text_print(v->description, text_print(v->name, text_print(v->select_unit, seed)));
+    seed = list_print(v->exclude, v->n_exclude, list_print(v->include, v->n_include, seed));
+    return v->bounds ? hash_bytes(v->bounds, v->n_bounds * sizeof(*v->bounds), seed) : seed;
+}
+
+static u64 rule_print(const struct metric_rule *r, u64 seed)
+{
+    const u64 numbers[] = { r->rule, r->type, r->errors_only };
+    seed = text_print(r->name, hash_bytes(numbers, sizeof(numbers), seed));
+    seed = text_print(r->of, text_print(r->description, text_print(r->unit, seed)));
+    return list_print(r->attrs, r->n_attrs, seed);
+}
+
+/* Of all that decides which series there are and what they mean. */
+static u64 options_print(const struct metrics_options *o)
+{
+    const u64 numbers[] = { o->interval_ns, o->push,       o->pull,      o->delta,        o->exponential,
+                            o->exemplars,   o->max_series, o->expire_ns, o->no_processes, o->n_views };
+    u64 print = hash_bytes(o->limits, sizeof(o->limits), hash_bytes(numbers, sizeof(numbers), 0));
+    for (size_t i = 0; i < o->n_views; i++)
+        print = view_print(&o->views[i], print);
+    for (size_t i = 0; i < o->n_rules; i++)
+        print = rule_print(&o->rules[i], print);
+    return print;
+}
+
+static struct metric_rule *rules_convert(const struct metering_options *o, const struct rules *rules, size_t *ret_n)
+{
+    struct metric_rule *v = calloc(rules_count(rules) + PROCESSORS_MAX + 1, sizeof(*v));
+    size_t n = 0;
+    for (size_t i = 0; v && i < rules->n; i++)
+        for (u8 k = 0; k < rules->v[i].n_metrics; k++)
+            rule_convert(&rules->v[i].metrics[k], rules->v[i].id, &v[n++]);
+    for (size_t i = 0; v && i < o->pipeline->n_processors && i < PROCESSORS_MAX; i++)
+        if (!strcmp(o->pipeline->processors[i].kind, "metric"))
+            measure_convert(&o->pipeline->processors[i].measure, METERING_MEASURE(i), &v[n++]);
+    *ret_n = n;
+    return v;
+}
+
+int metering_prepare(struct metering *m, const struct metering_options *o, const struct rules *rules, bool push, bool pull,
+                     struct metering_change *ret)
 {
     struct metrics_options mo = *o->meters;
     mo.start_ns = o->start_ns;
-    mo.push = export_queues_metrics(q, false);
-    mo.pull = export_queues_metrics(q, true);
+    mo.push = push;
+    mo.pull = pull;
     mo.no_processes = !o->live;
     mo.each_open = each_open;
     mo.each_process = each_process;
     mo.numbers = o->live ? numbers : NULL;
     mo.arg = m;
-    *m = (struct metering){ .sink = { .started = on_started, .ended = on_ended }, .next = next, .queues = q, .o = *o };
-    if (!mo.push && !mo.pull)
+    *ret = (struct metering_change){ 0 };
+    if (!push && !pull)
         return 0;
-    size_t n = rules_count(rules);
-    cleanup(freep) struct metric_rule *converted = calloc(n + PROCESSORS_MAX + 1, sizeof(*converted));
+    cleanup(freep) struct metric_rule *converted = rules_convert(o, rules, &mo.n_rules);
     if (!converted)
         return -ENOMEM;
-    for (size_t i = 0; i < rules->n; i++)
-        for (u8 k = 0; k < rules->v[i].n_metrics; k++)
-            rule_convert(&rules->v[i].metrics[k], rules->v[i].id, &converted[mo.n_rules++]);
-    for (size_t i = 0; i < o->pipeline->n_processors && i < PROCESSORS_MAX; i++)
-        if (!strcmp(o->pipeline->processors[i].kind, "metric"))
-            measure_convert(&o->pipeline->processors[i].measure, METERING_MEASURE(i), &converted[mo.n_rules++]);
     mo.rules = converted;
-    m->metrics = metrics_new(&mo, to);
+    ret->print = options_print(&mo);
+    ret->same = m->metrics && ret->print == m->print;
+    if (ret->same)
+        return 0;
+    if (m->metrics)
+        snprintf(mo.instance, sizeof(mo.instance), "%s", metrics_instance(m->metrics));
+    ret->metrics = metrics_new(&mo, m->to);
+    return ret->metrics ? 0 : -ENOMEM;
+}
+
+void metering_take(struct metering *m, struct metering_change *c)
+{
+    if (c->same)
+        return;
+    metrics_free(m->metrics); /* with its last collection */
+    m->metrics = take_ptr(c->metrics);
+    m->print = c->print;
+}
+
+void metering_forget(struct metering_change *c) { c->metrics = metrics_forget(c->metrics); }
+
+int metering_open(struct metering *m, const struct metering_options *o, const struct rules *rules, struct export_queues *q,
+                  struct span_sink *next, struct metric_sink *to)
+{
+    struct metering_change c;
+    *m = (struct metering){ .sink = { .started = on_started, .ended = on_ended }, .next = next, .to = to, .queues = q, .o = *o };
     m->o.meters = NULL;
-    return m->metrics ? 0 : -ENOMEM;
+    int code = metering_prepare(m, o, rules, export_queues_metrics(q, false), export_queues_metrics(q, true), &c);
+    if (!code)
+        metering_take(m, &c);
+    return code;
 }
 
 void metering_tick(struct metering *m, u64 wall_ns)

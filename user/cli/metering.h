@@ -20,6 +20,8 @@ struct metering_options {
 struct metering {
     struct span_sink sink; /* what the tracer hands to */
     struct span_sink *next;
+    struct metric_sink *to;
+    u64 print;               /* of what `metrics` was made of */
     struct metrics *metrics; /* NULL: no exporter takes metrics; the sink passes on */
     struct export_queues *queues;
     struct tracer *tracer; /* set when it is there */
@@ -30,6 +32,17 @@ struct metering {
 /* -ENOMEM */
 int metering_open(struct metering *m, const struct metering_options *o, const struct rules *rules, struct export_queues *q,
                   struct span_sink *next, struct metric_sink *to);
+/* Other options, in two steps as in pipeline/pipeline.h. Where they mean the same nothing changes; else what was counted is
+ * collected once more and the series begin anew, with a start time that says so. -ENOMEM. */
+struct metering_change {
+    struct metrics *metrics;
+    u64 print;
+    bool same;
+};
+int metering_prepare(struct metering *m, const struct metering_options *o, const struct rules *rules, bool push, bool pull,
+                     struct metering_change *ret);
+void metering_take(struct metering *m, struct metering_change *c);
+void metering_forget(struct metering_change *c); /* one that was not taken */
 void metering_tick(struct metering *m, u64 wall_ns);
 /* After the tracer has ended what was open: the last collection. */
 void metering_close(struct metering *m);

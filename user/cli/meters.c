@@ -129,7 +129,7 @@ int apply_meters(struct options *o)
         from_env(to);
     if (!p)
         return 0;
-    struct metric_view *v = calloc(p->views.n + 1, sizeof(*v)); /* as long-lived as the process */
+    struct metric_view *v = config_keep(o->config, (p->views.n + 1) * sizeof(*v));
     if (!v)
         return -ENOMEM;
     for (size_t i = 0; i < p->views.n; i++)

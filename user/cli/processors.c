@@ -1,5 +1,5 @@
 /* wftrace.processors and the limits of the configuration → processor specs, wftrace.sampling → samplers and tail. What is made
- * here is as long-lived as the process: a configuration has a handful. */
+ * here lives as long as the configuration. */
 #include "cli/session.h"
 
 static u32 bits_of(const char *const *v, size_t n)
@@ -33,9 +33,9 @@ static struct match match_of(const struct config_match *m)
                            .error = m->error };
 }
 
-static const struct match *matches_of(const struct config_match *v, size_t n)
+static const struct match *matches_of(struct config *c, const struct config_match *v, size_t n)
 {
-    struct match *m = calloc(n + 1, sizeof(*m));
+    struct match *m = config_keep(c, (n + 1) * sizeof(*m));
     for (size_t i = 0; m && i < n; i++)
         m[i] = match_of(&v[i]);
     return m;
@@ -69,9 +69,9 @@ static struct attr_step step_of(const struct config_attr_step *s)
     };
 }
 
-static struct processor_spec attributes_spec(const struct config_attributes *a)
+static struct processor_spec attributes_spec(struct config *c, const struct config_attributes *a)
 {
-    struct attr_step *steps = calloc(a->steps.n + 1, sizeof(*steps));
+    struct attr_step *steps = config_keep(c, (a->steps.n + 1) * sizeof(*steps));
     for (size_t i = 0; steps && i < a->steps.n; i++)
         steps[i] = step_of(&a->steps.v[i]);
     return (struct processor_spec){ .kind = "attributes",
@@ -79,9 +79,9 @@ static struct processor_spec attributes_spec(const struct config_attributes *a)
                                     .attributes = { steps, steps ? a->steps.n : 0, match_of(a->when) } };
 }
 
-static struct processor_spec rename_spec(const struct config_rename *r)
+static struct processor_spec rename_spec(struct config *c, const struct config_rename *r)
 {
-    struct rename_step *steps = calloc(r->steps.n + 1, sizeof(*steps));
+    struct rename_step *steps = config_keep(c, (r->steps.n + 1) * sizeof(*steps));
     for (size_t i = 0; steps && i < r->steps.n; i++)
         steps[i] = (struct rename_step){ r->steps.v[i].pattern, r->steps.v[i].name };
     return (struct processor_spec){ .kind = "rename",
@@ -128,18 +128,18 @@ static struct processor_spec measure_spec(const struct config_measure *m)
                                                  .histogram = m->histogram } };
 }
 
-static struct processor_spec spec_of(const struct config_stage *s)
+static struct processor_spec spec_of(struct config *c, const struct config_stage *s)
 {
     if (s->filter)
         return (struct processor_spec){ .kind = "filter",
                                         .signals = bits_of(s->filter->signals.v, s->filter->signals.n),
-                                        .filter = { matches_of(s->filter->drop.v, s->filter->drop.n),
-                                                    matches_of(s->filter->keep.v, s->filter->keep.n), s->filter->drop.n,
+                                        .filter = { matches_of(c, s->filter->drop.v, s->filter->drop.n),
+                                                    matches_of(c, s->filter->keep.v, s->filter->keep.n), s->filter->drop.n,
                                                     s->filter->keep.n } };
     if (s->attributes)
-        return attributes_spec(s->attributes);
+        return attributes_spec(c, s->attributes);
     if (s->rename)
-        return rename_spec(s->rename);
+        return rename_spec(c, s->rename);
     if (s->redact)
         return redact_spec(s->redact);
     if (s->limit)
@@ -207,13 +207,13 @@ static int add(struct options *o, struct processor_spec *chain, const struct pro
 int apply_processors(struct options *o, char *err, size_t err_size)
 {
     const struct config *c = o->config;
-    struct processor_spec *chain = calloc(PROCESSORS_MAX, sizeof(*chain));
+    struct processor_spec *chain = config_keep(o->config, PROCESSORS_MAX * sizeof(*chain));
     int code = chain ? 0 : -ENOMEM;
     o->agent.pipeline.n_processors = 0;
     o->agent.pipeline.processors = chain;
     for (size_t i = 0; i < c->wftrace->processors.n && !code; i++) {
         char path[80];
-        struct processor_spec s = spec_of(&c->wftrace->processors.v[i]);
+        struct processor_spec s = spec_of(o->config, &c->wftrace->processors.v[i]);
         snprintf(path, sizeof(path), "wftrace.processors[%zu]", i);
         code = add(o, chain, &s, path, err, err_size);
     }

@@ -109,7 +109,7 @@ static void trace_until_end(struct options *o, struct agent *a, struct child *c,
 {
     while (!child_poll(c, WNOHANG) && (!until || clock_boot_ns() < until)) {
         signals_pass_on(c);
-        session_reload(o, a);
+        (void)session_reload(o, a, NULL);
         if (agent_turn(a, SESSION_TURN_MS) < 0)
             break;
     }

@@ -87,10 +87,14 @@ static bool wants_console(const struct options *o)
 /* --plugin: behind the processors of the configuration, before the redaction. */
 static int take_plugins(struct options *o, char *err, size_t err_size)
 {
-    static struct processor_spec all[PROCESSORS_MAX]; /* one session in a process's life */
     struct pipeline_options *p = &o->agent.pipeline;
+    struct processor_spec *all = o->n_plugins ? config_keep(o->config, PROCESSORS_MAX * sizeof(*all)) : NULL;
     if (!o->n_plugins)
         return 0;
+    if (!all) {
+        snprintf(err, err_size, "out of memory");
+        return -ENOMEM;
+    }
     if (p->n_processors + o->n_plugins > PROCESSORS_MAX) {
         snprintf(err, err_size, "more than %d processors", PROCESSORS_MAX);
         return -EINVAL;
@@ -114,61 +118,82 @@ static int default_exporters(struct options *o, char *err, size_t err_size)
     return 0;
 }
 
-int session_swap_exporters(struct options *o, struct options *next, struct agent *a, char *err, size_t err_size)
+/* o->given and o->config → o->agent. */
+static int settle(struct options *o, char *err, size_t err_size)
 {
-    next->agent.n_exports = o->n_own_exports;
-    int code = apply_exporters(next, err, err_size);
+    o->agent = o->given;
+    o->agent.flush_ms = FLUSH_MS;
+    int code = session_apply(o, err, err_size);
     if (!code)
-        code = default_exporters(next, err, err_size);
+        code = take_plugins(o, err, err_size);
     if (!code)
-        code = agent_exporters(a, next->agent.exports, next->agent.n_exports, err, err_size);
-    if (code)
-        return code;
-    memcpy(o->agent.exports, next->agent.exports, sizeof(next->agent.exports));
-    o->agent.n_exports = next->agent.n_exports;
-    return 0;
-}
-
-static int reload(struct options *o, struct agent *a, char *err, size_t err_size)
-{
-    static struct options next; /* large */
-    next = *o;
-    next.config = NULL;
-    int code = session_config(&next, err, err_size);
-    if (!code)
-        code = session_swap_exporters(o, &next, a, err, err_size);
-    if (code)
-        config_free(next.config);
-    else
-        o->config = next.config; /* the old one stays in memory: exporters that still deliver borrow from it */
+        code = default_exporters(o, err, err_size);
     return code;
 }
 
-void session_reload(struct options *o, struct agent *a)
+static void settings_free(struct options *o)
 {
-    char err[8300] = "";
+    o->resource = resource_unref(o->resource);
+    o->config = config_free(o->config);
+}
+
+static int reload(struct options *o, struct agent *a, int (*fits)(const struct config *c, char *err, size_t err_size),
+                  char *restart, size_t restart_size, char *err, size_t err_size)
+{
+    static struct options next; /* large */
+    char keys[1024];
+    next = *o;
+    next.config = NULL;
+    next.resource = NULL;
+    int code = session_config(&next, err, err_size);
+    if (!code && fits)
+        code = fits(next.config, err, err_size);
+    if (!code)
+        code = settle(&next, err, err_size);
+    bool same = !code && config_same(o->config, next.config, "resource");
+    if (!code)
+        code = agent_reload(a, &next.agent, same, restart, restart_size, err, err_size);
+    if (code) {
+        settings_free(&next);
+        return code;
+    }
+    if (!config_same(o->config, next.config, "wftrace.rules"))
+        snprintf(restart + strlen(restart), restart_size - strlen(restart), "%swftrace.rules", *restart ? ", " : "");
+    if (config_restarts(o->config, next.config, keys, sizeof(keys)))
+        snprintf(restart + strlen(restart), restart_size - strlen(restart), "%s%s", *restart ? ", " : "", keys);
+    settings_free(o); /* nobody borrows from it any more */
+    *o = next;
+    session_log_level(o);
+    return 0;
+}
+
+bool session_reload(struct options *o, struct agent *a, int (*fits)(const struct config *c, char *err, size_t err_size))
+{
+    static char err[8300];
+    char restart[1400] = "";
     if (!session_signal.reload)
-        return;
+        return false;
     session_signal.reload = 0;
-    if (reload(o, a, err, sizeof(err)))
+    *err = 0;
+    if (reload(o, a, fits, restart, sizeof(restart), err, sizeof(err))) {
         log_error("config", "reload: %s (the old configuration stays in force)", err);
-    else if (!o->quiet)
+        return false;
+    }
+    if (*restart)
+        log_warn("config", "needs a restart to take effect: %s", restart);
+    if (!o->quiet)
         complain("configuration read again: %zu exporter%s", o->agent.n_exports, o->agent.n_exports == 1 ? "" : "s");
+    return true;
 }
 
 int session_prepare(struct options *o, char *err, size_t err_size)
 {
-    struct agent_options *a = &o->agent;
-    o->n_own_exports = a->n_exports;
+    take_environment(&o->agent);
+    o->given = o->agent;
     if (!o->config && session_config(o, err, err_size))
         return -EINVAL;
-    a->flush_ms = FLUSH_MS;
-    if (session_apply(o, err, err_size) || take_plugins(o, err, err_size))
-        return -EINVAL;
-    if (default_exporters(o, err, err_size))
-        return -EINVAL;
-    take_environment(a);
-    return 0;
+    session_log_level(o);
+    return settle(o, err, err_size) ? -EINVAL : 0;
 }
 
 int session_open(struct options *o, struct agent **ret)

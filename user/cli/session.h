@@ -28,19 +28,18 @@ int apply_stages(struct options *o, char *err, size_t err_size);     /* stages.c
 int apply_processors(struct options *o, char *err, size_t err_size); /* processors.c */
 void apply_tail(const struct config_tail *t, struct tail_options *ret);
 int apply_meters(struct options *o); /* meters.c; -ENOMEM */
-int session_check_config(const struct config *c, char *err, size_t err_size);
+int session_check_config(struct config *c, char *err, size_t err_size);
 
 /* Before anything is started: o->config; EXIT_FINE, or the exit status with the mistakes printed. */
 int session_read(struct options *o);
 
 /* Fills what the options leave open: the console exporter when no -e was given, colour, TRACEPARENT, flush time. */
 int session_prepare(struct options *o, char *err, size_t err_size);
-/* After a SIGHUP: the files of -c anew, and their exporters in place of the old ones, between two turns. A mistake leaves all
- * as it is and is told. */
-void session_reload(struct options *o, struct agent *a);
-/* The part of it that is about exporters: `next` is o with a new configuration, which must outlive the agent. On failure all is
- * as it was. */
-int session_swap_exporters(struct options *o, struct options *next, struct agent *a, char *err, size_t err_size);
+/* After a SIGHUP (else false): the files of -c anew, and what they say in force between two turns. True: so it is, and o->config is
+ * the new one; whoever kept a pointer into the old one lets go of it. A mistake leaves all as it is and is told. `fits`, when it
+ * is not NULL, may refuse a configuration with a sentence. */
+bool session_reload(struct options *o, struct agent *a, int (*fits)(const struct config *c, char *err, size_t err_size));
+void session_log_level(const struct options *o); /* o->config → log_level */
 /* agent_open with the sentence printed; exit status, EXIT_FINE with *ret set. */
 int session_open(struct options *o, struct agent **ret);
 /* agent_close and the closing line. EXIT_RUNTIME when the capture is not whole, else EXIT_FINE. */

@@ -113,7 +113,7 @@ static void resource_list(struct attr_set *set, const char *list)
 static void apply_resource(struct options *o)
 {
     const struct config_resource *from = o->config->resource;
-    struct resource *r = resource_new();
+    struct resource *r = o->resource = resource_new();
     if (!r)
         return;
     resource_list(&r->attrs, from->attributes_list);
@@ -123,7 +123,7 @@ static void apply_resource(struct options *o)
     bool own = name && name->type == ATTR_STR && name->len && strncmp(name->s, "unknown_service", 15);
     if (own && !o->agent.service)
         o->agent.service = name->s;
-    o->agent.resource = r; /* as long-lived as the process */
+    o->agent.resource = r;
 }
 
 /* --- context --- */
@@ -152,7 +152,7 @@ static void apply_context(struct options *o)
     o->agent.no_traceparent = !trace;
     if (!baggage)
         return;
-    const char **keys = calloc(o->config->wftrace->baggage.n + 1, sizeof(*keys)); /* as long-lived as the process */
+    const char **keys = config_keep(o->config, (o->config->wftrace->baggage.n + 1) * sizeof(*keys));
     for (size_t i = 0; keys && i < o->config->wftrace->baggage.n; i++)
         keys[o->agent.n_baggage++] = intern(o->config->wftrace->baggage.v[i]);
     o->agent.baggage = keys;
@@ -201,8 +201,6 @@ int session_apply(struct options *o, char *err, size_t err_size)
 {
     const struct config *c = o->config;
     struct agent_options *a = &o->agent;
-    if (!o->quiet && !o->verbose && config_given(c, "log_level"))
-        log_level = level_of(c->log_level);
     a->keep_values = c->wftrace->privacy == CONFIG_PRIVACY_OFF;
     a->privacy_set |= c->wftrace->privacy == CONFIG_PRIVACY_OFF;
     if (c->wftrace->llm)
@@ -220,11 +218,23 @@ int session_apply(struct options *o, char *err, size_t err_size)
     return code ? code : apply_exporters(o, err, err_size);
 }
 
-int session_check_config(const struct config *c, char *err, size_t err_size)
+/* The level that the command line left, unless the configuration has one. */
+void session_log_level(const struct options *o)
+{
+    static enum log_level at_start;
+    static bool known;
+    if (!known)
+        at_start = log_level;
+    known = true;
+    bool given = !o->quiet && !o->verbose && config_given(o->config, "log_level");
+    log_level = given ? level_of(o->config->log_level) : at_start;
+}
+
+int session_check_config(struct config *c, char *err, size_t err_size)
 {
     static struct options o; /* large */
     struct rules rules = { 0 };
-    o = (struct options){ .config = (struct config *)(uintptr_t)c, .quiet = true };
+    o = (struct options){ .config = c, .quiet = true };
     int code = packs_load(&rules, err, err_size); /* what `rules.packs` names */
     if (!code)
         code = apply_rules(&o, err, err_size);

@@ -5,7 +5,7 @@
 #include <stdarg.h>
 
 struct place {
-    const struct config *c;
+    struct config *c;
     char *err;
     size_t err_size;
 };
@@ -25,10 +25,9 @@ static int refuse(const struct place *p, const char *path, const char *fmt, ...)
 /* --- sampler --- */
 #define SAMPLER "tracer_provider.sampler"
 
-/* Lists of branches live as long as the process, as all of a configuration that stages point into. */
-static struct sampler_branch *branches_new(size_t n, struct sampler *ret)
+static struct sampler_branch *branches_new(struct config *c, size_t n, struct sampler *ret)
 {
-    struct sampler_branch *v = calloc(n + 1, sizeof(*v));
+    struct sampler_branch *v = config_keep(c, (n + 1) * sizeof(*v));
     *ret = (struct sampler){ .kind = SAMPLER_BRANCHES, .branches = v, .n_branches = v ? n : 0 };
     return v;
 }
@@ -84,7 +83,7 @@ static int composable(const struct place *p, const struct config_composable *x, 
     if (depth == SAMPLER_DEPTH)
         return refuse(p, SAMPLER, "more than %d samplers in each other", SAMPLER_DEPTH);
     if (x->rule_based) {
-        v = branches_new(x->rule_based->rules.n, ret);
+        v = branches_new(p->c, x->rule_based->rules.n, ret);
         for (size_t i = 0; v && i < x->rule_based->rules.n && !code; i++) {
             v[i] = branch_of(&x->rule_based->rules.v[i]);
             code = composable(p, x->rule_based->rules.v[i].sampler, depth + 1, &v[i].sampler);
@@ -92,7 +91,7 @@ static int composable(const struct place *p, const struct config_composable *x, 
         return v ? code : -ENOMEM;
     }
     if (x->parent_threshold) {
-        if (!(v = branches_new(2, ret)))
+        if (!(v = branches_new(p->c, 2, ret)))
             return -ENOMEM;
         v[0].origins = 1u << SAMPLER_OF_ROOT;
         v[1].sampler.kind = SAMPLER_PARENT;
@@ -129,7 +128,7 @@ static int parent_based(const struct place *p, const struct config_parent_based 
         if (ret->parent_based || code)
             return code;
     }
-    struct sampler_branch *v = branches_new(ARRAY_LEN(by), ret);
+    struct sampler_branch *v = branches_new(p->c, ARRAY_LEN(by), ret);
     for (size_t i = 0; v && i < ARRAY_LEN(by) && !code; i++) {
         v[i].origins = (u8)(1u << by[i].origin);
         v[i].parent = by[i].parent;
@@ -174,7 +173,7 @@ static int apply_sampler(const struct place *p, const struct config_sampler *x, 
 /* --- rules and tail --- */
 static int apply_sampling(const struct place *p, const struct config_sampling *x, struct pipeline_options *ret)
 {
-    struct sampler_rule *rules = calloc(x->rules.n + 1, sizeof(*rules));
+    struct sampler_rule *rules = config_keep(p->c, (x->rules.n + 1) * sizeof(*rules));
     int code = rules ? 0 : -ENOMEM;
     if (x->rules.n > SAMPLER_RULES)
         return refuse(p, "wftrace.sampling.rules", "more than %d rules", SAMPLER_RULES);
@@ -231,7 +230,7 @@ static void apply_activities(struct options *o)
 int apply_stages(struct options *o, char *err, size_t err_size)
 {
     const struct config *c = o->config;
-    struct place p = { c, err, err_size };
+    struct place p = { o->config, err, err_size };
     struct sampler *s = &o->agent.pipeline.sampler.sampler;
     int code = 0;
     if (c->tracer_provider && c->tracer_provider->sampler && s->kind == SAMPLER_NONE)

@@ -81,4 +81,6 @@ struct config *config_free(struct config *c)
     return NULL;
 }
 
+void *config_keep(struct config *c, size_t size) { return config_alloc(c->state, size); }
+
 bool config_off(const struct config *c) { return c->disabled || !c->wftrace->enabled; }

@@ -502,12 +502,19 @@ struct config_says {
  * the specification has it; without, they are the configuration. No secret is ever in either text. */
 int config_load(const struct config_input *in, struct config **ret, struct config_says *mistakes, struct config_says *notes);
 struct config *config_free(struct config *c); /* NULL */
+/* Zeroed memory that dies with the configuration: for what is made of it. NULL: none left. */
+void *config_keep(struct config *c, size_t size);
 
 /* Whether nothing is to be traced: disabled: true, wftrace.enabled: false, or OTEL_SDK_DISABLED without a file. */
 bool config_off(const struct config *c);
 
 /* «config explain»: each key that has a value, the value, and where it came from. Secrets are <secret>. */
 void config_explain(const struct config *c, bool json, FILE *to);
+
+/* Whether everything below a path («resource») says the same in both. */
+bool config_same(const struct config *a, const struct config *b, const char *path);
+/* The keys whose value is another now and takes effect with the next start only, separated by ", "; how many. */
+size_t config_restarts(const struct config *old, const struct config *now, char *ret, size_t size);
 
 bool config_given(const struct config *c, const char *path); /* somebody wrote it: it is no default */
 /* Where the value at a path («tracer_provider.processors[0].batch.exporter») was written: "FILE:LINE:COLUMN", a variable, an

@@ -48,7 +48,8 @@ static void key_row(FILE *to, const struct config_key *k)
         fprintf(to, " | `%s` | ", k->fallback);
     else
         fprintf(to, " | %s | ", k->unset ? k->unset : "");
-    fprintf(to, "%s%s%s%s |\n", k->help, k->flags & KEY_SECRET ? " (never shown)" : "", k->ignored ? ". **No effect:** " : "",
+    fprintf(to, "%s%s%s%s%s |\n", k->help, k->flags & KEY_SECRET ? " (never shown)" : "",
+            k->flags & KEY_RESTART ? ". **Needs a restart**" : "", k->ignored ? ". **No effect:** " : "",
             k->ignored ? k->ignored : "");
 }
 

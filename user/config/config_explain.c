@@ -160,8 +160,7 @@ void config_explain(const struct config *c, bool json, FILE *to)
     fputs(json ? "\n]\n" : "", to);
 }
 
-/* The node at a path; *ret_exact says whether it is that or an ancestor. */
-static const struct config_node *node_at(const struct config *c, const char *path, bool *ret_exact)
+const struct config_node *config_node_at(const struct config *c, const char *path, bool *ret_exact)
 {
     const struct config_node *n = c->state->root, *next = n;
     while (*path && next) {
@@ -186,14 +185,14 @@ static const struct config_node *node_at(const struct config *c, const char *pat
 bool config_given(const struct config *c, const char *path)
 {
     bool exact;
-    const struct config_node *n = node_at(c, path, &exact);
+    const struct config_node *n = config_node_at(c, path, &exact);
     return exact && n->at.origin != ORIGIN_DEFAULT && !config_node_null(n);
 }
 
 const char *config_where(const struct config *c, const char *path, char *ret, size_t size)
 {
     bool exact;
-    const struct config_node *n = node_at(c, path, &exact);
+    const struct config_node *n = config_node_at(c, path, &exact);
     origin_text(&n->at, ret, size);
     if (n->at.origin == ORIGIN_FILE && strlen(ret) + 12 < size)
         snprintf(ret + strlen(ret), size - strlen(ret), ":%u", n->at.column);

@@ -38,8 +38,9 @@ enum config_type {
 enum config_key_flags {
     KEY_REQUIRED = 1,
     KEY_SECRET = 2,
-    KEY_ALWAYS = 4, /* a group that is there, with its defaults, even when nobody wrote it */
-    KEY_OURS = 8,   /* wftrace's own addition to OpenTelemetry's form */
+    KEY_ALWAYS = 4,   /* a group that is there, with its defaults, even when nobody wrote it */
+    KEY_OURS = 8,     /* wftrace's own addition to OpenTelemetry's form */
+    KEY_RESTART = 16, /* a reload doesn't change it; a group: none of its keys */
 };
 struct config_group;
 struct config_key {
@@ -96,6 +97,8 @@ struct config_node {
     const char *file_text;
     size_t file_len;
 };
+/* The node at a path below the root; *ret_exact says whether it is that or an ancestor. */
+const struct config_node *config_node_at(const struct config *c, const char *path, bool *ret_exact);
 bool config_node_null(const struct config_node *n);
 struct config_node *config_node_new(struct config_state *s, enum config_node_type type, struct config_place at);
 struct config_node *config_node_scalar(struct config_state *s, const char *text, bool plain, struct config_place at);

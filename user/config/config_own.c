@@ -88,7 +88,8 @@ DEFINE(self, self, "self", "wftrace's own telemetry.", .check = self_check);
 static const char *const privacies[] = { "strict", "off", NULL };
 static const char *const propagations[] = { "off", "http", "all", NULL };
 static const struct config_key wftrace_keys[] = {
-    BOOL(wftrace, enabled, "enabled", "true", "false: nothing is attached, as with `disabled: true`", OURS),
+    BOOL(wftrace, enabled, "enabled", "true", "false: nothing is attached, as with `disabled: true`",
+         .flags = KEY_OURS | KEY_RESTART),
     GROUP(wftrace, rules, "rules", rules, "what to watch", OURS),
     GROUP(wftrace, targets, "targets", targets, "what `wftrace agent` traces", OURS),
     WORD(wftrace, privacy, "privacy", privacies, "strict", "`off`: statements and values are kept as they are", OURS),
@@ -97,9 +98,9 @@ static const struct config_key wftrace_keys[] = {
     TEXTS(wftrace, baggage, "baggage", "keys of a request's `baggage` header that become attributes of its span, as `user.id`",
           OURS, .unset = "none"),
     GROUP(wftrace, store, "store", store, "the embedded store", OURS),
-    GROUP(wftrace, spool, "spool", spool, "what could not be delivered yet, on disk", OURS),
-    SIZE(wftrace, memory_limit, "memory_limit", 48 << 20, NULL, "memory of the whole of wftrace ([memory.md](memory.md))", OURS,
-         .unset = "1 GiB, or three quarters of what its control group may have"),
+    GROUP(wftrace, spool, "spool", spool, "what could not be delivered yet, on disk", .flags = KEY_OURS | KEY_RESTART),
+    SIZE(wftrace, memory_limit, "memory_limit", 48 << 20, NULL, "memory of the whole of wftrace ([memory.md](memory.md))",
+         .flags = KEY_OURS | KEY_RESTART, .unset = "1 GiB, or three quarters of what its control group may have"),
     TIME(wftrace, shutdown_timeout, "shutdown_timeout", 1, "5s", "how long exporters may take at the end", OURS),
     GROUP(wftrace, logs, "logs", logs, "log lines of traced processes", OURS),
     GROUP(wftrace, activities, "activities", activities, "activities that run for long", OURS),

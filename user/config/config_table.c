@@ -419,7 +419,12 @@ static void top_check(struct config_state *s, void *group, const struct config_n
 }
 static const struct config_key top_keys[] = {
     { .name = "file_format", .type = CONFIG_TEXT, TOP(file_format), REQUIRED, .help = "version of the form: \"1.1\"" },
-    { .name = "disabled", .type = CONFIG_BOOL, TOP(disabled), .fallback = "false", .help = "true: nothing is attached" },
+    { .name = "disabled",
+      .type = CONFIG_BOOL,
+      TOP(disabled),
+      .flags = KEY_RESTART,
+      .fallback = "false",
+      .help = "true: nothing is attached" },
     { .name = "log_level",
       .type = CONFIG_WORD,
       TOP(log_level),

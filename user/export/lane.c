@@ -422,7 +422,8 @@ struct lane *lane_new(const struct exporter *x, const struct export_spec *spec, 
     l->opt = options_settle(&spec->lane, &base->lane[spec->signal], &base->most[spec->signal], kind_of(l));
     l->max_weight = spec->signal == SIGNAL_METRICS ? base->most_points : 0;
     l->ring = calloc(l->opt.max_queue, sizeof(*l->ring));
-    if (!l->ring) {
+    if (!l->ring || lane_spec_copy(&l->spec, spec)) {
+        free(l->ring);
         free(l);
         return NULL;
     }
@@ -462,6 +463,7 @@ void lane_free(struct lane *l)
     pthread_cond_destroy(&l->more);
     pthread_mutex_destroy(&l->turn);
     pthread_mutex_destroy(&l->lock);
+    lane_spec_done(&l->spec);
     free(l->ring);
     free(l);
 }

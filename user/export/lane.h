@@ -13,6 +13,7 @@ struct lane {
     const struct exporter *x;
     void *self;
     enum signal signal;
+    struct export_spec spec; /* its own: what `self` borrows from */
     struct lane_options opt; /* every field set */
     char label[200];
     pthread_t thread;
@@ -37,7 +38,9 @@ struct lane {
     void *hand[BATCH_MAX];
 };
 
-/* NULL on no memory. The exporter is opened by the caller (l->self). */
+int lane_spec_copy(struct export_spec *to, const struct export_spec *from); /* -ENOMEM */
+void lane_spec_done(struct export_spec *s);
+/* NULL on no memory. The exporter is opened by the caller (l->self), with l->spec. */
 struct lane *lane_new(const struct exporter *x, const struct export_spec *spec, const struct export_queue_options *base);
 int lane_start(struct lane *l); /* -errno */
 /* Takes its own reference when there is room, else counts. */

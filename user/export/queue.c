@@ -69,6 +69,10 @@ int export_queues_new(const struct export_queue_options *o, struct export_queues
     if (!q)
         return -ENOMEM;
     q->opt = o ? *o : (struct export_queue_options){ 0 };
+    if (q->opt.spool.dir && !(q->opt.spool.dir = strdup(q->opt.spool.dir))) {
+        free(q);
+        return -ENOMEM;
+    }
     q->spans = (struct span_sink){ .started = on_started, .ended = on_ended, .dropped = on_dropped };
     q->logs = (struct log_sink){ .emit = on_log };
     q->metrics = (struct metric_sink){ .emit = on_metrics };
@@ -165,7 +169,7 @@ static int lane_make(struct export_queues *q, const struct exporter *x, const st
         snprintf(err, err_size, "out of memory");
         return -ENOMEM;
     }
-    e = x->open(spec, &l->self, err, err_size);
+    e = x->open(&l->spec, &l->self, err, err_size);
     if (!e && q->opt.spool.dir && x->encode)
         e = lane_spool_open(l, spec, &q->opt.spool, err, err_size);
     if (!e && (e = lane_start(l)))
@@ -290,6 +294,7 @@ u64 export_queues_close(struct export_queues *q, u64 deadline_ms)
     for (u32 i = 0; i < q->n_retired; i++)
         lost += lane_join(q->retired[i]);
     lost += q->lost;
+    free((char *)(uintptr_t)q->opt.spool.dir);
     free(q);
     return lost;
 }

@@ -497,3 +497,9 @@ struct logs *logs_free(struct logs *l)
     free(l);
     return NULL;
 }
+
+void logs_change(struct logs *l, const struct logs_options *o)
+{
+    l->o.min_severity = o->min_severity;
+    l->o.rate = o->rate;
+}

@@ -21,7 +21,8 @@ struct logs;
 /* NULL on no memory. `tracer` and `sink` outlive it. */
 struct logs *logs_new(const struct logs_options *o, struct tracer *tracer, struct log_sink *sink);
 void logs_event(struct logs *l, const struct event *e);
-void logs_tick(struct logs *l, u64 now_boot); /* gives out what waited for more lines */
-struct logs *logs_free(struct logs *l);       /* gives out what waits; returns NULL */
+void logs_tick(struct logs *l, u64 now_boot);                   /* gives out what waited for more lines */
+void logs_change(struct logs *l, const struct logs_options *o); /* level and rate of what comes from here on */
+struct logs *logs_free(struct logs *l);                         /* gives out what waits; returns NULL */
 
 #endif

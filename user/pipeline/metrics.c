@@ -103,6 +103,13 @@ struct metrics *metrics_free(struct metrics *m)
     return NULL;
 }
 
+struct metrics *metrics_forget(struct metrics *m)
+{
+    if (m)
+        m->o.push = m->o.pull = false;
+    return metrics_free(m);
+}
+
 void metrics_span_started(struct metrics *m, const struct span *s) { graph_started(m, s); }
 
 void metrics_span_ended(struct metrics *m, const struct span *s)
@@ -166,3 +173,5 @@ void metrics_tick(struct metrics *m, u64 wall_ns)
 }
 
 u32 metrics_series(const struct metrics *m) { return m->n_series; }
+
+const char *metrics_instance(const struct metrics *m) { return m->o.instance; }

@@ -101,12 +101,14 @@ struct metrics;
 struct metrics *metrics_new(const struct metrics_options *o, struct metric_sink *sink); /* NULL on no memory */
 /* Collects once more for the readers and frees. NULL is fine; returns NULL. */
 struct metrics *metrics_free(struct metrics *m);
+struct metrics *metrics_forget(struct metrics *m); /* the same without that collection */
 void metrics_span_started(struct metrics *m, const struct span *s);
 void metrics_span_ended(struct metrics *m, const struct span *s);
 /* Records the metrics of the rule `rule` (metrics_options.rules) for a span that another one made. */
 void metrics_measure(struct metrics *m, u32 rule, const struct span *s);
 /* Collects when a reader is due or a scraper asked; reads /proc for at most 2 ms a call. */
 void metrics_tick(struct metrics *m, u64 wall_ns);
-u32 metrics_series(const struct metrics *m); /* kept now */
+const char *metrics_instance(const struct metrics *m); /* service.instance.id of services that give none */
+u32 metrics_series(const struct metrics *m);           /* kept now */
 
 #endif

@@ -26,7 +26,15 @@ struct pipeline;
 /* Sinks may be NULL when that signal is not produced. -EINVAL: an option, said in err; -ENOMEM. */
 int pipeline_new(const struct pipeline_options *o, struct span_sink *next, struct log_sink *next_logs,
                  struct metric_sink *next_metrics, struct pipeline **ret, char *err, size_t err_size);
-struct pipeline *pipeline_free(struct pipeline *p); /* hands on what waits, all at once; NULL is fine */
+/* Other options for what comes from here on, in two steps: all that can fail, then what can't. A trace keeps the head decision
+ * with which it began; what waits for a tail decision is decided by the new rules, or kept when there are none; a span, record
+ * or collection goes through the processors that are there when it leaves. */
+struct pipeline_stages;
+int pipeline_prepare(struct pipeline *p, const struct pipeline_options *o, struct pipeline_stages **ret, char *err,
+                     size_t err_size);
+void pipeline_take(struct pipeline *p, struct pipeline_stages *g); /* consumes g; the old ones are freed */
+void pipeline_forget(struct pipeline_stages *g);                   /* one that was not taken; NULL is fine */
+struct pipeline *pipeline_free(struct pipeline *p);                /* hands on what waits, all at once; NULL is fine */
 struct span_sink *pipeline_spans(struct pipeline *p);
 struct log_sink *pipeline_logs(struct pipeline *p);
 struct metric_sink *pipeline_metrics(struct pipeline *p);

@@ -21,9 +21,10 @@ struct trace {
     struct list *in;
     u8 state;
     bool foreign; /* its first span has a parent elsewhere that told no `th` */
+    u64 key;
     u32 open;
     u64 first_ns, last_ns, touched_ns, randomness;
-    const char *rule; /* KEPT: by which */
+    const char *rule; /* KEPT: by which; NULL: by none, there were no rules any more */
     u64 th;           /* KEPT: threshold of that rule; 0 for those that keep all */
     struct chain spans;
 };
@@ -34,6 +35,7 @@ struct list {
 
 struct tail {
     struct tail_options o;
+    bool off, bulk; /* bulk: many are decided at once: ticks hand them on */
     char *names[TAIL_NAMES];
     u64 threshold;
     struct span_sink *next;
@@ -86,6 +88,8 @@ static struct span *chain_take(struct chain *c)
 static void mark(struct span *s, const char *rule, u64 th, bool foreign)
 {
     u64 had;
+    if (!rule)
+        return;
     bool known = tracestate_th(s->tracestate, &had);
     attr_str(&s->attrs, "wftrace.sampling.rule", slice_str(rule));
     if (known ? th > had : !foreign)
@@ -129,7 +133,7 @@ static void release(struct tail *t, u32 budget)
 static void settle(struct tail *t, struct trace *tr, enum state state, const char *rule, u64 th)
 {
     u32 n = 0;
-    bool direct = !t->out.first;
+    bool direct = !t->out.first && !t->bulk;
     list_del(tr);
     tr->state = state;
     tr->rule = rule;
@@ -197,12 +201,13 @@ static u64 key_of(const struct span *s) { return hash_bytes(s->id.trace_id, TRAC
 
 static struct trace *trace_get(struct tail *t, const struct span *s, u64 key)
 {
-    bool fresh;
-    struct trace *tr = table_put(t->traces, &key, &fresh);
+    bool fresh = false;
+    struct trace *tr = t->off ? table_get(t->traces, &key) : table_put(t->traces, &key, &fresh);
     if (!tr)
         return NULL;
     if (fresh) {
         u64 th;
+        tr->key = key;
         tr->first_ns = s->start_ns;
         tr->randomness = sampling_randomness(s);
         tr->foreign = t->o.head_unknown || (s->remote_parent && !tracestate_th(s->tracestate, &th));
@@ -262,6 +267,10 @@ void tail_ended(struct tail *t, struct span *s)
         t->now = s->end_ns;
     count_end(t, s);
     struct trace *tr = s->id.flags & 1 ? trace_get(t, s, key_of(s)) : NULL;
+    if (!tr && t->off && s->id.flags & 1) {
+        t->next->ended(t->next, s);
+        return;
+    }
     if (!tr) {
         if (s->id.flags & 1)
             ledger_add(spans_tail_dropped, 1);
@@ -270,7 +279,7 @@ void tail_ended(struct tail *t, struct span *s)
     }
     if (s->end_ns > tr->last_ns)
         tr->last_ns = s->end_ns;
-    if (tr->state != KEPT) {
+    if (tr->state != KEPT && !t->off) {
         bool was_dropped = tr->state == DROPPED;
         if (t->o.errors && s->status == STATUS_ERROR)
             settle(t, tr, KEPT, "error", 0);
@@ -311,6 +320,119 @@ bool tail_finish(struct tail *t, u32 budget)
     u32 before = t->spans;
     release(t, budget);
     return t->out.first && t->spans < before;
+}
+
+/* --- other rules --- */
+
+static bool move_trace(void *arg, const void *key, void *value)
+{
+    struct tail *to = arg;
+    struct trace *old = value, *tr = table_put(to->traces, key, NULL);
+    for (struct span *s; !tr && (s = unhold(to, &old->spans));)
+        drop(s);
+    if (!tr)
+        return true;
+    *tr = *old;
+    tr->in = NULL;
+    return true;
+}
+
+static void move_list(struct tail *to, struct list *list, const struct list *old)
+{
+    for (const struct trace *o = old->first; o; o = o->next) {
+        struct trace *tr = table_peek(to->traces, &o->key);
+        if (tr && tr->state == UNDECIDED)
+            list_add(list, tr);
+    }
+}
+
+static const char *judge(const struct tail *t, const struct trace *tr)
+{
+    for (const struct span *s = tr->spans.first; s; s = s->next) {
+        if (t->o.errors && s->status == STATUS_ERROR)
+            return "error";
+        if (is_named(t, s->name))
+            return "name";
+    }
+    return is_slow(t, tr->first_ns, tr->last_ns) ? "slow" : NULL;
+}
+
+static void judge_list(struct tail *t, struct list *l)
+{
+    for (struct trace *tr = l->first, *next; tr; tr = next) {
+        const char *rule = judge(t, tr);
+        next = tr->next;
+        if (rule)
+            settle(t, tr, KEPT, rule, 0);
+    }
+}
+
+/* The old one's entries are gone with it, without another word. */
+static bool forget_trace(void *arg, const void *key, void *value)
+{
+    struct trace *tr = value;
+    UNUSED(arg), UNUSED(key);
+    tr->state = DROPPED;
+    return true;
+}
+
+void tail_take(struct tail *to, struct tail *from)
+{
+    to->out = from->out;
+    to->bytes = from->bytes;
+    to->spans = from->spans;
+    to->now = from->now;
+    table_each(from->traces, move_trace, to); /* in the order of their last use: a smaller table decides the oldest */
+    move_list(to, &to->running, &from->running);
+    move_list(to, &to->idle, &from->idle);
+    from->out = (struct chain){ 0 };
+    table_each(from->traces, forget_trace, NULL);
+    tail_free(from);
+    to->bulk = true;
+    judge_list(to, &to->running);
+    judge_list(to, &to->idle);
+    to->bulk = false;
+    make_room(to);
+}
+
+void tail_off(struct tail *t)
+{
+    t->off = t->bulk = true;
+    for (struct trace *tr; (tr = t->running.first);)
+        settle(t, tr, KEPT, NULL, 0);
+    for (struct trace *tr; (tr = t->idle.first);)
+        settle(t, tr, KEPT, NULL, 0);
+}
+
+bool tail_passes(struct tail *t, const struct span *s)
+{
+    u64 key = key_of(s);
+    const struct trace *tr = table_peek(t->traces, &key);
+    return !tr || tr->state != DROPPED;
+}
+
+struct left {
+    struct tail *t;
+    bool any;
+};
+
+static bool trace_is_left(void *arg, const void *key, void *value)
+{
+    struct left *l = arg;
+    const struct trace *tr = value;
+    if (tr->open && tr->state == DROPPED)
+        l->any = true;
+    else if (!tr->open)
+        table_del(l->t->traces, key);
+    return true;
+}
+
+bool tail_over(struct tail *t)
+{
+    struct left l = { t, t->out.first != NULL };
+    if (!l.any)
+        table_each(t->traces, trace_is_left, &l);
+    return !l.any;
 }
 
 u64 tail_bytes(const struct tail *t) { return t->bytes; }

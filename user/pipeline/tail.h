@@ -40,8 +40,15 @@ int tail_parse(const char *text, struct tail_options *ret, char *err, size_t err
 struct tail;
 struct tail *tail_new(const struct tail_options *o, struct span_sink *next); /* NULL on no memory */
 struct tail *tail_free(struct tail *t);                                      /* what still waits is dropped and counted */
-void tail_started(struct tail *t, struct span *s);                           /* a sampled one */
-void tail_ended(struct tail *t, struct span *s);                             /* takes the reference; also of unsampled ones */
+/* Other rules: `to`, fresh, takes over what `from` knows and holds and frees it. Decided traces stay decided; the others are judged
+ * anew, by what they hold and by what comes. */
+void tail_take(struct tail *to, struct tail *from);
+/* No rules any more: what is undecided is kept, what was dropped stays so until it is over. New traces are not looked at. */
+void tail_off(struct tail *t);
+bool tail_passes(struct tail *t, const struct span *s); /* after tail_off(): it is no span of a dropped trace */
+bool tail_over(struct tail *t);                         /* after tail_off(): nothing is left that it would have to say */
+void tail_started(struct tail *t, struct span *s);      /* a sampled one */
+void tail_ended(struct tail *t, struct span *s);        /* takes the reference; also of unsampled ones */
 /* Time passes; of what is decided and kept at most `budget` spans are handed on, so that the queues are not flooded by the
  * past of one long run. Memory beyond the ceilings is handed on at once. */
 void tail_tick(struct tail *t, u64 now_wall_ns, u32 budget);

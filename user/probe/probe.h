@@ -30,6 +30,9 @@ struct probes *probes_close(struct probes *p); /* detaches everything; returns N
 int probes_target(struct probes *p, pid_t tgid, bool follow);
 int probes_untarget(struct probes *p, pid_t tgid);
 
+/* Every process that is known is introduced once more (PROCINFO), before its next record. */
+void probes_introduce(struct probes *p);
+
 /* From now on every program that starts on this host is a target from its first instruction, and every process from when it
  * listens, and put to `wants`, in the reader's turn; false: it is none, and nothing of it is handed on. `port`: listened
  * on now, 0: an exec. `known`: it was a target before (a target's child). */

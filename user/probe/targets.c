@@ -239,3 +239,12 @@ int probes_untarget(struct probes *p, pid_t tgid)
     targets_forget(p, key);
     return bpf_map_delete_elem(p->targets_fd, &key) ? -errno : 0;
 }
+
+static bool forget_introduction(void *arg, const void *key, void *value)
+{
+    UNUSED(arg), UNUSED(key);
+    ((struct proc *)value)->informed = false;
+    return true;
+}
+
+void probes_introduce(struct probes *p) { table_each(p->procs, forget_introduction, NULL); }

@@ -179,3 +179,5 @@ void stream_tick(struct stream *s, u64 now_boot)
     table_each(s->conns, tick_conn, s);
     tls_tick(s, s->now);
 }
+
+void stream_privacy(struct stream *s, struct privacy p) { s->o.privacy = p; }

@@ -69,7 +69,8 @@ struct stream_options {
 };
 struct stream;
 struct stream *stream_new(const struct stream_options *o, struct exchange_sink *sink, struct verdict_sink *verdicts);
-struct stream *stream_free(struct stream *s); /* ends open exchanges as EXCHANGE_LOST */
+void stream_privacy(struct stream *s, struct privacy p); /* of what begins to be read from here on */
+struct stream *stream_free(struct stream *s);            /* ends open exchanges as EXCHANGE_LOST */
 void stream_event(struct stream *s, const struct event *e);
 void stream_tick(struct stream *s, u64 now_boot); /* once a second or so: idle buffers, patience of unbound TLS */
 

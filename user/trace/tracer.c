@@ -63,6 +63,16 @@ struct tracer *tracer_free(struct tracer *t)
     return NULL;
 }
 
+void tracer_change(struct tracer *t, const struct tracer_options *o)
+{
+    t->o.service = o->service;
+    t->o.resource = o->resource;
+    t->o.keep_values = o->keep_values;
+    t->o.no_traceparent = o->no_traceparent;
+    t->o.baggage = o->baggage;
+    t->o.n_baggage = o->n_baggage;
+}
+
 void tracer_event(struct tracer *t, const struct event *e)
 {
     if (e->time > t->now)

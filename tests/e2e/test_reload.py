@@ -1,0 +1,167 @@
+"""A reload under load: the new configuration changes places with the old one between two records, all of it, and leaves nothing behind."""
+import http.client
+import json
+import pathlib
+import shutil
+import signal
+import threading
+import time
+
+from support import paths, procs, spans, tracer
+from support.harness import test
+
+HEAD = 'file_format: "1.1"\n'
+
+
+def _exporter(path):
+    return f"{{batch: {{schedule_delay: 20, exporter: {{otlp_file/development: {{output_stream: 'file://{path}'}}}}}}}}"
+
+
+def _config(out, turn, rules="", more=""):
+    """Everything that a turn changes says which turn it was."""
+    return HEAD + f"""tracer_provider:
+  processors:
+    - {_exporter(out)}
+  sampler: {{always_on: }}
+{more}wftrace:
+{rules}  sampling:
+    rules:
+      - {{label: "s{turn}", sampler: {{always_on: }}}}
+  processors:
+    - attributes: {{steps: [{{set: {{key: "turn.{turn}", value: "p{turn}"}}}}]}}
+"""
+
+
+class Load:
+    """Requests with a number of their own, on some connections, until it is told to end."""
+
+    def __init__(self, port, connections=4):
+        self.port, self.lock, self.next, self.done, self.failed = port, threading.Lock(), 0, False, []
+        self.threads = [threading.Thread(target=self._run) for _ in range(connections)]
+        for t in self.threads:
+            t.start()
+
+    def _run(self):
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        while not self.done:
+            with self.lock:
+                n, self.next = self.next, self.next + 1
+            try:
+                c.request("GET", f"/n/{n}")
+                c.getresponse().read()
+            except OSError as e:
+                self.failed.append((n, e))
+                return
+            time.sleep(0.004)
+        c.close()
+
+    def end(self):
+        self.done = True
+        for t in self.threads:
+            t.join()
+        assert not self.failed, self.failed[:3]
+        return self.next
+
+
+class Reloaded:
+    """A traced small server whose configuration changes."""
+
+    def __init__(self, case, first, opts=()):
+        self.conf, self.turns = case.dir / "c.yaml", 0
+        self.conf.write_text(first)
+        server = case.dir / "served.py"
+        shutil.copy(paths.TARGETS / "small_server.py", server)
+        self.port = procs.free_port()
+        self.t = tracer.Tracer(case.dir, [paths.PYTHON, server, self.port], opts=["-c", str(self.conf), *opts], export=False)
+        case.defer(procs.stop, self.t.proc)
+        self.t.target()
+        procs.wait_port(self.port, self.t.proc, self.t.log, 40)
+
+    def reload(self, text):
+        self.conf.write_text(text)
+        self.turns += 1
+        self.t.proc.send_signal(signal.SIGHUP)
+        procs.wait_for(f"reload {self.turns}", lambda: self.t.said().count("configuration read again") == self.turns, 20, self.t.proc,
+                       self.t.log)
+
+    def rss(self):
+        return int(pathlib.Path(f"/proc/{self.t.proc.pid}/statm").read_text().split()[1]) * 4
+
+
+@test("reload/load", limit=90)
+def load(case):
+    """sampling, a processor and the exporter change 8 times under load: each request once, each by one of the configurations"""
+    outs = [case.dir / "a.jsonl", case.dir / "b.jsonl"]
+    r = Reloaded(case, _config(outs[0], 0))
+    traffic = Load(r.port)
+    for turn in range(1, 9):
+        time.sleep(0.3)
+        tail = "    tail: {errors: true, ratio: 1, wait: 50ms}\n" if turn in (3, 4, 7) else ""
+        r.reload(_config(outs[turn % 2], turn).replace("    rules:\n", tail + "    rules:\n"))
+    time.sleep(0.3)
+    asked = traffic.end()
+    r.t.finish()
+    found = [s for out in outs for s in spans.load(out) if s.kind == "server"]
+    paths_ = sorted(int(s["url.path"].split("/")[2]) for s in found)
+    assert paths_ == list(range(asked)), (asked, len(paths_), len(set(paths_)), r.t.said()[-800:])
+    used = set()
+    for s in found:
+        turns = [k for k in s.attrs if k.startswith("turn.")]
+        assert len(turns) == 1, s.attrs
+        rule, turn = s["wftrace.sampling.rule"], int(turns[0][5:])
+        assert rule in ("ratio", *(f"s{i}" for i in range(turn + 1))), (rule, turn)
+        used.add(turn)
+    assert used == set(range(9)), used
+    for i, out in enumerate(outs): # what a configuration made went to its own exporter
+        assert all(int(k[5:]) % 2 == i for s in spans.load(out) if s.kind == "server" for k in s.attrs if k.startswith("turn.")), out
+    case.note(f"{asked} requests over 9 configurations")
+
+
+@test("reload/memory", limit=120)
+def memory(case):
+    """200 reloads of two configurations in turn, with requests between: memory is flat"""
+    out = [case.dir / "a.jsonl", case.dir / "b.jsonl"]
+    metrics = f"""meter_provider:
+  readers:
+    - periodic: {{interval: 1000, exporter: {{otlp_file/development: {{output_stream: 'file://{case.dir}/m.jsonl'}}}}}}
+  views:
+    - {{selector: {{instrument_name: "http.*"}}, stream: {{aggregation_cardinality_limit: 50}}}}
+"""
+    resource = "resource: {attributes: [{name: deployment.environment.name, value: %s}]}\n"
+    texts = [_config(out[0], 0, more=metrics + resource % "one"), _config(out[1], 1, more=resource % "two")]
+    texts[1] = texts[1].replace("wftrace:\n", "wftrace:\n  privacy: \"off\"\n  baggage: [user.id]\n").replace(
+        "  processors:\n    - attributes", "  processors:\n    - redact: {keys: [\"a.*\"], patterns: [\"x[0-9]+\"]}\n    - attributes")
+    r = Reloaded(case, texts[0])
+    traffic = Load(r.port, 2)
+    for turn in range(1, 41):
+        r.reload(texts[turn % 2])
+    first = r.rss()
+    for turn in range(41, 241):
+        r.reload(texts[turn % 2])
+    last = r.rss()
+    asked = traffic.end()
+    r.t.finish()
+    found = [s for o in out for s in spans.load(o) if s.kind == "server"]
+    assert len(found) == asked and len({s.span_id for s in found}) == asked, (len(found), asked, r.t.said()[-600:])
+    resources = {a["value"]["stringValue"] for o in out for line in o.read_text().splitlines() for g in json.loads(line)["resourceSpans"]
+                 for a in g["resource"]["attributes"] if a["key"] == "deployment.environment.name"}
+    assert resources == {"one", "two"}, resources
+    case.note(f"200 reloads, {asked} requests; memory {first} → {last} kB")
+    assert last - first < 2048, (first, last)
+
+
+@test("reload/words", limit=40)
+def words(case):
+    """what needs a restart is named, once and only when it is another value; a broken file is told with its place"""
+    out = case.dir / "a.jsonl"
+    r = Reloaded(case, _config(out, 0))
+    r.reload(_config(out, 1).replace("wftrace:\n", f"wftrace:\n  memory_limit: 512MiB\n  spool: {{dir: {case.dir}/spool}}\n"))
+    said = r.t.said()
+    line = next(x for x in said.splitlines() if "needs a restart" in x)
+    assert "wftrace.memory_limit" in line and "wftrace.spool.dir" in line and "sampling" not in line, line
+    r.reload(r.conf.read_text())
+    assert r.t.said().count("needs a restart") == 1, r.t.said()
+    r.conf.write_text(HEAD + "wftrace:\n  processors:\n    - rename: {steps: [{pattern: \"(\", name: x}]}\n")
+    r.t.proc.send_signal(signal.SIGHUP)
+    procs.wait_for("the refusal", lambda: "stays in force" in r.t.said(), 20, r.t.proc, r.t.log)
+    r.t.finish()
