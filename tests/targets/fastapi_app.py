@@ -9,6 +9,7 @@ import os
 import threading
 
 import asyncpg
+import greenlet  # noqa: F401 as SQLAlchemy does: contexts are still what tells tasks apart
 import psycopg2
 import redis
 import redis.asyncio

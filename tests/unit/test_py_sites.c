@@ -81,6 +81,28 @@ static void test_queue_modules(void **state)
     globfree(&g);
 }
 
+/* Where asyncio is, greenlets alone (SQLAlchemy's) say nothing of the units. */
+static void test_asyncio_modules(void **state)
+{
+    UNUSED(state);
+    static const char *const patterns[] = { "/usr/lib/python3*/lib-dynload/_asyncio.*.so",
+                                            "/usr/lib/python3*/lib-dynload/_json.*.so" };
+    for (size_t k = 0; k < ARRAY_LEN(patterns); k++) {
+        glob_t g = { 0 };
+        glob(patterns[k], 0, NULL, &g);
+        for (size_t i = 0; i < g.gl_pathc; i++) {
+            cleanup(elf_closep) struct elf_image *image = NULL;
+            struct py_plan plan = { 0 };
+            if (elf_open(g.gl_pathv[i], &image))
+                continue;
+            assert_int_equal(py_sites(image, 0, &plan), k == 0);
+            assert_int_equal(plan.asyncio, k == 0);
+            assert_false(plan.runtime || plan.count);
+        }
+        globfree(&g);
+    }
+}
+
 /* --- live --------------------------------------------------------------------------------------------------------- */
 
 static bool read_word(pid_t pid, u64 at, void *out, size_t n)
@@ -190,6 +212,6 @@ static void test_live_contexts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_method_tables), cmocka_unit_test(test_queue_modules),
-                                        cmocka_unit_test(test_live_contexts) };
+                                        cmocka_unit_test(test_asyncio_modules), cmocka_unit_test(test_live_contexts) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

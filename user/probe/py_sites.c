@@ -190,8 +190,9 @@ bool py_sites(const struct elf_image *image, u32 kernel, struct py_plan *ret)
         queue_fill(image, kernel, &plan);
     if (!elf_symbol(image, "PyInit__greenlet", &s))
         elf_symbols_each(image, greenlet_visit, &(struct greenlet_walk){ image, kernel, &plan });
+    plan.asyncio = !elf_symbol(image, "PyInit__asyncio", &s);
     *ret = plan;
-    return plan.runtime || plan.count;
+    return plan.runtime || plan.count || plan.asyncio;
 }
 
 /* --- PyMethodDef { const char *name; PyCFunction meth; int flags; const char *doc; } ----------------------------- */

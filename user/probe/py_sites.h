@@ -30,6 +30,7 @@ struct py_site {
 enum { PY_SITES_MAX = 12 };
 struct py_plan {
     bool runtime;     /* defines PyContext_CopyCurrent and _PyRuntime: the interpreter itself */
+    bool asyncio;     /* holds the _asyncio module */
     bool units_ok;    /* the offsets of this version are known and nothing speaks against them */
     int major, minor; /* 0.0 when unknown */
     bool debug, free_threaded;
@@ -42,7 +43,8 @@ struct py_plan {
     const char *why_not; /* when units_ok is false for a runtime */
 };
 
-/* Fills *ret with whatever of the above the image holds: the runtime, the _queue module (own file or built in), greenlet.
+/* Fills *ret with whatever of the above the image holds: the runtime, the _queue and _asyncio modules (own file or built
+ * in), greenlet.
  * False when it holds none. `kernel` adds PLACE_NEW_NOPS where it holds. */
 bool py_sites(const struct elf_image *image, u32 kernel, struct py_plan *ret);
 

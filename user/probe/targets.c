@@ -95,15 +95,21 @@ static void runtime_add(struct proc_runtime *r, const struct image *image)
     }
 }
 
-static void module_visit(struct probes *p, struct proc *proc, const struct map_module *m, bool *switched)
+/* What is mapped of it tells what a process does its work in. */
+struct found {
+    bool greenlets, gevent, asyncio;
+};
+
+static void module_visit(struct probes *p, struct proc *proc, const struct map_module *m, struct found *f)
 {
     const struct image *image = image_visit(p, (pid_t)proc->tgid, m);
+    f->gevent |= strstr(m->path, "/gevent/") != NULL;
     if (image)
         runtime_add(&proc->runtime, image);
     if (!image || !image->py)
         return;
-    if (plan_has(image->py, PY_GREENLET_SWITCH))
-        *switched = true;
+    f->greenlets |= plan_has(image->py, PY_GREENLET_SWITCH);
+    f->asyncio |= image->py->asyncio;
     if (!image->py->runtime || !image->py->units_ok || proc->unit.unit_kind)
         return;
     cleanup(elf_closep) struct elf_image *elf = NULL;
@@ -138,24 +144,41 @@ void targets_forget(struct probes *p, u32 tgid)
     }
 }
 
+static void modules_visit(struct probes *p, struct proc *proc, const struct maps *maps, struct found *f)
+{
+    for (u32 i = 0; i < maps->count; i++) {
+        if (maps->modules[i].exec)
+            module_visit(p, proc, &maps->modules[i], f);
+    }
+}
+
+/* Greenlets carry their own work with gevent and its like. SQLAlchemy only borrows them within an asyncio task, whose context they
+ * share: there contexts still tell. The modules come one after another, so it may be told differently later. */
+static void unit_choose(struct probes *p, struct proc *proc, const struct maps *maps, struct found *f)
+{
+    bool switched = f->greenlets && (f->gevent || !f->asyncio);
+    if (switched == (proc->unit.unit_kind == UNIT_SWITCHED))
+        return;
+    unit_forget(p, proc);
+    if (!switched) {
+        modules_visit(p, proc, maps, f);
+        return;
+    }
+    proc->unit = (struct target){ .unit_kind = UNIT_SWITCHED };
+    target_unit_set(p, proc->tgid, &proc->unit);
+}
+
 bool targets_scan(struct probes *p, u32 tgid)
 {
     struct maps maps = { 0 };
     struct proc *proc = targets_proc(p, tgid);
-    bool switched = false;
+    struct found found = { 0 };
     if (!proc || (p->options.no_tls && p->options.no_runtime && !p->rules) || maps_read((int)tgid, &maps))
         return false;
     struct proc_runtime before = proc->runtime;
-    for (u32 i = 0; i < maps.count; i++) {
-        if (maps.modules[i].exec)
-            module_visit(p, proc, &maps.modules[i], &switched);
-    }
+    modules_visit(p, proc, &maps, &found);
+    unit_choose(p, proc, &maps, &found);
     maps_done(&maps);
-    if (switched && proc->unit.unit_kind != UNIT_SWITCHED) {
-        unit_forget(p, proc);
-        proc->unit = (struct target){ .unit_kind = UNIT_SWITCHED };
-        target_unit_set(p, tgid, &proc->unit);
-    }
     return memcmp(&before, &proc->runtime, sizeof(before));
 }
 
