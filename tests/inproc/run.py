@@ -124,6 +124,21 @@ def test_sitecustomize(python):
     assert out.split() == ["True", "True", "False"], out
 
 
+def test_second(python):
+    """a sitecustomize in front that gives no turn, but starts what installed packages want to be started (opentelemetry-instrument)"""
+    b = Bench(python, WORK)
+    with open(b.path("sitecustomize.py"), "w") as f:
+        f.write("import importlib.metadata as m\n"
+                "found = m.entry_points()\n"
+                "for e in found.select(group='opentelemetry_pre_instrument') if hasattr(found, 'select') else found['opentelemetry_pre_instrument']:\n"
+                "    e.load()()\n")
+    text = "import sys; print('_wftrace' in sys.modules, any('inproc/python' in p for p in sys.path), [type(f).__module__ for f in sys.meta_path][0])"
+    out = b.run("-c", text, PYTHONPATH=b.dir.name + ":" + BRIDGE, bridge=True)
+    assert out.split() == ["True", "False", "_wftrace"], out
+    out = b.run("-c", "import importlib.metadata as m; print([d for d in m.distributions() if d.metadata['Name'] == 'wftrace-bridge'])", PYTHONPATH=BRIDGE)
+    assert out.strip() == "[]", "seen where our own sitecustomize comes first: %s" % out
+
+
 def test_isolated(python):
     """-I and -S, which ignore the environment: by LD_PRELOAD, in time for __main__"""
     b = Bench(python, WORK)
