@@ -57,7 +57,8 @@ struct bed {
     struct workflow *w;
     struct span_sink sink;
     struct span *got[64];
-    int n;
+    int n, n_started;
+    char started[8][64]; /* name and type as samplers and the live tree see them */
     u64 now, unit;
     u32 tgid, tid;
     u8 values[1024];
@@ -71,6 +72,14 @@ static void keep(struct span_sink *sink, struct span *s)
     b->got[b->n++] = s;
 }
 
+static void note(struct span_sink *sink, struct span *s)
+{
+    struct bed *b = container_of(sink, struct bed, sink);
+    const struct attr *type = attr_get(&s->attrs, "wftrace.activity.type");
+    if (b->n_started < 8)
+        snprintf(b->started[b->n_started++], sizeof(b->started[0]), "%.40s/%.16s", s->name, type ? type->s : "");
+}
+
 static int bed_open(void **state)
 {
     struct bed *b = calloc(1, sizeof(*b));
@@ -81,6 +90,7 @@ static int bed_open(void **state)
     assert_int_equal(code, 0);
     assert_int_equal(watch_book_make(&b->rules, &b->book, err, sizeof(err)), 0);
     b->sink.ended = keep;
+    b->sink.started = note;
     b->tracer = tracer_new(&(struct tracer_options){ .wall_minus_boot = 5000000000000, .seed = { 1, 2 } }, &b->sink);
     b->w = workflow_new(&b->rules, b->tracer);
     b->now = NSEC_PER_SEC;
@@ -386,6 +396,26 @@ static void values_and_outcome(void **state)
 }
 
 /* `when` chooses among rules on one function; where none holds, the call's children are its caller's. */
+/* Who sees an activity when it starts sees what is known by then; a name that lacks a value is never shown as a template. */
+static void shown_as_it_starts(void **state)
+{
+    struct bed *b = *state;
+    graph_start(b, 1, 0);
+    str_at(b, W_NODE, "type(self)", READ_AT_ENTRY, "demo.graph.Gate");
+    call(b, BRIDGE_SAYS_START, W_NODE, 2);
+    node_start(b, 3, "pay");
+    assert_int_equal(b->n_started, 3);
+    assert_string_equal(b->started[0], "order.run/workflow");
+    assert_string_equal(b->started[1], "demo.graph.Node.run/decision");
+    assert_string_equal(b->started[2], "node pay/task");
+    call(b, BRIDGE_SAYS_END, W_NODE, 3);
+    str_at(b, W_NODE, "self.children[0].name", READ_AT_RETURN, "left");
+    call(b, BRIDGE_SAYS_END, W_NODE, 2);
+    named(b, "gate left");
+    call(b, BRIDGE_SAYS_START, W_SEND, 4); /* nothing to fill in */
+    assert_string_equal(b->started[3], "send/custom");
+}
+
 static void choice(void **state)
 {
     struct bed *b = *state;
@@ -750,6 +780,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(values_and_outcome),
         T(choice),
+        T(shown_as_it_starts),
         T(caught),
         T(caught_into),
         T(into_by_id),

@@ -129,9 +129,13 @@ struct activity *activity_open(struct tracer *t, const struct activity_start *s,
     ledger_add(spans_started, 1);
     if (s->push)
         unit_push(t, a);
-    if (t->sink->started)
-        t->sink->started(t->sink, span);
     return a;
+}
+
+void activity_started(struct tracer *t, struct activity *a)
+{
+    if (t->sink->started)
+        t->sink->started(t->sink, a->span);
 }
 
 struct activity *activity_begin(struct tracer *t, const struct activity_start *s)
@@ -139,7 +143,10 @@ struct activity *activity_begin(struct tracer *t, const struct activity_start *s
     struct parent p = { .a = s->owner, .join = s->join };
     if (!s->parent && !s->owner)
         p = parent_find(t, s->tgid, s->tid, s->unit);
-    return activity_open(t, s, OF_OTHER, &p);
+    struct activity *a = activity_open(t, s, OF_OTHER, &p);
+    if (a && !s->started_later)
+        activity_started(t, a);
+    return a;
 }
 
 void activity_adopt(struct tracer *t, struct activity *child, struct activity *parent, enum join join)

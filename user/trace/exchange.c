@@ -91,7 +91,11 @@ static void *on_begin(struct exchange_sink *sink, const struct exchange *x, cons
     } else if (p.wait) {
         unit_wait(t, a);
     }
-    join_offer(t, a, x);
+    if (server) /* its trace may be the client's */
+        join_offer(t, a, x);
+    activity_started(t, a);
+    if (!server)
+        join_offer(t, a, x);
     return a;
 }
 
@@ -177,6 +181,7 @@ static void on_connected(struct exchange_sink *sink, const struct conn_info *c, 
     set_network(a->span, c, false);
     attr_str(&a->span->attrs, "error.type", slice_str(errno_name((int)err)));
     span_set_error(a->span, slice_str(strerror((int)err)));
+    activity_started(t, a);
     activity_end(t, a, end);
 }
 

@@ -115,7 +115,7 @@ struct tracer {
 bool span_grow(struct attr_set *set, size_t need); /* `need` bytes of text in one piece */
 bool span_grow_attrs(struct attr_set *set);
 
-/* activity.c */
+/* activity.c; who opens one says activity_started() when it is described */
 struct activity *activity_open(struct tracer *t, const struct activity_start *s, enum activity_of of, const struct parent *p);
 void activity_release(struct tracer *t, struct activity *a); /* a waiting one's parent is decided */
 void activities_free(struct tracer *t);

@@ -174,13 +174,16 @@ static void on_exec(struct tracer *t, const struct event *e)
                                 .uid = e->exec.uid,
                                 .procinfo = informed ? slice_of(t->info.text, t->info.n) : slice_of("", 0) };
     const void *rule = t->o.exec.match ? t->o.exec.match(t->o.exec.arg, &image, &new_trace) : NULL;
-    if (!p->activity || !p->activity->open)
+    bool begun = !p->activity || !p->activity->open;
+    if (begun)
         p->activity = process_begin(t, p, e, new_trace);
     p->execs++;
     if (p->activity && !(p->execs > 1 && slot_of(p->activity)->children))
         p->exec_rule = rule;
     if (p->activity)
         describe_image(t, p, e, &image);
+    if (p->activity && begun)
+        activity_started(t, p->activity);
 }
 
 /* wait(2) status → attributes, status, error type. */
@@ -236,6 +239,7 @@ static struct activity *late_span(struct tracer *t, struct process *p, const str
         attr_int(&a->span->attrs, "process.pid", p->tgid);
         attr_int(&a->span->attrs, "process.parent_pid", p->ppid);
         attr_bool(&a->span->attrs, "wftrace.process.forked_only", true);
+        activity_started(t, a);
     }
     return a;
 }

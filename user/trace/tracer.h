@@ -74,9 +74,12 @@ struct activity_start {
     u32 rule;                          /* see span.rule */
     const char *tracestate;            /* with parent: what came with it, or NULL */
     const struct attr_set *attrs;      /* what is known at the start, so that sampling sees it, or NULL */
+    bool started_later; /* the caller describes it first, and says activity_started() before anything else happens */
 };
 struct activity *activity_begin(struct tracer *t, const struct activity_start *a); /* NULL: ceiling reached (counted) */
-void activity_end(struct tracer *t, struct activity *a, u64 time);                 /* hands the span on; `a` is gone */
+void activity_started(struct tracer *t,
+                      struct activity *a); /* to samplers and the live tree: with the name and attributes it has now */
+void activity_end(struct tracer *t, struct activity *a, u64 time); /* hands the span on; `a` is gone */
 /* A coroutine or generator leaves its thread and comes back, perhaps on another: what starts meanwhile is not its child. Activities
  * that it caused may have come back before it. */
 void activity_suspend(struct tracer *t, struct activity *a);

@@ -257,7 +257,7 @@ static struct activity *begin(struct bridge *b, const struct event *e, const str
                                                                .unit = e->unit,
                                                                .kind = r->kind ? r->kind : SPAN_INTERNAL,
                                                                .scope = r->pack ? r->pack : "rule",
-                                                               .name = slice_str(r->name),
+                                                               .started_later = true,
                                                                .push = true,
                                                                .owner = parent ? parent->open : NULL,
                                                                .parent = parent && !parent->open ? &parent->id
@@ -357,6 +357,7 @@ static void on_start(struct bridge *b, const struct event *e, const struct watch
     if (!known && (asked.a | asked.b))
         ids_wait(b->ids, &asked, c->a);
     describe_start(b, c, w, e, known ? &owner : NULL);
+    activity_started(b->tracer, c->a);
     call_ids(b, c);
 }
 

@@ -255,11 +255,9 @@ static size_t put(char *out, size_t at, size_t size, const char *text, size_t n)
     return at + n;
 }
 
-static size_t put_attr(char *out, size_t at, size_t size, const struct attr *a, struct slice key)
+static size_t put_attr(char *out, size_t at, size_t size, const struct attr *a)
 {
     char word[32] = "";
-    if (!a) /* not known yet, or never */
-        return put(out, put(out, put(out, at, size, "{", 1), size, (const char *)key.p, key.n), size, "}", 1);
     switch ((enum attr_type)a->type) {
     case ATTR_STR:
         return put(out, at, size, a->s, a->len);
@@ -286,6 +284,18 @@ static const struct attr *attr_named(const struct span *s, struct slice key)
     return NULL;
 }
 
+/* What is known of an activity whose name has a value that is not there, yet or ever. */
+static const char *name_without(const struct rule *r, const struct span *s)
+{
+    static const char *const keys[] = { "code.function.name", "process.executable.name" };
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        const struct attr *a = attr_get(&s->attrs, keys[i]);
+        if (a && a->type == ATTR_STR && a->len)
+            return a->s;
+    }
+    return r->label ? r->label : r->symbol[0] ? r->symbol : r->type;
+}
+
 void describe_name(const struct rule *r, struct span *s)
 {
     char out[256];
@@ -300,7 +310,12 @@ void describe_name(const struct rule *r, struct span *s)
             continue;
         }
         struct slice key = slice_of(t.p + i + 1, (size_t)end - 1);
-        at = put_attr(out, at, sizeof(out), attr_named(s, key), key);
+        const struct attr *a = attr_named(s, key);
+        if (!a) {
+            span_set_name(s, slice_str(name_without(r, s)));
+            return;
+        }
+        at = put_attr(out, at, sizeof(out), a);
         i += (size_t)end;
     }
     span_set_name(s, slice_of(out, at));

@@ -136,7 +136,7 @@ static void activity_start_from(struct workflow *w, const struct event *e, const
                                                                .kind = r->kind ? r->kind : SPAN_INTERNAL,
                                                                .scope = r->pack ? r->pack : "rule",
                                                                .rule = r->id + 1,
-                                                               .name = slice_str(r->name),
+                                                               .started_later = true,
                                                                .push = push });
     if (!f->a)
         return;
@@ -148,6 +148,7 @@ static void activity_start_from(struct workflow *w, const struct event *e, const
     describe_attributes(r, p, PLAN_ENTRY, e, s);
     describe_outcome(r, p, PLAN_ENTRY, e, s);
     describe_name(r, s);
+    activity_started(w->tracer, f->a);
 }
 
 static struct frame *frame_push(struct workflow *w, struct thread *t, const struct event *e, const struct rule *r,
