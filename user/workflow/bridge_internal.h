@@ -1,0 +1,79 @@
+/* What the bridge_*.c share: the calls that are open, and what is known while an event is at hand. */
+#ifndef WF_WORKFLOW_BRIDGE_INTERNAL_H
+#define WF_WORKFLOW_BRIDGE_INTERNAL_H
+
+#include "base/table.h"
+#include "workflow/bridge.h"
+#include "workflow/internal.h"
+
+enum { CALLS_MAX = 65536, PROCESSES_MAX = 16384 };
+
+struct call_key {
+    u64 tgid, activity;
+};
+struct call {
+    struct call *next, *prev; /* in its process */
+    u32 tgid;
+    u64 activity;
+    const struct rule *rule;
+    const struct rule_slots *slots;
+    struct activity *a;
+    u32 generation;
+    bool suspended, was_suspended;
+    bool lasting;      /* its function has returned; `until` will end it */
+    u64 since, active; /* boot ns of the last start or resume; ns it ran before that */
+    u64 lost;          /* records lost when it began */
+    struct id_key ids[RULE_IDS];
+};
+struct watch_state {
+    u32 bound;
+    bool values_failed;
+    char why[160];
+};
+struct bridge {
+    const struct rules *rules;
+    struct tracer *tracer;
+    struct watch_book book;
+    struct watch_state *states;
+    struct table *calls, *processes; /* processes: tgid → its first call */
+    struct table *lasting;           /* id → call_key */
+    struct ids *ids;
+    struct workflow_notes notes;
+    struct values values; /* of the event at hand */
+    u64 lost, now;
+};
+
+/* bridge_calls.c */
+struct span *call_span(const struct call *c); /* NULL: it has none, or not any more */
+void call_link(struct bridge *b, struct call *c);
+void call_ids(struct bridge *b, struct call *c);              /* makes it known by the ids that the event at hand tells */
+void call_finish(struct bridge *b, struct call *c, u64 time); /* ends its activity; it stays in the table */
+void call_delete(struct bridge *b, struct call *c);
+void call_drop(void *bridge, const void *key, void *call, enum table_drop_cause cause);
+void calls_lose(struct bridge *b, const struct event *e); /* its process has ended or become another program */
+
+/* bridge_start.c */
+void call_begin(struct bridge *b, const struct event *e, const struct watch *w);
+/* The first of the ids asked for that is known. *ret_first: the first that there is, known or not. */
+bool id_known(struct bridge *b, const struct rule *r, const struct rule_id *ids, const struct source_slots *slots, u8 n,
+              struct id_owner *ret, struct id_key *ret_first);
+
+/* bridge_into.c */
+void into_add(struct bridge *b, const struct event *e, const struct rule *r);
+void into_add_end(struct bridge *b, const struct event *e, const struct watch *w); /* of a call that made no activity */
+
+/* bridge_describe.c */
+void call_set_code(struct span *s, const struct values *v, const struct watch *w);
+void call_set_values(struct bridge *b, const struct call *c, struct span *s);
+void call_set_constants(const struct rule *r, struct span *s);
+bool call_take_caught(struct bridge *b,
+                      const struct call *c); /* the exception that its rule says it caught, as that of the event */
+void call_set_exception(struct bridge *b, struct span *s, u64 time, bool error);
+void call_describe_end(struct bridge *b, const struct call *c, struct span *s, u64 time, bool failed);
+void call_describe_late(struct bridge *b, const struct call *c, struct span *s); /* its own call is long gone */
+
+/* bridge_end.c */
+void call_end(struct bridge *b, const struct event *e, struct call *c, bool failed);
+void calls_end_others(struct bridge *b, const struct watch *w, u64 time, bool failed); /* `until:` of other rules */
+
+#endif
