@@ -1,6 +1,7 @@
-/* See py_sites.h. Offsets by version were read from the debug information of CPython 3.8.18, 3.9.18, 3.10.13, 3.11.7, 3.12.1, 3.13.0; 3.14 from a live
- * process. They hold for normal builds: debug and free-threaded ones lay the same structures out otherwise and are refused. */
+/* See py_sites.h. */
 #include "probe/py_sites.h"
+
+#include "inproc/python/bridge_abi.h"
 
 #include <ctype.h>
 
@@ -8,10 +9,9 @@ struct layout {
     int minor;
     u32 tss_key_off, context_off;
 };
-static const struct layout layouts[] = {
-    { 8, 1392, 240 },  { 9, 584, 240 },   { 10, 584, 240 },  { 11, 592, 224 },
-    { 12, 1544, 208 }, { 13, 2160, 208 }, { 14, 2336, 208 },
-};
+#define X(minor_, tss, context) { .minor = minor_, .tss_key_off = tss, .context_off = context },
+static const struct layout layouts[] = { PYTHON_LAYOUTS(X) };
+#undef X
 
 /* --- version ---------------------------------------------------------------------------------------------------- */
 

@@ -85,17 +85,18 @@ PyObject *type_name(PyObject *type);                       /* "module.qualname",
 PyObject *text_join(const char *format, PyObject *values); /* format % values; takes the tuple */
 
 /* event.c */
-extern void wftrace_bridge(const struct bridge_event *ev) __attribute__((visibility("default")));
 struct event {
     struct bridge_event head;
     u8 attrs[BRIDGE_EVENT_MAX - sizeof(struct bridge_event)];
 };
-bool tracer_present(void); /* somebody sits on the nop */
+extern void *const bridge_site; /* the nop */
+void event_init(void);          /* py_minor is known and served */
+bool tracer_present(void);      /* somebody sits on the nop */
 void event_start(struct event *ev, enum bridge_kind kind, const struct watch *w, u64 activity);
 bool event_add(struct event *ev, u8 index, u8 type, const void *value, size_t n);
 bool event_add_object(struct event *ev, u8 index, PyObject *value);
 const char *text_utf8(PyObject *o); /* NULL with no error set: no text, or none that UTF-8 has */
-void event_send(struct event *ev);
+void event_send(const struct bridge_event *ev);
 void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Runs `body` with the current exception put aside, and with the bridge silent on this thread. */
 struct quiet {

@@ -1,8 +1,10 @@
 /* What the Python bridge (a small extension module inside a Python process) and the tracer say to each other. Shared by the
  * extension, the BPF side (bpf/bridge.bpf.c) and the tracer (ingest/decode.c); fixed-width fields only.
  *
- * Towards the tracer: the extension exports one function, `wftrace_bridge(const struct bridge_event *ev)`, which is a
- * nop and a return. A BPF program sits on the nop. With nobody there the call does nothing.
+ * Towards the tracer: the extension exports one function, `wftrace_bridge(ev, head, activity, context)`, which is a nop and a
+ * return. A BPF program sits on the nop. With nobody there the call does nothing. `ev` is the event; `head` and `activity` are its first
+ * two words once more, so that an event without values need not be read from memory; `context` is the address of the
+ * running thread's contextvars context, for a tracer that knows this interpreter's layout to be the one below.
  *
  * Towards the extension: a watch file, UTF-8 text, fields separated by tabs, one line each; WFTRACE_BRIDGE_WATCH names it.
  *     wftrace-bridge 1
@@ -58,5 +60,12 @@ struct bridge_attr {
     __u16 len; /* bytes of value: text without NUL, 8 of INT and DOUBLE, 1 of BOOL, 0 of NONE */
     /* value, padded to 4 bytes */
 };
+
+/* Where CPython keeps what its interface does not tell: X(minor version, autoTSSkey in _PyRuntime, `context` in PyThreadState). Read from
+ * the debug information of 3.8.18, 3.9.18, 3.10.13, 3.11.7, 3.12.1, 3.13.0; 3.14 from a live process. They hold for normal builds:
+ * debug and free-threaded ones lay the same structures out otherwise. */
+#define PYTHON_LAYOUTS(X)                                                                                                        \
+    X(8, 1392, 240)                                                                                                              \
+    X(9, 584, 240) X(10, 584, 240) X(11, 592, 224) X(12, 1544, 208) X(13, 2160, 208) X(14, 2336, 208)
 
 #endif

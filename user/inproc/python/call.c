@@ -105,7 +105,7 @@ static void send(struct event *ev, const struct call *c, const struct watch *w, 
         watches_reading--;
         quiet_leave(&q);
     }
-    event_send(ev);
+    event_send(&ev->head);
 }
 
 void call_start(const struct call *c)
@@ -145,7 +145,7 @@ void fail_by_name(struct activity *a, const char *type)
     event_add(&ev, BRIDGE_ATTR_ERROR_TYPE, BRIDGE_TEXT, type, strlen(type));
     activity_close(a);
     if (tracer_present())
-        event_send(&ev);
+        event_send(&ev.head);
 }
 
 static void turn(PyObject *frame, bool suspended)
@@ -161,7 +161,7 @@ static void turn(PyObject *frame, bool suspended)
                                .kind = suspended ? BRIDGE_SUSPEND : BRIDGE_RESUME,
                                .watch = a->site->watch->id,
                                .activity = a->id };
-    wftrace_bridge(&ev);
+    event_send(&ev);
 }
 void call_suspend(PyObject *frame) { turn(frame, true); }
 void call_resume(PyObject *frame) { turn(frame, false); }

@@ -146,6 +146,7 @@ void PyErr_Restore(PyObject *, PyObject *, PyObject *);
 void PyErr_GetExcInfo(PyObject **, PyObject **, PyObject **);
 PyObject *PyException_GetTraceback(PyObject *);
 
+void *PyThreadState_Get(void);
 PyObject *PyEval_GetFrame(void);   /* borrowed */
 PyObject *PyEval_GetGlobals(void); /* borrowed */
 typedef int (*Py_tracefunc)(PyObject *, PyObject *frame, int what, PyObject *arg);

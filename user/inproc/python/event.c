@@ -19,7 +19,21 @@
 __asm__(".text\n.globl wftrace_bridge\n.type wftrace_bridge,%function\n.p2align 4\nwftrace_bridge:\n " SITE_NOP
         "\n ret\n .p2align 4\n.size wftrace_bridge,.-wftrace_bridge\n");
 
+extern void wftrace_bridge(const struct bridge_event *ev, u64 head, u64 activity, u64 context)
+    __attribute__((visibility("default")));
+void *const bridge_site = (void *)wftrace_bridge;
+
 __thread int quiet_depth;
+
+/* Another build may have something else there; it is inside the structure in all. */
+static size_t context_off;
+void event_init(void)
+{
+#define X(minor, tss, context) [minor] = context,
+    static const u16 offs[] = { PYTHON_LAYOUTS(X) };
+#undef X
+    context_off = offs[py_minor];
+}
 
 bool tracer_present(void) { return *(volatile const u8 *)(uintptr_t)wftrace_bridge != SITE_BYTE; }
 
@@ -101,7 +115,13 @@ bool event_add_object(struct event *ev, u8 index, PyObject *value)
     return false;
 }
 
-void event_send(struct event *ev) { wftrace_bridge(&ev->head); }
+void event_send(const struct bridge_event *ev)
+{
+    u64 head, context;
+    memcpy(&head, ev, sizeof head);
+    memcpy(&context, (char *)PyThreadState_Get() + context_off, sizeof context);
+    wftrace_bridge(ev, head, ev->activity, context);
+}
 
 void note(const char *format, ...)
 {
@@ -115,7 +135,7 @@ void note(const char *format, ...)
     struct event ev;
     event_start(&ev, BRIDGE_NOTE, NULL, 0);
     event_add(&ev, 0, BRIDGE_TEXT, text, n < (int)sizeof text ? (size_t)n : sizeof text - 1);
-    event_send(&ev);
+    event_send(&ev.head);
 }
 
 /* Python runs signal handlers between any two instructions, also in a property that we have read: a Ctrl-C that came there is the

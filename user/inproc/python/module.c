@@ -48,6 +48,7 @@ static int start(const char *path, bool loaded_too)
     int line = 0, err = version_check();
     if (err)
         return err;
+    event_init();
     if ((err = watches_read(path, &line)) < 0) {
         note("failed=0 watch file, line %d: %s", line, strerror(-err));
         return err;
@@ -109,7 +110,7 @@ PyObject *PyInit__wftrace(void)
                                      { 0 } };
     static PyModuleDef def = { .base.refcnt = 1, .name = "_wftrace", .size = -1, .methods = methods };
     PyObject *module = PyModule_Create2(&def, PYTHON_API_VERSION);
-    cleanup(py_unrefp) PyObject *site = PyLong_FromUnsignedLongLong((uintptr_t)wftrace_bridge);
+    cleanup(py_unrefp) PyObject *site = PyLong_FromUnsignedLongLong((uintptr_t)bridge_site);
     if (module && site)
         PyObject_SetAttrString(module, "site", site);
     return module;
