@@ -2,13 +2,14 @@
 import os
 import pathlib
 import random
+import select
 import shutil
 import signal
 import subprocess
 import time
 import urllib.request
 
-from support import paths, procs, spans
+from support import hang, paths, procs, spans
 from support.harness import test
 
 SECONDS = int(os.environ.get("WF_AGENT_SECONDS", "25"))
@@ -44,13 +45,20 @@ class Agent:
         return spans.load(self.out)
 
 
-def start(case, name):
-    """A running copy of the small server; returns (process, port). Asked for its first answer as soon as it listens."""
-    script = case.dir / f"{name}.py"
+def start(case, name, within=60):
+    """A running copy of the small server; returns (process, port). One that does not come to listen is looked into."""
+    script, log = case.dir / f"{name}.py", case.dir / f"{name}.err"
     shutil.copy(paths.TARGETS / "small_server.py", script)
-    p = subprocess.Popen([paths.PYTHON, str(script), "0"], stdout=subprocess.PIPE, text=True)
+    with open(log, "w") as err:
+        p = subprocess.Popen([paths.PYTHON, "-X", "faulthandler", str(script), "0"], stdout=subprocess.PIPE, stderr=err, text=True)
     case.defer(procs.stop, p)
-    return p, int(p.stdout.readline())
+    if not select.select([p.stdout], [], [], within)[0]:
+        told = case.dir / "hang.txt"
+        told.write_text(hang.tell(p, log))
+        raise AssertionError(f"{name} did not come to listen in {within} s; {told}:\n{told.read_text()[:6000]}")
+    port = p.stdout.readline()
+    assert port, f"{name} ended with {p.wait(10)}: {procs.tail(log)}"
+    return p, int(port)
 
 
 def ask(port, path, within=10):
@@ -62,6 +70,16 @@ def ask(port, path, within=10):
             if time.monotonic() > until:
                 raise
             time.sleep(0.002)
+
+
+def ask_alive(case, name, p, port, path):
+    """A service that listens and does not answer is looked into as well."""
+    try:
+        ask(port, path, 60)
+    except OSError as e:
+        told = case.dir / "hang.txt"
+        told.write_text(hang.tell(p, case.dir / f"{name}.err"))
+        raise AssertionError(f"{name} does not answer: {e}; {told}:\n{told.read_text()[:6000]}") from e
 
 
 def served(found):
@@ -83,7 +101,7 @@ def coming_and_going(case):
             name = dice.choice(list(alive))
             p, port = alive[name]
             path = f"{name}/{len(asked)}"
-            ask(port, path)
+            ask_alive(case, name, p, port, path)
             asked.append(path)
             if dice.random() < 0.4 or len(alive) == 30:
                 procs.stop(alive.pop(name)[0])
