@@ -52,11 +52,14 @@ def start(case, name, within=60):
     with open(log, "w") as err:
         p = subprocess.Popen([paths.PYTHON, "-X", "faulthandler", str(script), "0"], stdout=subprocess.PIPE, stderr=err, text=True)
     case.defer(procs.stop, p)
-    if not select.select([p.stdout], [], [], within)[0]:
+    ready = select.poll()
+    ready.register(p.stdout, select.POLLIN)
+    if not ready.poll(1000 * within):
         told = case.dir / "hang.txt"
         told.write_text(hang.tell(p, log))
         raise AssertionError(f"{name} did not come to listen in {within} s; {told}:\n{told.read_text()[:6000]}")
-    port = p.stdout.readline()
+    with p.stdout:
+        port = p.stdout.readline()
     assert port, f"{name} ended with {p.wait(10)}: {procs.tail(log)}"
     return p, int(port)
 
