@@ -405,6 +405,51 @@ def case_executor():
     need(set(takes) <= set(puts) and len(takes) >= 10, 'takes', len(takes), len(puts))
 
 
+GREENLETS = '''
+import os, socket, sys, time
+s = socket.socket(fileno=int(sys.argv[1]))
+if len(sys.argv) > 2: # the program after the exec: a greenlet's switch was seen of it, none yet since
+    import greenlet
+    time.sleep(%(wait)s)
+    s.send(b'after exec')
+    sys.exit()
+import greenlet
+time.sleep(%(wait)s)
+def work(n):
+    for i in range(3):
+        s.send(b'piece of %%d' %% n)
+        greenlet.getcurrent().parent.switch()
+def leave():
+    s.send(b'leaving')
+    os.execv(sys.executable, [sys.executable, __file__, str(s.fileno()), 'again'])
+workers = [greenlet.greenlet(work) for _ in range(4)]
+for n, w in enumerate(workers): w.switch(n)
+for _ in range(2):
+    for w in workers: w.switch()
+greenlet.greenlet(leave).switch()
+'''
+
+
+def case_greenlets():
+    """Needs --greenlet. Each greenlet is a unit; an exec forgets which one ran, also where the next program has greenlets too."""
+    need(ARGS.greenlet, 'no Python with greenlet was named')
+    path = script(GREENLETS % {'wait': 10 if ARGS.small else 1})
+    try:
+        start = 'import os, socket; a, b = socket.socketpair(); a.set_inheritable(True); os.execv(%r, [%r, %r, str(a.fileno())])'
+        # b stays open in a child that reads to the end
+        start = start.replace('os.execv', 'os.fork() or (a.close(), [0 for _ in iter(lambda: b.recv(99), b"")], os._exit(0)); os.execv')
+        rc, ev, total, kernel, err = dump([ARGS.greenlet, '-c', start % (ARGS.greenlet, ARGS.greenlet, path)])
+    finally:
+        os.unlink(path)
+    need(rc == 0, err)
+    sent = [(e['bytes'], e.get('unit', '0')) for e in of(ev, 'data') if 'send' in e['flags']]
+    units = {n: {u for b, u in sent if b == b'piece of %d' % n} for n in range(4)}
+    need(all(len(u) == 1 and u != {'0'} for u in units.values()) and len(set.union(*units.values())) == 4, 'units', units, err)
+    last = dict(sent)
+    need(last[b'leaving'] != '0', 'the last greenlet', sent)
+    need(last[b'after exec'] == '0', 'a greenlet of the program before', sent)
+
+
 HIT_C = r'''
 #include <errno.h>
 #include <stdio.h>
@@ -461,10 +506,11 @@ def main():
     a.add_argument('--force')
     a.add_argument('--small', action='store_true')
     a.add_argument('--python', default='/usr/bin/python3')
+    a.add_argument('--greenlet', metavar='PYTHON', help='one that has the package greenlet')
     a.add_argument('cases', nargs='*')
     ARGS = a.parse_args()
     failed = 0
-    for name in ARGS.cases or CASES:
+    for name in ARGS.cases or [c for c in CASES if c != 'greenlets' or ARGS.greenlet]:
         start = time.time()
         try:
             CASES[name]()
