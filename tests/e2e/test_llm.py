@@ -235,6 +235,65 @@ _mcp("legacy", "json")
 _mcp("legacy", "events")
 
 
+STEP = """activities:
+  - { name: "step {number}", type: task, at: "python:__main__:Step.run", attributes: { number: arg.number } }
+"""
+
+
+def _stdio(case, sessions, count, *launcher, bridge="on"):
+    """What the client said of each of its calls, by the number of its step; the spans."""
+    rules, out = case.dir / "r.yaml", case.dir / "mcp.jsonl"
+    rules.write_text(STEP)
+    p = tracer.once("run", "--bridge", bridge, "-r", rules, "--export", f"otlp-json:{out}", "--", _python(), paths.TARGETS / "mcp_stdio_client.py",
+                    sessions, count, *launcher, timeout=90)
+    assert p.returncode == 0, p.stderr[-1500:]
+    said = {f"step {e['step']}": e for e in _said(p) if "step" in e}
+    assert len(said) == sessions * count, p.stdout[-500:]
+    return said, spans.load(out)
+
+
+def _check_calls(said, found, kind):
+    """Each call of the client once, under its step, with its outcome: the spans by step."""
+    calls = [s for s in found.where(kind) if s["mcp.method.name"] == "tools/call" and any(a.name in said for a in found.ancestors(s))]
+    under = {next(a.name for a in found.ancestors(s) if a.name in said): s for s in calls}
+    assert len(under) == len(calls) == len(said), f"{len(calls)} calls under {len(under)} steps of {len(said)}: {found}"
+    for step, e in said.items():
+        s = under[step]
+        assert s.name == f"tools/call {e['tool']}" and s["gen_ai.tool.name"] == e["tool"], (s.name, e)
+        assert s["error.type"] == ("tool_error" if e["error"] else None), s.attrs
+        assert s["wftrace.activity.type"] == "tool" and s["network.transport"] == "pipe" and int(s["jsonrpc.request.id"]) > 0, s.attrs
+    return under
+
+
+def _mcp_stdio(name, doc, sessions, count, *launcher):
+    @test(f"llm/mcp-stdio{name}", limit=300)
+    def body(case):
+        said, found = _stdio(case, sessions, count, *launcher)
+        asked, served = _check_calls(said, found, "client"), _check_calls(said, found, "server")
+        ran = 0
+        for step, e in said.items():
+            assert found.parent(asked[step]).name == step, f"{asked[step]} is under {found.parent(asked[step])}, not {step}"
+            assert found.parent(served[step]) is asked[step], f"{served[step]} is under {found.parent(served[step])}, not {asked[step]}"
+            for s in found.children(served[step]):
+                ran += s["process.executable.name"] == "true"
+        assert ran == sum(e["tool"] == "get_weather" and not e["error"] for e in said.values()), found
+        case.note(f"{len(said)} calls at once of {sessions} server(s): 0 WRONG at the client, in the server and below it")
+    body.__doc__ = doc
+
+
+_mcp_stdio("", "MCP over standard input and output: 60 calls at once of one server, each under its step, the server's part below, and what it runs", 1, 60)
+_mcp_stdio("-servers", "three servers whose requests bear the same numbers", 3, 20)
+_mcp_stdio("-launcher", "servers that a launcher starts", 2, 10, "/bin/sh", "-c", "\"$@\"; exit $?", "sh")
+
+
+@test("llm/mcp-stdio-client", limit=300)
+def mcp_stdio_client(case):
+    """Without --bridge on the client's calls are seen; the server, which is given no environment, has its process"""
+    said, found = _stdio(case, 1, 10, bridge="auto")
+    _check_calls(said, found, "client")
+    assert not found.where("server"), found
+
+
 FLOWS = """activities:
   - { name: "flow {flow}", type: workflow, at: "python:*:Flow.run", attributes: { flow: self.number } }
   - { name: "node {flow} {node}", type: task, at: "python:*:Flow.node", attributes: { flow: self.number, node: arg.index } }

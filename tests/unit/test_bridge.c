@@ -46,9 +46,29 @@ static const char text[] =
     "      id: { flow: 'join(self.flow, self.no)' }, attributes: { state: arg.state } }\n"
     "  - { name: 'in {flow}', at: 'python:demo.flow:part', parent_id: { flow: 'join(arg.flow, arg.no)' },\n"
     "      attributes: { flow: 'join(arg.flow, arg.no)' } }\n"
-    "  - { into: node, at: 'python:demo.graph:keep', caught: arg.exc }\n";
+    "  - { into: node, at: 'python:demo.graph:keep', caught: arg.exc }\n"
+    "  - { name: ask, kind: client, at: 'python:demo.pipe:ask', id: { to_child: 'join(self.last + 1, arg.tool)' },\n"
+    "      attributes: { ask: 'join(self.last + 1)' } }\n"
+    "  - { name: serve, kind: server, at: 'python:demo.pipe:serve', parent_id: { from_parent: 'join(arg.id, arg.tool)' } }\n";
 
-enum { W_GRAPH = 1, W_NODE, W_SEND, W_WORK, W_SUB, W_FINISH, W_STEP, W_TAKEN, W_JOB, W_TRY, W_STOP, W_SET, W_PART, W_KEEP };
+enum {
+    W_GRAPH = 1,
+    W_NODE,
+    W_SEND,
+    W_WORK,
+    W_SUB,
+    W_FINISH,
+    W_STEP,
+    W_TAKEN,
+    W_JOB,
+    W_TRY,
+    W_STOP,
+    W_SET,
+    W_PART,
+    W_KEEP,
+    W_ASK,
+    W_SERVE
+};
 
 struct bed {
     struct rules rules;
@@ -527,6 +547,65 @@ static void ids_across_processes(void **state)
     assert_true(wait > 0.03 && wait < 0.04);
 }
 
+static void is_child(struct bed *b, u32 tgid, u32 ppid)
+{
+    b->tgid = b->tid = ppid;
+    send(b, &(struct event){ .type = EVENT_FORK, .fork = { .child_tgid = tgid, .child_tid = tgid } });
+}
+
+static void ask(struct bed *b, u32 tgid, u64 activity, s64 last, const char *tool)
+{
+    b->tgid = b->tid = tgid;
+    int_at(b, W_ASK, "self.last", last);
+    str_at(b, W_ASK, "arg.tool", READ_AT_ENTRY, tool);
+    call(b, BRIDGE_SAYS_START, W_ASK, activity);
+    b->unit++; /* the next is somebody else's */
+}
+
+static const struct span *serve(struct bed *b, u32 tgid, u64 activity, s64 id, const char *tool)
+{
+    b->tgid = b->tid = tgid;
+    int_at(b, W_SERVE, "arg.id", id);
+    str_at(b, W_SERVE, "arg.tool", READ_AT_ENTRY, tool);
+    call(b, BRIDGE_SAYS_START, W_SERVE, activity);
+    call(b, BRIDGE_SAYS_END, W_SERVE, activity);
+    return b->got[b->n - 1];
+}
+
+/* Numbers that each pair of processes counts for itself: a child asks those above it, and takes no answer from two. */
+static void handed_to_children(void **state)
+{
+    struct bed *b = *state;
+    is_child(b, 8, 7);
+    is_child(b, 9, 8); /* a launcher is between */
+    is_child(b, 20, 19);
+    ask(b, 7, 1, 4, "a");
+    ask(b, 19, 1, 4, "a"); /* of another family */
+    const struct span *child = serve(b, 9, 1, 5, "a"), *cousin = serve(b, 20, 1, 5, "a"), *other = serve(b, 9, 2, 6, "a"),
+                      *stranger = serve(b, 30, 1, 5, "a");
+    u64 before = ledger_get(engine_ids_ambiguous);
+    ask(b, 7, 2, 4, "a"); /* the same again, of another session: whose is it? */
+    const struct span *twice = serve(b, 9, 3, 5, "a");
+    assert_int_equal(ledger_get(engine_ids_ambiguous), before + 1);
+    b->tgid = b->tid = 7;
+    call(b, BRIDGE_SAYS_END, W_ASK, 2);
+    call(b, BRIDGE_SAYS_END, W_ASK, 1);
+    const struct span *late = serve(b, 9, 4, 5, "a"); /* nobody asks any more */
+    b->tgid = b->tid = 19;
+    call(b, BRIDGE_SAYS_END, W_ASK, 1);
+    const struct span *mine = NULL, *theirs = NULL;
+    for (int i = 0; i < b->n; i++)
+        if (!strcmp(b->got[i]->name, "ask"))
+            *(b->got[i]->tgid == 19 ? &theirs : &mine) = b->got[i]; /* mine: the one that ended last was the first */
+    assert_string_equal(str(mine, "ask"), "5");
+    assert_child(child, mine);
+    assert_child(cousin, theirs);
+    assert_int_equal(child->join, JOIN_ENGINE);
+    const struct span *alone[] = { other, stranger, twice, late };
+    for (size_t i = 0; i < ARRAY_LEN(alone); i++)
+        assert_int_not_equal(alone[i]->join, JOIN_ENGINE);
+}
+
 /* No parent's id: the message's producer is the parent then. */
 static void second_choice(void **state)
 {
@@ -758,6 +837,10 @@ static void mistakes(void **state)
         { "parent_id: 'join(arg.a, arg.b'", "«,» or «)» is missing" },
         { "parent_id: 'join(arg.a, ret.b)'", "read at one moment" },
         { "until_when: exception", "asks values of the call" },
+        { "parent_id: { to_child: arg.a }", "«to_child» stands in «id»" },
+        { "id: { from_parent: arg.a }", "«from_parent» in «parent_id»" },
+        { "link_id: { to_child: arg.a }", "can't be «to_child»" },
+        { "attributes: { a: 'join(self.a, self.b + 1)' }", "«,» or «)» is missing" },
         { "started_at: ret.at", "something that the call is given" },
         { "trace: old", "trace «old» is not known" },
         { "metrics: [ { counter: a, attributes: [ zz ] } ]", "there is no attribute «zz»" },
@@ -788,6 +871,7 @@ int main(void)
         T(inner_wakes_first),
         T(generator_elsewhere),
         T(ids_across_processes),
+        T(handed_to_children),
         T(second_choice),
         T(own_trace),
         T(notes),

@@ -4,6 +4,9 @@
 #include "cli/proc.h"
 #include "inproc/inject.h"
 
+#include <dirent.h>
+#include <unistd.h>
+
 void attach_bridge_open(struct attach_bridge *b, const struct options *o, struct agent *a)
 {
     bool wanted = rules_want_bridge(agent_rules(a));
@@ -77,6 +80,77 @@ void attach_bridge_take(struct attach_bridge *b, const pid_t *pids, size_t n_pid
     for (size_t i = 0; i < n && b->n < ATTACH_BRIDGE_MAX; i++)
         if (!strncmp(v[i].runtime, "python", 6) && !is_known(b, &v[i]) && belongs(&v[i], v, n, pids, n_pids))
             take_one(b, &v[i]);
+}
+
+/* --- for run --- */
+
+#define YOUNG_NS (300 * NSEC_PER_MSEC) /* an interpreter that is being made can't be asked */
+
+struct line {
+    pid_t pid, ppid;
+    u64 start;
+};
+
+static size_t lines_read(struct line *v, size_t max)
+{
+    size_t n = 0;
+    DIR *d = opendir("/proc");
+    for (struct dirent *e; d && n < max && (e = readdir(d));) {
+        char path[300], comm[32];
+        cleanup(freep) char *text = NULL;
+        size_t len;
+        snprintf(path, sizeof(path), "/proc/%s/stat", e->d_name);
+        v[n].pid = (pid_t)strtol(e->d_name, NULL, 10);
+        if (v[n].pid > 0 && !read_small_file(path, 4096, &text, &len) && !stat_parse(text, comm, &v[n].ppid, &v[n].start))
+            n++;
+    }
+    if (d)
+        closedir(d);
+    return n;
+}
+
+static bool is_below(const struct line *p, const struct line *v, size_t n, pid_t command)
+{
+    for (int hops = 0; p && hops < 32; hops++) {
+        if (p->ppid == command)
+            return true;
+        const struct line *up = NULL;
+        for (size_t i = 0; i < n && !up; i++)
+            up = v[i].pid == p->ppid ? &v[i] : NULL;
+        p = up;
+    }
+    return false;
+}
+
+/* Whoever has the name of the watch file in its environment brought the helper, or was told not to. */
+static bool has_brought(pid_t pid)
+{
+    static const char name[] = "WFTRACE_BRIDGE_WATCH=";
+    cleanup(freep) char *text = NULL;
+    char path[64];
+    size_t n;
+    snprintf(path, sizeof(path), "/proc/%d/environ", pid);
+    return read_small_file(path, 1 << 20, &text, &n) || memmem(text, n, name, sizeof(name) - 1);
+}
+
+void attach_bridge_below(struct attach_bridge *b, const struct launch *l, const struct options *o)
+{
+    *b = (struct attach_bridge){ .launch = *l, .on = l->dir[0] && o->bridge == BRIDGE_ALWAYS };
+}
+
+void attach_bridge_look(struct attach_bridge *b, pid_t command)
+{
+    static struct line v[8192];
+    u64 ticks = (u64)sysconf(_SC_CLK_TCK), now = clock_boot_ns();
+    size_t n = b->on ? lines_read(v, ARRAY_LEN(v)) : 0;
+    for (size_t i = 0; i < n && b->n < ATTACH_BRIDGE_MAX; i++) {
+        struct proc p = { .pid = v[i].pid, .start = v[i].start };
+        bool young = now < v[i].start * (NSEC_PER_SEC / ticks) + YOUNG_NS;
+        if (young || is_known(b, &p) || !is_below(&v[i], v, n, command) || has_brought(p.pid))
+            continue;
+        if (!proc_read(p.pid, &p) && p.start == v[i].start && !strncmp(p.runtime, "python", 6))
+            take_one(b, &p);
+    }
 }
 
 void attach_bridge_close(struct attach_bridge *b, const struct options *o, struct agent *a)

@@ -4,6 +4,7 @@
  * Signals. Both are in one process group, so Ctrl-C on the terminal reaches the command by itself and wftrace only
  * takes note; a signal sent to wftrace alone is passed on. wftrace ends when the command has ended: what
  * its descendants still do is watched for a moment (DRAIN_MS), then everything is flushed. */
+#include "cli/attach_bridge.h"
 #include "cli/enlist.h"
 #include "cli/launch.h"
 #include "cli/session.h"
@@ -15,6 +16,7 @@
 
 #define QUIET_MS 50
 #define DRAIN_MS 300
+#define LOOK_NS  (250 * NSEC_PER_MSEC)
 
 struct child {
     pid_t pid;
@@ -105,11 +107,18 @@ static void signals_pass_on(struct child *c)
         kill(c->pid, number);
 }
 
-static void trace_until_end(struct options *o, struct agent *a, struct child *c, u64 until)
+static void trace_until_end(struct options *o, struct agent *a, struct child *c, const struct launch *l, u64 until)
 {
+    static struct attach_bridge bridge; /* large */
+    u64 look = clock_boot_ns() + LOOK_NS;
+    attach_bridge_below(&bridge, l, o);
     while (!child_poll(c, WNOHANG) && (!until || clock_boot_ns() < until)) {
         signals_pass_on(c);
         (void)session_reload(o, a, NULL);
+        if (bridge.on && clock_boot_ns() >= look) {
+            attach_bridge_look(&bridge, c->pid);
+            look = clock_boot_ns() + LOOK_NS;
+        }
         if (agent_turn(a, SESSION_TURN_MS) < 0)
             break;
     }
@@ -157,7 +166,7 @@ static int run_traced(struct options *o, struct child *c)
         return code;
     }
     u64 until = o->for_ns ? clock_boot_ns() + o->for_ns : 0;
-    trace_until_end(o, a, c, until);
+    trace_until_end(o, a, c, &l, until);
     if (!c->ended)
         session_signal.stop = 0;
     launch_report(&l, o, a);

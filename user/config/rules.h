@@ -78,15 +78,21 @@ struct rule_condition {
 };
 #define RULE_ATTRS      20
 #define RULE_CONDITIONS 6
-#define RULE_IDS        2 /* of each kind */
+#define RULE_IDS        3 /* of each kind */
 #define RULE_METRICS    4
 struct rule_attr {
     const char *key; /* interned */
     struct source from;
 };
 /* An id that the engine gives, in a name space of its own within the pack. */
+enum id_reach {
+    ID_ANYWHERE,
+    ID_TO_CHILD,    /* `to_child`: known to the processes below this one, while the activity is open */
+    ID_FROM_PARENT, /* `from_parent`: asked for in the nearest process above that knows it */
+};
 struct rule_id {
     const char *space; /* "" when none was given; interned */
+    enum id_reach reach;
     struct source from;
 };
 enum rule_metric_kind { RULE_COUNTER, RULE_HISTOGRAM, RULE_ACTIVE /* how many are open now */, RULE_GAUGE /* last value */ };

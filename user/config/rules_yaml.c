@@ -166,8 +166,20 @@ static void read_id(struct reader *r, const struct rule *rule, const char *space
         mistake(r, v, 0, "«%s» takes at most %d", key, RULE_IDS);
     else if (text && source_parse(slice_str(text), rule->at, &list[*n].from, err, sizeof(err), &column))
         mistake(r, v, column, "%s", err);
-    else if (text)
-        list[(*n)++].space = intern(space);
+    else if (text) {
+        list[*n].space = intern(space);
+        list[(*n)++].reach = !strcmp(space, "to_child")      ? ID_TO_CHILD
+                             : !strcmp(space, "from_parent") ? ID_FROM_PARENT
+                                                             : ID_ANYWHERE;
+    }
+}
+
+static void reach_check(struct reader *r, const yaml_node_t *v, const char *key, const struct rule_id *list, u8 n,
+                        enum id_reach may)
+{
+    for (u8 i = 0; i < n; i++)
+        if (list[i].reach != ID_ANYWHERE && list[i].reach != may)
+            mistake(r, v, 0, "«%s» can't be «%s»: «to_child» stands in «id», «from_parent» in «parent_id»", key, list[i].space);
 }
 
 /* EXPRESSION, { SPACE: EXPRESSION }, or a list of these. */
@@ -200,10 +212,12 @@ static void read_id_list(struct reader *r, const struct rule *rule, yaml_node_t 
 static void read_ids(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
 {
     read_id_list(r, rule, v, key, rule->ids, &rule->n_ids);
+    reach_check(r, v, key, rule->ids, rule->n_ids, ID_TO_CHILD);
 }
 static void read_parents(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
 {
     read_id_list(r, rule, v, key, rule->parents, &rule->n_parents);
+    reach_check(r, v, key, rule->parents, rule->n_parents, ID_FROM_PARENT);
     for (u8 i = 0; i < rule->n_parents; i++)
         if (rule->parents[i].from.moment != READ_AT_ENTRY)
             mistake(r, v, 0, "«parent_id» is asked at the start: only arguments are known then");
@@ -211,6 +225,7 @@ static void read_parents(struct reader *r, struct rule *rule, yaml_node_t *v, co
 static void read_links(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
 {
     read_id_list(r, rule, v, key, rule->links, &rule->n_links);
+    reach_check(r, v, key, rule->links, rule->n_links, ID_ANYWHERE);
 }
 
 /* Read when the other function ends, so that it may be something that the function made. */
@@ -223,6 +238,7 @@ static void read_until_id(struct reader *r, struct rule *rule, yaml_node_t *v, c
         mistake(r, v, 0, "«until_id» is one value");
         return;
     }
+    reach_check(r, v, key, list, n, ID_ANYWHERE);
     rule->until_id = list[0];
     if (rule->until_id.from.moment == READ_AT_ENTRY)
         rule->until_id.from.moment = READ_AFTER;
@@ -414,7 +430,7 @@ void check_rule(struct reader *r, const struct rule *rule, yaml_node_t *map)
     if (!rule->object[0])
         mistake(r, map, 0, "«at» is missing: where the activity happens");
     for (u8 i = 0; i < rule->n_errors; i++)
-        if (rule->errors[i].left.root == SOURCE_ATTR && !has_attr(rule, slice_str(rule->errors[i].left.text)))
+        if (rule->errors[i].left.root == SOURCE_ATTR && !may_have_attr(rule, rule->errors[i].left.text))
             unknown_attr(r, rule, value_of(r, map, "error"), 0, slice_str(rule->errors[i].left.text));
     if (rule->at == AT_PYTHON && rule->end_symbol[0] && (!rule->n_ids || !rule->until_id.from.n_expr))
         mistake(r, value_of(r, map, "until"), 0, "«until» needs «id» and «until_id», to know which activity ends");

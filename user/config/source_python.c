@@ -1,6 +1,7 @@
 /* Values of python: rules:
  *
- *     value = ["after "] one { " or " one } [ " or " "text" ] [ "+" N ]  |  ["after "] join(path, path …)  |  "text"  |  number
+ *     value = ["after "] one { " or " one } [ " or " "text" ] [ "+" N ]  |  ["after "] join(one [ "+" N ], one …)
+ *           |  "text"  |  number
  *     one   = path  |  len(path)  type(path)  typename(path)  str(path)  id(path)
  *     path  = root { .NAME | [N] | ["KEY"] }
  *     root  = self | cls | argN | arg.NAME | global.NAME | ret | exception
@@ -264,6 +265,8 @@ static int take_parts(struct scan *s, struct source *v)
     do {
         blanks(s);
         err = v->n_expr == SOURCE_ALTERNATIVES ? fail(s, "at most %d parts", SOURCE_ALTERNATIVES) : take_one(s, v);
+        if (!err && v->n_expr == 1)
+            err = take_plus(s, v);
         blanks(s);
     } while (!err && eat(s, ","));
     return err || eat(s, ")") ? err : fail(s, "«,» or «)» is missing");

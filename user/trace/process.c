@@ -367,6 +367,12 @@ void processes_event(struct tracer *t, const struct event *e)
     }
 }
 
+u32 tracer_parent_process(struct tracer *t, u32 tgid)
+{
+    const struct process *p = table_peek(t->processes, &tgid);
+    return p ? p->ppid : 0;
+}
+
 struct resource *tracer_resource(struct tracer *t, u32 tgid)
 {
     struct process *p = process_get(t, tgid);

@@ -47,9 +47,13 @@ struct id_key {
     u64 a, b; /* 128 bits of hash; 0, 0: none */
 };
 struct id_key id_key_of(const char *pack, const char *space, struct slice text);
+/* An id that one process gives to those below it. */
+struct id_key id_key_handed(const char *pack, u32 tgid, struct slice text);
 void ids_add(struct ids *i, const struct id_key *key, const struct activity *a);
 void ids_ended(struct ids *i, const struct id_key *key, const struct span *s, u64 time);
 bool ids_find(struct ids *i, const struct id_key *key, struct id_owner *ret);
+/* Only what is open, and if no second activity that is open has said the same id. */
+bool ids_find_sole(struct ids *i, const struct id_key *key, struct id_owner *ret);
 /* `a` becomes its child as soon as it is known, while `a` is open. */
 void ids_wait(struct ids *i, const struct id_key *key, const struct activity *a);
 

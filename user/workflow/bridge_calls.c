@@ -45,7 +45,8 @@ void call_ids(struct bridge *b, struct call *c)
         struct slice text = values_text(&v, room, sizeof(room));
         if (!text.n)
             continue;
-        c->ids[i] = id_key_of(c->rule->pack, id->space, text);
+        c->ids[i] =
+            id->reach == ID_TO_CHILD ? id_key_handed(c->rule->pack, c->tgid, text) : id_key_of(c->rule->pack, id->space, text);
         ids_add(b->ids, &c->ids[i], c->a);
     }
 }

@@ -55,7 +55,7 @@ void calls_lose(struct bridge *b, const struct event *e); /* its process has end
 /* bridge_start.c */
 void call_begin(struct bridge *b, const struct event *e, const struct watch *w);
 /* The first of the ids asked for that is known. *ret_first: the first that there is, known or not. */
-bool id_known(struct bridge *b, const struct rule *r, const struct rule_id *ids, const struct source_slots *slots, u8 n,
+bool id_known(struct bridge *b, const struct rule *r, u32 tgid, const struct rule_id *ids, const struct source_slots *slots, u8 n,
               struct id_owner *ret, struct id_key *ret_first);
 
 /* bridge_into.c */

@@ -15,7 +15,7 @@ static struct activity *into_activity(struct bridge *b, const struct event *e, c
     struct id_owner found;
     struct id_key unknown;
     if (r->n_ids) {
-        bool known = id_known(b, r, r->ids, b->book.slots[r->id].ids, r->n_ids, &found, &unknown);
+        bool known = id_known(b, r, e->tgid, r->ids, b->book.slots[r->id].ids, r->n_ids, &found, &unknown);
         return known && found.open && into_owner(b, r, found.open) ? found.open : NULL;
     }
     struct activity *a = activity_current(b->tracer, e->tgid, e->tid, e->unit);

@@ -16,8 +16,19 @@ static const struct rule *rule_of(struct bridge *b, const struct watch *w)
     return NULL;
 }
 
+/* Who handed this id down: asked of the processes above, the nearest first (there may be a launcher between). */
+static bool handed_down(struct bridge *b, const struct rule *r, u32 tgid, struct slice text, struct id_owner *ret)
+{
+    for (int hops = 0; hops < 4 && (tgid = tracer_parent_process(b->tracer, tgid)); hops++) {
+        struct id_key key = id_key_handed(r->pack, tgid, text);
+        if (ids_find_sole(b->ids, &key, ret))
+            return true;
+    }
+    return false;
+}
+
 /* The first of the ids asked for that is known. *ret_first: the first that there is, known or not. */
-bool id_known(struct bridge *b, const struct rule *r, const struct rule_id *ids, const struct source_slots *slots, u8 n,
+bool id_known(struct bridge *b, const struct rule *r, u32 tgid, const struct rule_id *ids, const struct source_slots *slots, u8 n,
               struct id_owner *ret, struct id_key *ret_first)
 {
     bool any = false;
@@ -28,7 +39,9 @@ bool id_known(struct bridge *b, const struct rule *r, const struct rule_id *ids,
             continue;
         struct slice text = values_text(&v, room, sizeof(room));
         struct id_key key = id_key_of(r->pack, ids[i].space, text);
-        if (!text.n)
+        if (ids[i].reach == ID_FROM_PARENT && handed_down(b, r, tgid, text, ret))
+            return true;
+        if (!text.n || ids[i].reach == ID_FROM_PARENT)
             continue;
         if (!any)
             *ret_first = key;
@@ -54,7 +67,7 @@ static void link_ids(struct bridge *b, const struct call *c, struct id_owner *re
 {
     for (u8 i = 0; i < c->rule->n_links; i++) {
         struct id_key unknown;
-        if (!id_known(b, c->rule, &c->rule->links[i], &c->slots->links[i], 1, ret_from, &unknown))
+        if (!id_known(b, c->rule, c->tgid, &c->rule->links[i], &c->slots->links[i], 1, ret_from, &unknown))
             continue;
         span_add_link(c->a->span, &ret_from->id, join_name[JOIN_ENGINE]);
         *ret_found = true;
@@ -139,7 +152,7 @@ void call_begin(struct bridge *b, const struct event *e, const struct watch *w)
         return;
     if (!fresh) /* its end was lost */
         call_finish(b, c, e->time);
-    bool known = id_known(b, r, r->parents, slots->parents, r->n_parents, &owner, &asked);
+    bool known = id_known(b, r, e->tgid, r->parents, slots->parents, r->n_parents, &owner, &asked);
     *c = (struct call){
         .tgid = e->tgid, .activity = e->bridge.activity, .rule = r, .slots = slots, .since = e->time, .lost = b->lost
     };

@@ -13,6 +13,7 @@ struct reference {
 };
 struct entry {
     bool known;
+    u32 open; /* activities that said it and have not ended */
     struct id_owner owner;
     struct reference who;
     struct reference waiting[WAITING_MAX];
@@ -55,6 +56,13 @@ struct id_key id_key_of(const char *pack, const char *space, struct slice text)
     return (struct id_key){ hash_bytes(text.p, text.n, scope), hash_bytes(text.p, text.n, ~scope) };
 }
 
+struct id_key id_key_handed(const char *pack, u32 tgid, struct slice text)
+{
+    char space[32];
+    snprintf(space, sizeof(space), "to_child %u", tgid);
+    return id_key_of(pack, space, text);
+}
+
 static struct activity *still_open(struct reference r)
 {
     return r.a && r.a->open && r.a->generation == r.generation ? r.a : NULL;
@@ -77,6 +85,7 @@ void ids_add(struct ids *i, const struct id_key *key, const struct activity *a)
         return;
     ledger_add(engine_ids, 1);
     e->known = true;
+    e->open++;
     e->owner = (struct id_owner){ .id = a->span->id, .tgid = a->tgid, .start = a->start, .kind = a->span->kind };
     e->who = (struct reference){ (struct activity *)a, a->generation };
     adopt_waiting(i, e, e->who.a);
@@ -85,6 +94,8 @@ void ids_add(struct ids *i, const struct id_key *key, const struct activity *a)
 void ids_ended(struct ids *i, const struct id_key *key, const struct span *s, u64 time)
 {
     struct entry *e = table_peek(i->table, key);
+    if (e && e->open)
+        e->open--;
     if (e && e->known && !memcmp(e->owner.id.span_id, s->id.span_id, SPAN_ID_LEN)) {
         e->owner.end = time;
         e->owner.id = s->id;
@@ -101,6 +112,18 @@ bool ids_find(struct ids *i, const struct id_key *key, struct id_owner *ret)
     if (ret->open) /* it may have moved to another trace since */
         ret->id = ret->open->span->id;
     return true;
+}
+
+bool ids_find_sole(struct ids *i, const struct id_key *key, struct id_owner *ret)
+{
+    struct entry *e = table_peek(i->table, key);
+    if (!e || !e->known || !still_open(e->who))
+        return false;
+    if (e->open != 1) {
+        ledger_add(engine_ids_ambiguous, 1);
+        return false;
+    }
+    return ids_find(i, key, ret);
 }
 
 void ids_wait(struct ids *i, const struct id_key *key, const struct activity *a)

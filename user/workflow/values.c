@@ -55,6 +55,9 @@ static bool values_join(struct values *v, const struct source *s, const struct s
     char room[32];
     for (u8 i = 0; i < s->n_expr; i++) {
         const struct event_value *part = value_at(v, slots->slot[i]);
+        struct event_value more = part ? *part : (struct event_value){ 0 };
+        if (part && !i && part->type == VALUE_INT && !__builtin_add_overflow(part->i, s->number, &more.i))
+            part = &more;
         struct slice text = part && says_something(part) ? values_text(part, room, sizeof(room)) : slice_of("", 0);
         if (s->shorten >> i & 1)
             text = after_dot(text);
