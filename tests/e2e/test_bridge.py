@@ -3,6 +3,7 @@ values that cannot be read, arguments of a megabyte."""
 import glob
 import os
 import subprocess
+import zipfile
 
 from support import paths, procs, spans, tracer, venv
 from support.harness import Skip, test
@@ -163,6 +164,55 @@ def other_versions(case):
         assert "no Python process took the bridge in" in p.stderr, p.stderr[-500:]
         assert not spans.load(out).where(name="work") and len(spans.load(out)) == 1
     case.note(f"{len(found)} versions")
+
+
+ISOLATED = """#!/bin/bash
+set -e
+cd "$1"
+"$2" -I work.py
+"$2" -E -s work.py
+make -s -f work.mk PYTHON="$2"
+./app.pyz
+venv/bin/tool
+"$2" work.py
+"$2" --version
+if command -v node >/dev/null; then node -e 'require("child_process").execFileSync(process.argv[1], ["-I", "-S", "work.py"], {stdio: "inherit"})' "$2"; else "$2" -I -S work.py; fi
+"""
+
+
+def isolated_tree(case, python):
+    """A script whose children start Pythons: three plain, five that ignore their environment."""
+    work = "def work(n):\n    return n\n\n\nwork(1)\n"
+    (case.dir / "work.py").write_text(work)
+    (case.dir / "work.mk").write_text("all:\n\t$(PYTHON) -S work.py\n\t$(PYTHON) work.py\n")
+    with open(case.dir / "app.pyz", "wb") as f:
+        f.write(f"#!{python} -I\n".encode())
+        with zipfile.ZipFile(f, "w") as z:
+            z.writestr("__main__.py", work)
+    subprocess.run([python, "-m", "venv", "--without-pip", case.dir / "venv"], check=True)
+    (case.dir / "venv/bin/tool").write_text(f"#!{case.dir}/venv/bin/python\n" + work)
+    (case.dir / "script").write_text(ISOLATED)
+    for name in ("script", "app.pyz", "venv/bin/tool"):
+        (case.dir / name).chmod(0o755)
+
+
+@test("bridge/isolated", limit=90)
+def isolated(case):
+    """Pythons that ignore their environment, started by a shell, make and node: --bridge on reaches all, auto says what it did not"""
+    python = os.path.realpath(paths.PYTHON)
+    isolated_tree(case, python)
+    (case.dir / "rules.yaml").write_text('activities:\n  - { name: work, at: "python:__main__:work" }\n')
+    for bridge, want in (("on", 8), ("auto", 3)):
+        out = case.dir / f"{bridge}.jsonl"
+        argv = [paths.WFTRACE, "run", "-r", case.dir / "rules.yaml", "--packs", "off", "--bridge", bridge, "--export", f"otlp-json:{out}", "--",
+                case.dir / "script", case.dir, python]
+        p = subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=60)
+        assert p.returncode == 0, p.stderr[-2000:]
+        found = spans.load(out).where(name="work")
+        assert len(found) == want, f"--bridge {bridge}: {len(found)} of {want}\n{p.stderr[-1500:]}"
+        said = [line for line in p.stderr.splitlines() if "did not take the bridge in" in line]
+        assert len(said) == (bridge == "auto"), p.stderr[-1500:]
+    assert "5 Python processes" in said[0] and "-I)" in said[0] and "--bridge on" in said[0], said
 
 
 @test("bridge/off", limit=60)

@@ -49,15 +49,15 @@ static void env_put_first(struct launch *l, const char *name, const char *ours)
         env_add(l, name, value);
 }
 
-/* The helper's folder stands first on PYTHONPATH. A command that ignores that gets LD_PRELOAD, which others are spared: some
- * programs (those built with a sanitizer) do not bear it. */
-static void env_fill(struct launch *l, const char *helper, char *const command[])
+/* The helper's folder stands first on PYTHONPATH. A command that ignores that gets LD_PRELOAD, which others are spared unless the
+ * user says `on`: some programs (those built with a sanitizer) do not bear it. */
+static void env_fill(struct launch *l, const char *helper, const struct options *o)
 {
     char preload[PATH_MAX + 32];
     env_add(l, "WFTRACE_BRIDGE_WATCH", l->watch);
     env_put_first(l, "PYTHONPATH", helper);
     snprintf(preload, sizeof(preload), "%s/wftrace_preload.so", helper);
-    if (python_is_isolated(command))
+    if (o->bridge == BRIDGE_ALWAYS || python_is_isolated(o->rest))
         env_put_first(l, "LD_PRELOAD", preload);
 }
 
@@ -118,7 +118,7 @@ void launch_prepare(struct launch *l, const struct options *o, struct agent *a)
         launch_done(l);
         return;
     }
-    env_fill(l, l->helper, o->rest);
+    env_fill(l, l->helper, o);
     snprintf(object, sizeof(object), "%s/_wftrace.abi3.so", l->helper);
     int code = agent_file(a, object);
     if (code)
@@ -195,6 +195,9 @@ void launch_report(const struct launch *l, const struct options *o, struct agent
             log_info("bridge", "%s:%d: a value of %s:%s could not be read at least once (left out)", r->file, r->line, w.module,
                      w.function);
     }
+    if (any && notes.loaded && notes.missed)
+        complain("%u Python process%s did not take the bridge in (the first: %s)%s", notes.missed, notes.missed == 1 ? "" : "es",
+                 notes.missed_first, o->bridge == BRIDGE_AUTO ? ": --bridge on reaches those that ignore PYTHONPATH" : "");
     if (any && !notes.loaded)
         complain("no Python process took the bridge in: the rules on Python functions saw nothing");
 }

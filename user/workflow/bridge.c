@@ -40,13 +40,14 @@ static struct watch_state *state_of(struct bridge *b, struct slice *text)
     return !slice_u64(number, &n) && n >= 1 && n <= b->book.n ? &b->states[n - 1] : NULL;
 }
 
-static void on_note(struct bridge *b)
+static void on_note(struct bridge *b, const struct event *e)
 {
     struct slice text = b->values.there[0] ? b->values.by_index[0].text : slice_of("", 0);
     ptrdiff_t eq = slice_find(text, '=');
     struct slice key = slice_head(text, eq < 0 ? text.n : (size_t)eq), value = slice_from(text, key.n + 1);
     ledger_add(bridge_notes, 1);
     if (slice_eq(key, "loaded")) {
+        python_loaded(b, e->tgid);
         if (!b->notes.loaded++)
             snprintf(b->notes.version, sizeof(b->notes.version), "%.*s", (int)min_u64(value.n, 20), (const char *)value.p);
         return;
@@ -94,8 +95,12 @@ void bridge_event(struct bridge *b, const struct event *e)
 {
     b->lost += e->lost;
     b->now = max_u64(b->now, e->time);
-    if (e->type == EVENT_EXEC || (e->type == EVENT_EXIT && !e->exit.thread))
+    if (e->type == EVENT_EXEC || (e->type == EVENT_EXIT && !e->exit.thread)) {
         calls_lose(b, e);
+        python_ended(b, e->tgid);
+    }
+    if (e->type == EVENT_EXEC)
+        python_started(b, e);
     if (e->type != EVENT_BRIDGE)
         return;
     ledger_add(bridge_events, 1);
@@ -103,7 +108,7 @@ void bridge_event(struct bridge *b, const struct event *e)
         ledger_add(bridge_values_dropped, e->bridge.dropped);
     values_read(e, &b->values);
     if (e->bridge.phase == BRIDGE_SAYS_NOTE)
-        on_note(b);
+        on_note(b, e);
     else
         on_call(b, e);
 }
@@ -123,8 +128,9 @@ struct bridge *bridge_new(const struct rules *rules, struct tracer *tracer)
     b->processes = table_new(&(struct table_spec){ .key_size = 4, .value_size = sizeof(struct call *), .max = PROCESSES_MAX });
     b->lasting = table_new(
         &(struct table_spec){ .key_size = sizeof(struct id_key), .value_size = sizeof(struct call_key), .max = CALLS_MAX });
+    b->pythons = pythons_new();
     b->ids = ids_new(tracer);
-    return code || !b->lasting || !b->states || !b->calls || !b->processes || !b->ids ? bridge_free(b) : b;
+    return code || !b->lasting || !b->states || !b->calls || !b->processes || !b->pythons || !b->ids ? bridge_free(b) : b;
 }
 
 struct bridge *bridge_free(struct bridge *b)
@@ -134,6 +140,7 @@ struct bridge *bridge_free(struct bridge *b)
     table_free(b->calls);
     table_free(b->processes);
     table_free(b->lasting);
+    table_free(b->pythons);
     ids_free(b->ids);
     watch_book_done(&b->book);
     free(b->states);

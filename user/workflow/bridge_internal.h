@@ -37,6 +37,7 @@ struct bridge {
     struct watch_state *states;
     struct table *calls, *processes; /* processes: tgid → its first call */
     struct table *lasting;           /* id → call_key */
+    struct table *pythons;           /* tgid → those that have not taken the helper in */
     struct ids *ids;
     struct workflow_notes notes;
     struct values values; /* of the event at hand */
@@ -71,6 +72,12 @@ bool call_take_caught(struct bridge *b,
 void call_set_exception(struct bridge *b, struct span *s, u64 time, bool error);
 void call_describe_end(struct bridge *b, const struct call *c, struct span *s, u64 time, bool failed);
 void call_describe_late(struct bridge *b, const struct call *c, struct span *s); /* its own call is long gone */
+
+/* bridge_pythons.c */
+struct table *pythons_new(void);
+void python_started(struct bridge *b, const struct event *exec);
+void python_loaded(struct bridge *b, u32 tgid);
+void python_ended(struct bridge *b, u32 tgid);
 
 /* bridge_end.c */
 void call_end(struct bridge *b, const struct event *e, struct call *c, bool failed);

@@ -23,6 +23,8 @@ struct workflow_watch {
 struct workflow_notes {
     u32 loaded;       /* processes that took the helper in */
     char version[24]; /* of the first one's Python */
+    u32 missed;       /* Pythons that ended without having taken it in */
+    char missed_first[48];
 };
 bool workflow_watch(const struct workflow *w, size_t i, struct workflow_watch *ret); /* false past the end */
 void workflow_notes(const struct workflow *w, struct workflow_notes *ret);
