@@ -49,7 +49,9 @@ static const char text[] =
     "  - { into: node, at: 'python:demo.graph:keep', caught: arg.exc }\n"
     "  - { name: ask, kind: client, at: 'python:demo.pipe:ask', id: { to_child: 'join(self.last + 1, arg.tool)' },\n"
     "      attributes: { ask: 'join(self.last + 1)' } }\n"
-    "  - { name: serve, kind: server, at: 'python:demo.pipe:serve', parent_id: { from_parent: 'join(arg.id, arg.tool)' } }\n";
+    "  - { name: serve, kind: server, at: 'python:demo.pipe:serve', parent_id: { from_parent: 'join(arg.id, arg.tool)' } }\n"
+    "  - { into: node, at: 'python:demo.graph:say', started_at: arg.begun, ended_at: arg.ended, queued_at: arg.asked,\n"
+    "      attributes: { error.type: type(arg.exc) } }\n";
 
 enum {
     W_GRAPH = 1,
@@ -67,7 +69,8 @@ enum {
     W_PART,
     W_KEEP,
     W_ASK,
-    W_SERVE
+    W_SERVE,
+    W_SAY
 };
 
 struct bed {
@@ -384,6 +387,35 @@ static void caught_into(void **state)
     assert_int_equal(bad->n_events, 1);
     assert_int_equal(fine->status, STATUS_UNSET);
     assert_int_equal(fine->n_events, 0);
+}
+
+/* The engine's own times of the activity at hand; what it said of a failure that was got over is gone at a good end. */
+static void told_into(void **state)
+{
+    struct bed *b = *state;
+    for (u64 i = 1; i < 4; i++) {
+        node_start(b, i, "a");
+        b->now += 2 * NSEC_PER_SEC;
+        str_at(b, W_SAY, "arg.begun", READ_AT_ENTRY, i == 1 ? "1970-01-01 01:23:22.5" : "1970-01-01 09:00:00");
+        str_at(b, W_SAY, "arg.asked", READ_AT_ENTRY, "1970-01-01 01:23:21");
+        str_at(b, W_SAY, "type(arg.exc)", READ_AT_ENTRY, "builtins.ValueError");
+        call(b, BRIDGE_SAYS_START, W_SAY, i + 10);
+        b->now += 2 * NSEC_PER_SEC;
+        if (i == 1)
+            str_at(b, W_SAY, "arg.ended", READ_AT_ENTRY, "1970-01-01 01:23:23.5");
+        call(b, BRIDGE_SAYS_START, W_SAY, i + 20);
+        if (i == 3)
+            fail_with(b, W_NODE, i, "demo.Wrapped", "no such order");
+        else
+            call(b, BRIDGE_SAYS_END, W_NODE, i);
+    }
+    const struct span *told = b->got[0], *late = b->got[1], *bad = b->got[2];
+    assert_int_equal(told->start_ns, 5002500000000);
+    assert_int_equal(told->end_ns, 5003500000000);
+    assert_float_equal(attr_get(&told->attrs, "wftrace.queue.wait")->d, 1.5, 1e-6);
+    assert_null(attr_get(&told->attrs, "error.type"));
+    assert_true(late->end_ns - late->start_ns >= 4 * NSEC_PER_SEC); /* a time to come is none */
+    assert_string_equal(str(bad, "error.type"), "ValueError");
 }
 
 static void values_and_outcome(void **state)
@@ -842,6 +874,7 @@ static void mistakes(void **state)
         { "link_id: { to_child: arg.a }", "can't be «to_child»" },
         { "attributes: { a: 'join(self.a, self.b + 1)' }", "«,» or «)» is missing" },
         { "started_at: ret.at", "something that the call is given" },
+        { "ended_at: arg.at", "told of the activity that «into» names" },
         { "trace: old", "trace «old» is not known" },
         { "metrics: [ { counter: a, attributes: [ zz ] } ]", "there is no attribute «zz»" },
         { "metrics: [ { histogram: a } ]", "needs «of»" },
@@ -867,6 +900,7 @@ int main(void)
         T(caught),
         T(caught_into),
         T(into_by_id),
+        T(told_into),
         T(suspended),
         T(inner_wakes_first),
         T(generator_elsewhere),

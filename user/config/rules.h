@@ -132,7 +132,8 @@ struct rule {
     struct rule_id until_id;   /* python with `until:` (module in end_provider): whose end it is */
     struct source queued_at;   /* python: when it was asked for; n_expr 0: not given */
     struct source caught[2];   /* python: type and text of an exception that the call caught and keeps; n_expr 0: not given */
-    struct source started_at;  /* python: when it began, before this call did; n_expr 0: not given */
+    struct source started_at;  /* python: when it began, before this call did (with `into`: or later); n_expr 0: not given */
+    struct source ended_at;    /* python, with `into`: when it ended, before its call does; n_expr 0: not given */
     struct source traceparent; /* python: W3C context that the engine hands on; n_expr 0: not given */
     struct rule_condition until_when[RULE_CONDITIONS]; /* all must hold at the end of the call that ends it */
     u8 n_until_when;

@@ -277,6 +277,10 @@ static void read_started(struct reader *r, struct rule *rule, yaml_node_t *v, co
 {
     read_given(r, rule, v, key, &rule->started_at);
 }
+static void read_ended(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
+{
+    read_given(r, rule, v, key, &rule->ended_at);
+}
 static void read_traceparent(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
 {
     read_given(r, rule, v, key, &rule->traceparent);
@@ -342,6 +346,7 @@ const struct key activity_keys[] = {
     { "caught", read_caught },
     { "until_when", read_until_when },
     { "started_at", read_started },
+    { "ended_at", read_ended },
     { "traceparent", read_traceparent },
 };
 const size_t activity_key_count = ARRAY_LEN(activity_keys);
@@ -434,6 +439,8 @@ void check_rule(struct reader *r, const struct rule *rule, yaml_node_t *map)
             unknown_attr(r, rule, value_of(r, map, "error"), 0, slice_str(rule->errors[i].left.text));
     if (rule->at == AT_PYTHON && rule->end_symbol[0] && (!rule->n_ids || !rule->until_id.from.n_expr))
         mistake(r, value_of(r, map, "until"), 0, "«until» needs «id» and «until_id», to know which activity ends");
+    if (rule->ended_at.n_expr && !rule->into)
+        mistake(r, value_of(r, map, "ended_at"), 0, "«ended_at» is told of the activity that «into» names");
     if (rule->caught[0].n_expr && rule->caught[0].moment == READ_AT_ENTRY && !rule->into)
         mistake(r, value_of(r, map, "caught"), 0, "«caught» is an exception that the call has kept: a part of ret");
     check_metrics(r, rule, value_of(r, map, "metrics"));

@@ -65,6 +65,8 @@ static int rule_add(struct watch *w, const struct rule *r, struct rule_slots *s)
         err = source_add(w, &r->caught[i], &s->caught[i]);
     if (!err && r->started_at.n_expr)
         err = source_add(w, &r->started_at, &s->started_at);
+    if (!err && r->ended_at.n_expr)
+        err = source_add(w, &r->ended_at, &s->ended_at);
     if (!err && r->traceparent.n_expr)
         err = source_add(w, &r->traceparent, &s->traceparent);
     if (err)

@@ -28,7 +28,8 @@ struct source_slots {
 };
 struct rule_slots {
     struct source_slots attr[RULE_ATTRS], error[RULE_CONDITIONS], when[RULE_CONDITIONS];
-    struct source_slots ids[RULE_IDS], parents[RULE_IDS], links[RULE_IDS], queued_at, started_at, traceparent, caught[2];
+    struct source_slots ids[RULE_IDS], parents[RULE_IDS], links[RULE_IDS], queued_at, started_at, ended_at, traceparent,
+        caught[2];
     struct source_slots until_id, until_when[RULE_CONDITIONS]; /* in the watch of the function that ends it */
 };
 struct watch_book {

@@ -110,6 +110,7 @@ struct activity *activity_open(struct tracer *t, const struct activity_start *s,
     a->span = span;
     span_expect(span, s->attrs ? s->attrs->n + 8u : 0); /* a message's, and those of its connection */
     a->start = s->time;
+    a->told_end = 0;
     a->tgid = s->tgid;
     a->tid = s->tid;
     a->unit = s->unit;
@@ -200,12 +201,20 @@ static u64 end_of(const struct tracer *t, const struct activity *a, u64 time)
     return stepped ? steady : max_u64(end, start);
 }
 
+void activity_restart(struct tracer *t, struct activity *a, u64 time)
+{
+    a->start = time;
+    a->span->start_ns = tracer_wall(t, time);
+}
+
 void activity_end(struct tracer *t, struct activity *a, u64 time)
 {
     if (!a->open || slot_of(a)->done)
         return;
     if (a->pushed)
         unit_pop(t, a);
+    if (a->told_end && a->told_end < time)
+        time = a->told_end;
     a->span->end_ns = end_of(t, a, time < a->start ? a->start : time);
     touch_above(weak_get(slot_of(a)->parent), time);
     if (slot_of(a)->join_hash)

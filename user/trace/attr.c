@@ -127,6 +127,13 @@ static struct attr *attr_find(const struct attr_set *set, const char *key)
 
 const struct attr *attr_get(const struct attr_set *set, const char *key) { return attr_find(set, key); }
 
+void attr_drop(struct attr_set *set, const char *key)
+{
+    struct attr *a = attr_find(set, key);
+    if (a)
+        memmove(a, a + 1, (size_t)(&set->v[--set->n] - a) * sizeof(*a));
+}
+
 static bool attr_lost(struct attr_set *set)
 {
     if (set->dropped < UINT16_MAX)

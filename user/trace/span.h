@@ -56,8 +56,9 @@ bool attr_double(struct attr_set *set, const char *key, double value);
 bool attr_bool(struct attr_set *set, const char *key, bool value);
 bool attr_strv(struct attr_set *set, const char *key, const struct slice *values, size_t n);
 const struct attr *attr_get(const struct attr_set *set, const char *key); /* NULL when absent */
-void attr_set_copy(struct attr_set *to, const struct attr_set *from);     /* adds all of from */
-char *attr_text(struct attr_set *set, struct slice s); /* s copied into the arena, NUL-terminated; NULL: no room */
+void attr_drop(struct attr_set *set, const char *key);
+void attr_set_copy(struct attr_set *to, const struct attr_set *from); /* adds all of from */
+char *attr_text(struct attr_set *set, struct slice s);                /* s copied into the arena, NUL-terminated; NULL: no room */
 char *attr_text_cut(struct attr_set *set, struct slice s, size_t max); /* as attr_text, but keeps what fits in `max` bytes */
 const char *intern(const char *key); /* one copy for the process's life; thread-safe; shared name past 65,536 keys */
 

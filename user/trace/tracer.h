@@ -51,7 +51,8 @@ struct exchange_sink *tracer_exchanges(struct tracer *t); /* for stream_new() */
 /* One open activity: workflow/ makes these for probe hits, pipes and engines. */
 struct activity {
     struct span *span; /* borrowed while open; add attributes, name, events freely until activity_end */
-    u64 start;         /* boot ns */
+    u64 start;         /* boot ns; activity_restart moves it */
+    u64 told_end;      /* boot ns; when it ended by its engine's word, if activity_end comes later; 0: not told */
     u32 tgid, tid;
     u64 unit;
     /* private to trace/ */
@@ -80,7 +81,8 @@ struct activity_start {
 struct activity *activity_begin(struct tracer *t, const struct activity_start *a); /* NULL: ceiling reached (counted) */
 void activity_started(struct tracer *t,
                       struct activity *a); /* to samplers and the live tree: with the name and attributes it has now */
-void activity_end(struct tracer *t, struct activity *a, u64 time); /* hands the span on; `a` is gone */
+void activity_restart(struct tracer *t, struct activity *a, u64 time); /* it began then: boot ns */
+void activity_end(struct tracer *t, struct activity *a, u64 time);     /* hands the span on; `a` is gone */
 /* A coroutine or generator leaves its thread and comes back, perhaps on another: what starts meanwhile is not its child. Activities
  * that it caused may have come back before it. */
 void activity_suspend(struct tracer *t, struct activity *a);

@@ -68,8 +68,15 @@ static void set_error(struct span *s, struct slice type, struct slice message)
 {
     error_told(s, "error.message", &message);
     span_set_error(s, message.n ? message : type);
-    if (!error_told(s, "error.type", &type))
-        attr_str(&s->attrs, "error.type", type);
+    error_told(s, "error.type", &type);
+    attr_str(&s->attrs, "error.type", plain_type(type));
+}
+
+/* What was told of a failure that it got over. */
+static void drop_error(struct span *s)
+{
+    attr_drop(&s->attrs, "error.type");
+    attr_drop(&s->attrs, "error.message");
 }
 
 static bool condition_fails(struct bridge *b, const struct call *c, u8 i, struct span *s, bool failed, bool told)
@@ -117,6 +124,8 @@ void call_describe_end(struct bridge *b, const struct call *c, struct span *s, u
         error = condition_fails(b, c, i, s, failed, told);
     if (told && !is_close(b->values.error_type))
         call_set_exception(b, s, time, error);
+    if (s->status != STATUS_ERROR)
+        drop_error(s);
 }
 
 /* What became of it, when its own call is long gone: by the attributes it was given since. */

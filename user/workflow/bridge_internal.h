@@ -58,6 +58,10 @@ void call_begin(struct bridge *b, const struct event *e, const struct watch *w);
 /* The first of the ids asked for that is known. *ret_first: the first that there is, known or not. */
 bool id_known(struct bridge *b, const struct rule *r, u32 tgid, const struct rule_id *ids, const struct source_slots *slots, u8 n,
               struct id_owner *ret, struct id_key *ret_first);
+/* A moment by the engine's word, if that is before the event and within a day of it: boot ns. Else 0. */
+u64 moment_told(struct bridge *b, const struct event *e, const struct source *from, const struct source_slots *slots);
+/* Between being asked for and being begun: by the engine's own word (or NULL), or from the producer's end. */
+void call_set_wait(struct bridge *b, struct span *s, u64 start, const struct event_value *at, const struct id_owner *from);
 
 /* bridge_into.c */
 void into_add(struct bridge *b, const struct event *e, const struct rule *r);

@@ -25,6 +25,21 @@ static struct activity *into_activity(struct bridge *b, const struct event *e, c
     return NULL;
 }
 
+/* What the engine says of the times of an activity that it is at. */
+static void set_moments(struct bridge *b, const struct event *e, const struct rule *r, struct activity *a)
+{
+    const struct rule_slots *slots = &b->book.slots[r->id];
+    u64 started = moment_told(b, e, &r->started_at, &slots->started_at),
+        ended = moment_told(b, e, &r->ended_at, &slots->ended_at);
+    struct event_value at;
+    if (started)
+        activity_restart(b->tracer, a, started);
+    if (ended)
+        a->told_end = ended;
+    if (r->queued_at.n_expr && values_get(&b->values, &r->queued_at, &slots->queued_at, &at))
+        call_set_wait(b, a->span, a->start, &at, NULL);
+}
+
 void into_add(struct bridge *b, const struct event *e, const struct rule *r)
 {
     struct activity *a = into_activity(b, e, r);
@@ -33,6 +48,7 @@ void into_add(struct bridge *b, const struct event *e, const struct rule *r)
     struct call as = { .rule = r, .slots = &b->book.slots[r->id] };
     call_set_constants(r, a->span);
     call_set_values(b, &as, a->span);
+    set_moments(b, e, r, a);
     if (r->caught[0].n_expr && call_take_caught(b, &as))
         call_set_exception(b, a->span, e->time, true);
     describe_name(into_owner(b, r, a), a->span);

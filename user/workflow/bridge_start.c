@@ -52,8 +52,7 @@ bool id_known(struct bridge *b, const struct rule *r, u32 tgid, const struct rul
     return false;
 }
 
-/* Between being asked for and being begun: by the engine's own word, or from the producer's end. */
-static void set_queue_wait(struct bridge *b, struct span *s, u64 start, const struct event_value *at, const struct id_owner *from)
+void call_set_wait(struct bridge *b, struct span *s, u64 start, const struct event_value *at, const struct id_owner *from)
 {
     u64 wall = tracer_wall(b->tracer, start), queued = 0;
     bool told = at && values_time(at, &queued);
@@ -74,16 +73,14 @@ static void link_ids(struct bridge *b, const struct call *c, struct id_owner *re
     }
 }
 
-/* When it began: by the engine's word, if that is before the call and within a day of it. */
-static u64 started(struct bridge *b, const struct event *e, const struct rule *r)
+u64 moment_told(struct bridge *b, const struct event *e, const struct source *from, const struct source_slots *slots)
 {
-    const struct source_slots *slots = &b->book.slots[r->id].started_at;
     u64 wall = tracer_wall(b->tracer, e->time), said;
     struct event_value v;
-    if (!r->started_at.n_expr || !values_get(&b->values, &r->started_at, slots, &v) || !values_time(&v, &said) || said >= wall)
-        return e->time;
+    if (!from->n_expr || !values_get(&b->values, from, slots, &v) || !values_time(&v, &said) || said >= wall)
+        return 0;
     u64 before = wall - said;
-    return before < 86400 * NSEC_PER_SEC && before < e->time ? e->time - before : e->time;
+    return before < 86400 * NSEC_PER_SEC && before < e->time ? e->time - before : 0;
 }
 
 /* The trace that the engine says this is in, and the span there that it is below. */
@@ -100,22 +97,23 @@ static struct activity *begin(struct bridge *b, const struct event *e, const str
     struct span_context wire;
     bool told = !parent && handed_on(b, r, &wire);
     bool above = told && wire.flags & 1; /* else nobody tells of that span: this is the first of its trace */
-    return activity_begin(b->tracer, &(struct activity_start){ .time = started(b, e, r),
-                                                               .tgid = e->tgid,
-                                                               .tid = e->tid,
-                                                               .unit = e->unit,
-                                                               .kind = r->kind ? r->kind : SPAN_INTERNAL,
-                                                               .scope = r->pack ? r->pack : "rule",
-                                                               .started_later = true,
-                                                               .push = true,
-                                                               .owner = parent ? parent->open : NULL,
-                                                               .parent = parent && !parent->open ? &parent->id
-                                                                         : above                 ? &wire
-                                                                                                 : NULL,
-                                                               .join = above ? JOIN_WIRE : JOIN_ENGINE,
-                                                               .new_trace = r->new_trace && !above,
-                                                               .trace = told && !above ? &wire : NULL,
-                                                               .rule = r->id + 1 });
+    return activity_begin(b->tracer, &(struct activity_start){
+                                         .time = moment_told(b, e, &r->started_at, &b->book.slots[r->id].started_at) ?: e->time,
+                                         .tgid = e->tgid,
+                                         .tid = e->tid,
+                                         .unit = e->unit,
+                                         .kind = r->kind ? r->kind : SPAN_INTERNAL,
+                                         .scope = r->pack ? r->pack : "rule",
+                                         .started_later = true,
+                                         .push = true,
+                                         .owner = parent ? parent->open : NULL,
+                                         .parent = parent && !parent->open ? &parent->id
+                                                   : above                 ? &wire
+                                                                           : NULL,
+                                         .join = above ? JOIN_WIRE : JOIN_ENGINE,
+                                         .new_trace = r->new_trace && !above,
+                                         .trace = told && !above ? &wire : NULL,
+                                         .rule = r->id + 1 });
 }
 
 static void describe_start(struct bridge *b, struct call *c, const struct watch *w, const struct event *e,
@@ -131,7 +129,7 @@ static void describe_start(struct bridge *b, struct call *c, const struct watch 
     call_set_values(b, c, s);
     link_ids(b, c, &from, &found);
     bool told = c->rule->queued_at.n_expr && values_get(&b->values, &c->rule->queued_at, &c->slots->queued_at, &at);
-    set_queue_wait(b, s, c->a->start, told ? &at : NULL, found ? &from : NULL);
+    call_set_wait(b, s, c->a->start, told ? &at : NULL, found ? &from : NULL);
     describe_name(c->rule, s);
 }
 
