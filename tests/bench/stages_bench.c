@@ -1,7 +1,7 @@
 /* What single stages cost: the pipeline with its default redaction, head and tail sampling, the store, and the memory of 100,000 open
  * activities. One core, one thread.
  *
- *     make bench-stages */
+ *     make bench-stages                build/tests/bench/stages_bench open, stages or store: only that */
 #include "pipeline/pipeline.h"
 #include "store/store.h"
 #include "trace/tracer.h"
@@ -214,23 +214,33 @@ static void open_measure(const char *what, void (*one)(struct tracer *t, u32 i))
     _exit(0);
 }
 
-int main(void)
+static void stages_measure(void)
 {
-    open_measure("tasks", task_open);
-    open_measure("requests", request_open);
-    shop = resource_new();
-    attr_str(&shop->attrs, "service.name", slice_str("shop"));
     struct pipeline_options plain = { .keep_values = true }, redact = { 0 }, head = { .keep_values = true },
                             tail = { .keep_values = true };
     head.sampler.sampler = (struct sampler){ .kind = SAMPLER_TRACEIDRATIO, .parent_based = true, .ratio = 0.1 };
     tail.tail = (struct tail_options){ .enabled = true, .errors = true, .slow_ns = NSEC_PER_SEC, .ratio = 0.1 };
-    span_pool_limit(4ull << 30);
     through(NULL); /* warm */
     double base = through(NULL), p = through(&plain), r = through(&redact), h = through(&head), t = through(&tail);
     printf("making a span: %.0f ns; beyond that, a span: pipeline %.0f ns, redaction %.0f ns, head sampler 0.1 %.0f ns, tail "
            "%.0f ns\n",
            base, p - base, r - p, h - base, t - base);
-    store_measure();
+}
+
+int main(int argc, char **argv)
+{
+    const char *only = argc > 1 ? argv[1] : "";
+    span_pool_limit(4ull << 30);
+    shop = resource_new();
+    attr_str(&shop->attrs, "service.name", slice_str("shop"));
+    if (!*only || !strcmp(only, "open")) {
+        open_measure("tasks", task_open);
+        open_measure("requests", request_open);
+    }
+    if (!*only || !strcmp(only, "stages"))
+        stages_measure();
+    if (!*only || !strcmp(only, "store"))
+        store_measure();
     resource_unref(shop);
     return 0;
 }

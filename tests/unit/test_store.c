@@ -1,5 +1,5 @@
 /* needs: base self trace stream protocol ingest store */
-#include "store/store.h"
+#include "store/internal.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -293,6 +293,44 @@ static void size_is_bounded(void **state)
     store_close(s);
 }
 
+static bool service_same(void *arg, struct span *s)
+{
+    assert_string_equal(resource_service(s->resource), arg);
+    return true;
+}
+
+/* Descriptions of processes go with the last span that had them; who lives keeps its own. */
+static void resources_go_with_their_spans(void **state)
+{
+    struct store *s = opened(false);
+    struct resource *lasting = resource_named("lasting");
+    u64 day = 86400 * NSEC_PER_SEC;
+    s64 n = 0;
+    for (u32 i = 0; i < 1500; i++) {
+        char name[32];
+        struct span *sp = span_of(0, 1, 0, "x", i, 1);
+        snprintf(name, sizeof(name), "short-%u", i);
+        memcpy(sp->id.trace_id, &(u32){ i + 1 }, 4);
+        resource_unref(sp->resource);
+        sp->resource = i ? resource_named(name) : resource_ref(lasting);
+        add(s, sp);
+    }
+    for (u8 i = 0; i < 2; i++) { /* the second is written after the unused ones are gone */
+        struct span *sp = span_of(200, i + 1, i, "now", 8 * day, 1);
+        resource_unref(sp->resource);
+        sp->resource = resource_ref(lasting);
+        add(s, sp);
+        assert_int_equal(store_trim(s, WALL + 8 * day), 0);
+    }
+    assert_int_equal(store_number(s, "SELECT count(*) FROM resources", &n), 0);
+    assert_int_equal(n, 1);
+    u8 id[TRACE_ID_LEN];
+    memset(id, 200, sizeof(id));
+    assert_int_equal(store_each_span(s, id, service_same, (void *)(uintptr_t) "lasting"), 0);
+    resource_unref(lasting);
+    store_close(s);
+}
+
 /* A write that fails leaves nothing behind and does not stop the next. */
 static void a_full_disk_loses_only_what_is_told(void **state)
 {
@@ -405,6 +443,7 @@ int main(void)
         T(read_while_written),
         T(the_old_goes),
         T(size_is_bounded),
+        T(resources_go_with_their_spans),
         T(a_full_disk_loses_only_what_is_told),
         T(what_is_no_store_is_told),
         T(damage_is_an_error),

@@ -95,6 +95,9 @@ int read_small_file(const char *path, size_t max, char **ret_text, size_t *ret_l
 u64 clock_boot_ns(void);
 u64 clock_wall_ns(void);
 
+/* Length of the well-formed UTF-8 sequence at s, in a C string: 1 to 4; 0 when it is none. */
+size_t utf8_len(const u8 *s);
+
 /* The candidate nearest to `word` by edit distance, or NULL when nothing is near enough to suggest. */
 const char *nearest_word(const char *word, const char *const *candidates, size_t n);
 

@@ -5,6 +5,7 @@
 #ifndef WF_CLI_CLI_H
 #define WF_CLI_CLI_H
 
+#include "base/json.h"
 #include "cli/agent.h"
 #include "config/config.h"
 #include "store/store.h"
@@ -98,8 +99,6 @@ void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int usage_error(const struct command *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void print_usage(FILE *to);
 void print_command_help(FILE *to, const struct command *c);
-/* "…" with JSON's escapes; bytes that are no UTF-8 become U+FFFD. */
-void print_json_text(FILE *to, const char *text);
 /* The text without control bytes, cut to |width| columns ("…" at the cut) and, when width > 0, padded to it. */
 void print_cell(FILE *to, const char *text, int width);
 int terminal_width(int fd); /* columns; 80 when it is no terminal */

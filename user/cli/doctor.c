@@ -189,11 +189,11 @@ static void print_table(const struct doctor *d, const struct options *o)
 static void print_row_json(const struct probe_row *r, bool first)
 {
     printf("%s\n  {\"what\":", first ? "" : ",");
-    print_json_text(stdout, r->what);
+    json_print(stdout, r->what);
     printf(",\"ok\":%s,\"how\":", r->ok ? "true" : "false");
-    print_json_text(stdout, r->how);
+    json_print(stdout, r->how);
     printf(",\"note\":");
-    print_json_text(stdout, r->note);
+    json_print(stdout, r->note);
     putchar('}');
 }
 
@@ -217,7 +217,7 @@ static void print_stats(struct probes *p, bool json)
 static void print_json(const struct doctor *d, struct probes *p)
 {
     printf("{\"can_trace\":%s,\"why\":", d->why[0] ? "false" : "true");
-    print_json_text(stdout, d->why);
+    json_print(stdout, d->why);
     printf(",\"version\":\"%s\",\"rows\":[", WF_VERSION);
     for (size_t i = 0; i < d->n; i++)
         print_row_json(&d->rows[i], !i);

@@ -61,20 +61,20 @@ static void print_row(const struct proc *p, const char *packs, int width)
 static void print_json(const struct proc *p, const char *packs)
 {
     printf("{\"pid\":%d,\"ppid\":%d,\"runtime\":", p->pid, p->ppid);
-    print_json_text(stdout, p->runtime);
+    json_print(stdout, p->runtime);
     printf(",\"exe\":");
-    print_json_text(stdout, p->exe);
+    json_print(stdout, p->exe);
     printf(",\"command\":");
-    print_json_text(stdout, command_text(p));
+    json_print(stdout, command_text(p));
     printf(",\"packs\":");
-    print_json_text(stdout, packs);
+    json_print(stdout, packs);
     printf(",\"ports\":[");
     for (u32 i = 0; i < p->n_ports; i++)
         printf("%s%u", i ? "," : "", p->ports[i]);
     printf("],\"openssl\":%s,\"unit\":", p->openssl ? "true" : "false");
-    print_json_text(stdout, p->unit);
+    json_print(stdout, p->unit);
     printf(",\"container\":");
-    print_json_text(stdout, p->container);
+    json_print(stdout, p->container);
     puts("}");
 }
 

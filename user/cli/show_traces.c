@@ -66,9 +66,9 @@ static void print_json(const struct store_trace *t)
     printf("{\"trace_id\":\"%s\",\"start\":%llu,\"duration\":%llu,\"spans\":%llu,\"errors\":%llu,\"service\":", id,
            (unsigned long long)t->start_ns, (unsigned long long)(t->end_ns - t->start_ns), (unsigned long long)t->spans,
            (unsigned long long)t->errors);
-    print_json_text(stdout, t->service);
+    json_print(stdout, t->service);
     printf(",\"name\":");
-    print_json_text(stdout, t->name);
+    json_print(stdout, t->name);
     puts("}");
 }
 

@@ -180,7 +180,7 @@ static void print_human(const struct export_spec *spec, const struct outcome *o)
 static void json_field(const char *name, const char *text, const char *end)
 {
     printf("\"%s\":", name);
-    print_json_text(stdout, text);
+    json_print(stdout, text);
     fputs(end, stdout);
 }
 

@@ -82,7 +82,7 @@ static void schema_words(FILE *to, const struct config_key *k)
 {
     fputs("{ \"anyOf\": [{ \"enum\": [", to);
     for (size_t i = 0; k->words[i]; i++) {
-        config_json_text(to, k->words[i]);
+        json_print(to, k->words[i]);
         fputs(", ", to);
     }
     fputs("null] }, { \"type\": \"string\", \"pattern\": \"" REFERENCE "\" }]", to);
@@ -143,7 +143,7 @@ static void schema_key(FILE *to, const struct config_key *k, bool comma)
     char text[400];
     bool numeric = k->type == CONFIG_INT || k->type == CONFIG_NUMBER || k->type == CONFIG_DURATION || k->type == CONFIG_SIZE;
     fputs("        ", to);
-    config_json_text(to, k->name);
+    json_print(to, k->name);
     fputs(": ", to);
     schema_type(to, k);
     if (numeric)
@@ -156,11 +156,11 @@ static void schema_key(FILE *to, const struct config_key *k, bool comma)
         fprintf(to, ", \"default\": %s", k->fallback);
     else if (k->fallback) {
         fputs(", \"default\": ", to);
-        config_json_text(to, k->fallback);
+        json_print(to, k->fallback);
     }
     snprintf(text, sizeof(text), "%s%s%s", k->help, k->ignored ? ". No effect: " : "", k->ignored ? k->ignored : "");
     fprintf(to, "%s\"description\": ", k->type == CONFIG_ANY || k->type == CONFIG_VALUE ? " " : ", ");
-    config_json_text(to, text);
+    json_print(to, text);
     fprintf(to, " }%s\n", comma ? "," : "");
 }
 
@@ -168,7 +168,7 @@ static void schema_group(FILE *to, const struct config_group *g)
 {
     bool any = false;
     fprintf(to, "{\n      \"type\": %s,\n      \"description\": ", g->one_of ? "\"object\"" : "[\"object\", \"null\"]");
-    config_json_text(to, g->help ? g->help : "Takes no keys.");
+    json_print(to, g->help ? g->help : "Takes no keys.");
     fputs(",\n      \"additionalProperties\": false,\n", to);
     if (g->one_of)
         fputs("      \"minProperties\": 1,\n      \"maxProperties\": 1,\n", to);
@@ -176,7 +176,7 @@ static void schema_group(FILE *to, const struct config_group *g)
         if (!(g->keys[i].flags & KEY_REQUIRED))
             continue;
         fputs(any ? ", " : "      \"required\": [", to);
-        config_json_text(to, g->keys[i].name);
+        json_print(to, g->keys[i].name);
         any = true;
     }
     fputs(any ? "],\n      \"properties\": {\n" : "      \"properties\": {\n", to);

@@ -8,20 +8,6 @@ struct explainer {
     bool json, any;
 };
 
-void config_json_text(FILE *to, const char *text)
-{
-    fputc('"', to);
-    for (const u8 *p = (const u8 *)text; *p; p++) {
-        if (*p == '"' || *p == '\\')
-            fprintf(to, "\\%c", *p);
-        else if (*p < 0x20 || *p == 0x7f)
-            fprintf(to, "\\u%04x", *p);
-        else
-            fputc(*p, to);
-    }
-    fputc('"', to);
-}
-
 /* --- one line --- */
 static void origin_text(const struct config_place *at, char *ret, size_t size)
 {
@@ -46,18 +32,18 @@ static void line(struct explainer *e, const char *path, const char *value, const
     }
     fprintf(e->to, "%s\n  {\"key\": ", e->any ? "," : "");
     e->any = true;
-    config_json_text(e->to, path);
+    json_print(e->to, path);
     fputs(", \"value\": ", e->to);
     if (value)
-        config_json_text(e->to, value);
+        json_print(e->to, value);
     else
         fputs("null", e->to);
     static const char *const origins[] = { "file", "env", "flag", "default" };
     fprintf(e->to, ", \"origin\": \"%s\", \"where\": ", origins[at ? at->origin : ORIGIN_DEFAULT]);
-    config_json_text(e->to, where);
+    json_print(e->to, where);
     if (remark) {
         fputs(", \"remark\": ", e->to);
-        config_json_text(e->to, remark);
+        json_print(e->to, remark);
     }
     fputc('}', e->to);
 }

@@ -2,6 +2,7 @@
 #ifndef WF_CONFIG_INTERNAL_H
 #define WF_CONFIG_INTERNAL_H
 
+#include "base/json.h"
 #include "config/config.h"
 
 #include <stdarg.h>
@@ -137,7 +138,6 @@ void config_mistake(struct config_state *s, const struct config_place *at, const
 void config_note(struct config_state *s, const struct config_place *at, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* Texts that a terminal, Markdown and JSON can bear. */
-void config_json_text(FILE *to, const char *text);
 /* What may be shown of a scalar in a message or in explain: never a secret. */
 const char *config_shown(const struct config_node *n, const struct config_key *k);
 

@@ -5,6 +5,7 @@
 #ifndef WF_EXPORT_ENCODE_H
 #define WF_EXPORT_ENCODE_H
 
+#include "base/json.h"
 #include "export/exporter.h"
 
 #define OTEL_SCHEMA_URL      "https://opentelemetry.io/schemas/1.43.0"
@@ -47,26 +48,6 @@ int encoder_pack(struct encoder *e, const struct batch *b, size_t head, struct s
 int encoder_pack_spans(struct encoder *e, const struct batch *b, size_t head, struct slice *ret);
 int encoder_pack_logs(struct encoder *e, const struct batch *b, size_t head, struct slice *ret);
 int encoder_pack_metrics(struct encoder *e, const struct batch *b, size_t head, struct slice *ret);
-
-/* A growing text with a ceiling; once it would pass that, or memory ends, it turns `failed` and stays so. */
-struct json {
-    char *p;
-    size_t n, room, max;
-    bool failed;
-};
-void json_bytes(struct json *j, const char *s, size_t n); /* as they are */
-static inline void json_raw(struct json *j, const char *text)
-{
-    json_bytes(j, text, strlen(text));
-} /* a literal's length is free */
-void json_u64(struct json *j, u64 n);                   /* bare digits */
-void json_str(struct json *j, const char *s, size_t n); /* quoted and escaped; s is valid UTF-8 */
-void json_fmt(struct json *j, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void json_hex(struct json *j, const u8 *bytes, size_t n); /* quoted */
-void json_double(struct json *j, double d);               /* NaN and infinities as strings, as OTLP has it */
-void json_done(struct json *j);
-
-void json_text(struct json *j, const char *s); /* json_str of a C string; NULL is "" */
 
 /* The JSON form of the same request on one line, newline included, appended. -ENOMEM */
 int json_otlp(struct json *j, struct grouping *g, const struct batch *b);

@@ -6,7 +6,7 @@ void json_value(struct json *j, const struct attr *a)
     if (a->type == ATTR_STR) {
         json_str(j, a->s, a->len);
     } else if (a->type == ATTR_INT) {
-        json_fmt(j, "%lld", (long long)a->i);
+        json_s64(j, a->i);
     } else if (a->type == ATTR_DOUBLE) {
         json_double(j, a->d);
     } else if (a->type == ATTR_BOOL) {

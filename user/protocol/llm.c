@@ -1,6 +1,7 @@
 /* One call: what its request and its answer said, from the first byte to what is told. A request is taken for a call by its
  * path and host (llm_api.def), an MCP request by its Accept field; what only might be one is told as plain HTTP unless its
  * body names a model. Nothing of prompts, answers and arguments is kept unless privacy is off. */
+#include "base/json.h"
 #include "protocol/llm_internal.h"
 
 #include <ctype.h>
@@ -217,21 +218,12 @@ static void tell_mcp(const struct llm *l, struct attr_set *attrs)
         attr_str(attrs, tool ? "gen_ai.tool.name" : "gen_ai.prompt.name", slice_str(l->text[LLM_MCP_TARGET]));
 }
 
-static size_t json_escape(char *out, size_t room, const char *s, size_t n)
+static void escape(char *out, size_t room, const char *s, size_t n)
 {
     size_t o = 0;
-    for (size_t i = 0; i < n && o + 7 < room; i++) {
-        u8 c = (u8)s[i];
-        if (c < 0x20)
-            o += (size_t)snprintf(out + o, room - o, "\\u%04x", c);
-        else {
-            if (c == '"' || c == '\\')
-                out[o++] = '\\';
-            out[o++] = (char)c;
-        }
-    }
+    for (size_t i = 0; i < n && o + 8 < room; i++)
+        o += json_escape((u8)s[i], out + o);
     out[o] = 0;
-    return o;
 }
 
 /* The conventions' JSON: [{"role":…,"parts":[{"type":"text","content":…}]}] */
@@ -240,8 +232,8 @@ static void tell_said(const struct llm *l, enum side side, struct attr_set *attr
     char content[LLM_SAID_MAX * 2], out[sizeof(content) + 128], role[64];
     if (!l->keep_values || !l->n_said[side])
         return;
-    json_escape(content, sizeof(content), l->said[side], l->n_said[side]);
-    json_escape(role, sizeof(role), l->role, strlen(l->role));
+    escape(content, sizeof(content), l->said[side], l->n_said[side]);
+    escape(role, sizeof(role), l->role, strlen(l->role));
     int n = snprintf(out, sizeof(out), "[{\"role\":\"%s\",\"parts\":[{\"type\":\"text\",\"content\":\"%s\"}]}]",
                      side == SIDE_RESPONSE ? "assistant"
                      : *role               ? role

@@ -3,142 +3,99 @@
 
 #include <math.h>
 
-static bool room_for(struct text *t, size_t more)
+static void put_list(struct json *j, const struct attr *a)
 {
-    if (t->n + more <= t->room)
-        return true;
-    size_t room = (t->n + more) * 2 + 256;
-    char *p = realloc(t->p, room);
-    if (!p) {
-        t->failed = true;
-        return false;
-    }
-    t->p = p;
-    t->room = room;
-    return true;
-}
-
-static void put(struct text *t, const char *p, size_t n)
-{
-    if (!room_for(t, n + 1))
-        return;
-    memcpy(t->p + t->n, p, n);
-    t->n += n;
-    t->p[t->n] = 0;
-}
-
-static void put_text(struct text *t, const char *s) { put(t, s, strlen(s)); }
-
-static void put_string(struct text *t, const char *s, size_t n)
-{
-    if (!room_for(t, 6 * n + 3))
-        return;
-    char *o = t->p + t->n;
-    *o++ = '"';
-    for (size_t i = 0; i < n; i++) {
-        u8 c = (u8)s[i];
-        if (c < 0x20)
-            o += sprintf(o, "\\u%04x", c);
-        else if (c == '"' || c == '\\')
-            *o++ = '\\', *o++ = (char)c;
-        else
-            *o++ = (char)c;
-    }
-    *o++ = '"';
-    *o = 0;
-    t->n = (size_t)(o - t->p);
-}
-
-static void put_list(struct text *t, const struct attr *a)
-{
-    put(t, "[", 1);
+    json_raw(j, "[");
     for (size_t i = 0, n; i < a->len; i += n + 1) {
         n = strnlen(a->s + i, a->len - i);
         if (i)
-            put(t, ",", 1);
-        put_string(t, a->s + i, n);
+            json_raw(j, ",");
+        json_str(j, a->s + i, n);
     }
-    put(t, "]", 1);
+    json_raw(j, "]");
 }
 
-static void put_value(struct text *t, const struct attr *a)
+/* SQLite tells a number with a point from one without. */
+static void put_double(struct json *j, double d)
 {
     char number[40];
+    snprintf(number, sizeof(number), isfinite(d) ? "%.17g" : "null", d);
+    json_raw(j, number);
+    if (isfinite(d) && !strpbrk(number, ".e"))
+        json_raw(j, ".0");
+}
+
+static void put_value(struct json *j, const struct attr *a)
+{
     switch ((enum attr_type)a->type) {
     case ATTR_STR:
-        put_string(t, a->s, a->len);
+        json_str(j, a->s, a->len);
         return;
     case ATTR_STRV:
-        put_list(t, a);
+        put_list(j, a);
         return;
     case ATTR_BOOL:
-        put_text(t, a->b ? "true" : "false");
+        json_raw(j, a->b ? "true" : "false");
         return;
     case ATTR_INT:
-        put(t, number, (size_t)snprintf(number, sizeof(number), "%lld", (long long)a->i));
+        json_s64(j, a->i);
         return;
     case ATTR_DOUBLE:
-        snprintf(number, sizeof(number), isfinite(a->d) ? "%.17g" : "null", a->d);
-        put_text(t, number);
-        if (isfinite(a->d) && !strpbrk(number, ".e"))
-            put(t, ".0", 2);
+        put_double(j, a->d);
         return;
     }
 }
 
-static void put_object(struct text *t, const struct attr *v, size_t n)
+static void put_object(struct json *j, const struct attr *v, size_t n)
 {
-    put(t, "{", 1);
+    json_raw(j, "{");
     for (size_t i = 0; i < n; i++) {
         if (i)
-            put(t, ",", 1);
-        put_string(t, v[i].key, strlen(v[i].key));
-        put(t, ":", 1);
-        put_value(t, &v[i]);
+            json_raw(j, ",");
+        json_text(j, v[i].key);
+        json_raw(j, ":");
+        put_value(j, &v[i]);
     }
-    put(t, "}", 1);
+    json_raw(j, "}");
 }
 
-void text_attrs(struct text *t, const struct attr *v, size_t n)
+void text_attrs(struct json *j, const struct attr *v, size_t n)
 {
-    t->n = 0;
-    put_object(t, v, n);
+    json_again(j);
+    put_object(j, v, n);
 }
 
-void text_events(struct text *t, const struct span *s)
+void text_events(struct json *j, const struct span *s)
 {
-    char time[48];
-    t->n = 0;
     struct span_event room;
     u32 n = span_event_count(s);
+    json_again(j);
     for (u32 i = 0; i < n; i++) {
         const struct span_event *e = span_event_at(s, i, &room);
-        put_text(t, i ? ",{\"name\":" : "[{\"name\":");
-        put_string(t, e->name, strlen(e->name));
-        snprintf(time, sizeof(time), ",\"time\":%llu,\"attrs\":", (unsigned long long)e->time_ns);
-        put_text(t, time);
-        put_object(t, e->attrs, e->n_attrs);
-        put(t, "}", 1);
+        json_raw(j, i ? ",{\"name\":" : "[{\"name\":");
+        json_text(j, e->name);
+        json_raw(j, ",\"time\":");
+        json_u64(j, e->time_ns);
+        json_raw(j, ",\"attrs\":");
+        put_object(j, e->attrs, e->n_attrs);
+        json_raw(j, "}");
     }
     if (n)
-        put(t, "]", 1);
+        json_raw(j, "]");
 }
 
-void text_links(struct text *t, const struct span *s)
+void text_links(struct json *j, const struct span *s)
 {
-    char trace[2 * TRACE_ID_LEN + 1], span[2 * SPAN_ID_LEN + 1];
-    t->n = 0;
+    json_again(j);
     for (u8 i = 0; i < s->n_links; i++) {
-        hex_encode(s->links[i].to.trace_id, TRACE_ID_LEN, trace);
-        hex_encode(s->links[i].to.span_id, SPAN_ID_LEN, span);
-        put_text(t, i ? ",{\"trace\":\"" : "[{\"trace\":\"");
-        put_text(t, trace);
-        put_text(t, "\",\"span\":\"");
-        put_text(t, span);
-        put_text(t, "\",\"by\":");
-        put_string(t, s->links[i].why ? s->links[i].why : "", s->links[i].why ? strlen(s->links[i].why) : 0);
-        put(t, "}", 1);
+        json_raw(j, i ? ",{\"trace\":" : "[{\"trace\":");
+        json_hex(j, s->links[i].to.trace_id, TRACE_ID_LEN);
+        json_raw(j, ",\"span\":");
+        json_hex(j, s->links[i].to.span_id, SPAN_ID_LEN);
+        json_raw(j, ",\"by\":");
+        json_text(j, s->links[i].why);
+        json_raw(j, "}");
     }
     if (s->n_links)
-        put(t, "]", 1);
+        json_raw(j, "]");
 }

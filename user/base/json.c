@@ -1,5 +1,4 @@
-/* JSON text into a buffer with a ceiling. */
-#include "export/encode.h"
+#include "base/json.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -27,6 +26,12 @@ void json_done(struct json *j)
 {
     free(j->p);
     *j = (struct json){ .max = j->max };
+}
+
+void json_again(struct json *j)
+{
+    j->n = 0;
+    j->failed = false;
 }
 
 static void json_add(struct json *j, const char *s, size_t n)
@@ -60,26 +65,25 @@ void json_u64(struct json *j, u64 n)
     json_add(j, digits + at, sizeof(digits) - at);
 }
 
+void json_s64(struct json *j, s64 n)
+{
+    if (n < 0)
+        json_raw(j, "-");
+    json_u64(j, n < 0 ? 0 - (u64)n : (u64)n);
+}
+
 static bool is_plain(u8 c) { return c >= 0x20 && c != '"' && c != '\\' && c != 0x7f; }
 
-static void json_escape(struct json *j, u8 c)
+size_t json_escape(u8 c, char out[8])
 {
-    switch (c) {
-    case '"':
-        json_raw(j, "\\\"");
-        break;
-    case '\\':
-        json_raw(j, "\\\\");
-        break;
-    case '\n':
-        json_raw(j, "\\n");
-        break;
-    case '\t':
-        json_raw(j, "\\t");
-        break;
-    default:
-        json_fmt(j, "\\u%04x", c);
-    }
+    const char *word = c == '"' ? "\\\"" : c == '\\' ? "\\\\" : c == '\n' ? "\\n" : c == '\t' ? "\\t" : NULL;
+    if (word)
+        return (size_t)sprintf(out, "%s", word);
+    if (!is_plain(c))
+        return (size_t)sprintf(out, "\\u%04x", c);
+    out[0] = (char)c;
+    out[1] = 0;
+    return 1;
 }
 
 void json_str(struct json *j, const char *s, size_t n)
@@ -88,23 +92,39 @@ void json_str(struct json *j, const char *s, size_t n)
     for (size_t i = 0, run; i < n; i += run) {
         for (run = 0; i + run < n && is_plain((u8)s[i + run]); run++)
             ;
+        char out[8];
         if (run)
             json_add(j, s + i, run);
         else
-            json_escape(j, (u8)s[i]), run = 1;
+            json_add(j, out, json_escape((u8)s[i], out)), run = 1;
     }
     json_raw(j, "\"");
+}
+
+void json_print(FILE *to, const char *text)
+{
+    char out[8];
+    fputc('"', to);
+    for (const u8 *s = (const u8 *)text; *s;) {
+        size_t n = utf8_len(s);
+        if (n < 2)
+            fputs(n && json_escape(*s, out) ? out : "\\ufffd", to);
+        else
+            fwrite(s, 1, n, to);
+        s += n ? n : 1;
+    }
+    fputc('"', to);
 }
 
 void json_text(struct json *j, const char *s) { json_str(j, s ? s : "", s ? strlen(s) : 0); }
 
 void json_hex(struct json *j, const u8 *bytes, size_t n)
 {
-    char hex[2 * TRACE_ID_LEN + 3] = "\"";
-    size_t len = min_u64(n, TRACE_ID_LEN);
-    hex_encode(bytes, len, hex + 1);
-    hex[2 * len + 1] = '"';
-    json_add(j, hex, 2 * len + 2);
+    static const char digit[] = "0123456789abcdef";
+    json_raw(j, "\"");
+    for (size_t i = 0; i < n; i++)
+        json_add(j, (char[]){ digit[bytes[i] >> 4], digit[bytes[i] & 15] }, 2);
+    json_raw(j, "\"");
 }
 
 void json_double(struct json *j, double d)
