@@ -46,7 +46,8 @@ struct rec_hdr {
     X(REC_MAPPED, rec_mapped, mapped)                                                                                            \
     X(REC_BRIDGE, rec_bridge, bridge)                                                                                            \
     X(REC_WRITE, rec_write, write)                                                                                               \
-    X(REC_LISTEN, rec_listen, listen)
+    X(REC_LISTEN, rec_listen, listen)                                                                                            \
+    X(REC_PIPES, rec_pipes, pipes)
 
 enum rec_type {
     REC_NONE = 0,
@@ -71,6 +72,12 @@ struct rec_exec {
     __u16 filename_len; /* with its NUL */
     __u16 args_len;     /* captured bytes */
     __u32 args_full;    /* bytes there were */
+};
+
+/* Right after an exec: standard input or output, or both, is a pipe. */
+struct rec_pipes {
+    struct rec_hdr h;
+    __u64 in, out; /* inodes; 0: no pipe */
 };
 
 /* The last thread of a process is gone (REC_F_THREAD: a mere thread is). */

@@ -1,7 +1,7 @@
 /* What a process writes to its standard output and error (and to log files that user space names by descriptor), taken at the
  * entry of libc's write and writev. The descriptor is asked first: it is an argument and costs nothing to look at, so the
  * other writes of the host leave after a few instructions. A call that then fails is told all the same. */
-#include "ring.bpf.h"
+#include "files.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -37,14 +37,11 @@ static __always_inline struct target *output_wanted(u32 fd)
 /* Where a descriptor leads now: a shell moves them about between fork and exec. */
 static __always_inline void output_leads_to(struct rec_write *r)
 {
-    struct task_struct *t = (void *)bpf_get_current_task();
-    struct fdtable *table = BPF_CORE_READ(t, files, fdt);
-    struct file **fds = BPF_CORE_READ(table, fd), *f = 0;
-    if (r->fd >= BPF_CORE_READ(table, max_fds) || bpf_probe_read_kernel(&f, sizeof(f), &fds[r->fd]) || !f)
+    struct inode *inode = fd_inode(r->fd);
+    if (!inode)
         return;
-    struct inode *inode = BPF_CORE_READ(f, f_inode);
     r->mode = BPF_CORE_READ(inode, i_mode);
-    r->inode = (r->mode & 0170000) == 0020000 ? BPF_CORE_READ(inode, i_rdev) : BPF_CORE_READ(inode, i_ino);
+    r->inode = (r->mode & S_KIND) == S_CHAR ? BPF_CORE_READ(inode, i_rdev) : BPF_CORE_READ(inode, i_ino);
 }
 
 static __always_inline void output_put(const struct target *t, u32 fd, u64 buf, u64 len, bool more)

@@ -3,7 +3,7 @@
  * Each hook has two forms with one body: tp_btf, and raw tracepoint for kernels whose policy refuses the typed one. Both hand
  * over the tracepoint's arguments as words; the body reads through CO-RE and so suits either. A follower's child
  * becomes a target here, before it runs its first instruction; its last thread takes it out. */
-#include "ring.bpf.h"
+#include "files.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -62,6 +62,17 @@ TWO_FORMS(sched_process_fork, on_fork)
         ring_submit_urgent(p);                                                                                                   \
     } while (0)
 
+static __always_inline void put_pipes(struct target *t, u16 flags)
+{
+    struct rec_pipes r = {};
+    hdr_fill(&r.h, t, REC_PIPES, sizeof(r));
+    r.h.flags = flags;
+    r.in = fd_pipe(0);
+    r.out = fd_pipe(1);
+    if (r.in || r.out)
+        ring_put(r, STAT_ring_full_proc);
+}
+
 static __always_inline int on_exec(u64 *ctx)
 {
     struct target *t = target_current();
@@ -89,6 +100,7 @@ static __always_inline int on_exec(u64 *ctx)
         EXEC_PUT(r, filename, args, 256);
     else
         EXEC_PUT(r, filename, args, EXEC_ARGS);
+    put_pipes(t, flags);
     return 0;
 }
 TWO_FORMS(sched_process_exec, on_exec)

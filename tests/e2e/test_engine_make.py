@@ -61,6 +61,17 @@ def parallel(case):
     assert beside == {"step.sh", "cat"}, beside
 
 
+@test("engine/make-targets", limit=120)
+def targets(case):
+    """A make that is asked to tells its commands which target they are for: sub-makes do too."""
+    code, found, keyed = make(case, "-j", "4", "--eval=export WFTRACE_TARGET=$@", "all")
+    assert code == 0, code
+    for key in ("a-1", "b-1", "c-1", "d-1", "inner"):
+        assert keyed[key]["make.target"] == key.split("-")[0], (key, keyed[key].attrs)
+    for key in ("a-2", "b-2"):
+        assert found.parent(keyed[key])["make.target"] == key[0], (key, found.parent(keyed[key]).attrs)
+
+
 @test("engine/make-failures", limit=120)
 def failures(case):
     """A failing command, a killed one and one whose failure is ignored: make's status and the command's own."""

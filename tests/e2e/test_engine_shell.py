@@ -47,6 +47,12 @@ def check(case, shell):
         assert keyed[key].name == "step.sh" and keyed[key]["wftrace.activity.type"] == "task", keyed[key].attrs
     cat = found.where(name="cat")
     assert len(cat) == 2 and all(found.parent(c) is root for c in cat), cat
+    piped = {s.span_id: [ln["spanId"] for ln in s.links] for s in found if s.links}
+    first, second = sorted(cat, key=lambda s: s.start)
+    assert piped.pop(keyed["three"].span_id) == [keyed["two"].span_id], "three reads what two writes"
+    assert piped.pop(first.span_id) == [keyed["three"].span_id] and sorted(piped.pop(second.span_id)) == sorted(
+        keyed[k].span_id for k in ("sub", "sub-2")), "cat reads what a program wrote, and what two of a subshell did"
+    assert not piped, piped
     inner = found.where(name="inner.sh")[0]
     assert found.parent(inner) is root and inner["wftrace.activity.type"] == "task"
     assert found.parent(keyed["inner"]) is inner and found.parent(keyed["inner-2"]) is inner
@@ -55,7 +61,7 @@ def check(case, shell):
 
 @test("engine/shell-bash", limit=60)
 def bash(case):
-    """bash: a script, its commands, pipelines as siblings, subshells, a script in a script."""
+    """bash: a script, its commands, pipelines as siblings that are linked, subshells, a script in a script."""
     check(case, "/bin/bash")
 
 

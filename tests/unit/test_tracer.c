@@ -297,6 +297,64 @@ static void processes(void **state)
     assert_int_equal(got[1]->join, JOIN_ROOT);
 }
 
+static void run_piped(u32 pid, u32 ppid, const char *name, u64 in, u64 out)
+{
+    struct event f = ev(EVENT_FORK, ppid, ppid, 0), x = ev(EVENT_EXEC, pid, pid, 0), p = ev(EVENT_PIPES, pid, pid, 0);
+    f.fork.child_tgid = f.fork.child_tid = pid;
+    feed(f);
+    if (!name) /* a subshell */
+        return;
+    x.exec.filename = slice_str(name);
+    x.exec.ppid = ppid;
+    feed(x);
+    p.pipes.in = in;
+    p.pipes.out = out;
+    if (in || out)
+        feed(p);
+}
+
+static const struct span *ended(u32 pid)
+{
+    feed(ev(EVENT_EXIT, pid, pid, 0));
+    return got[n_got - 1];
+}
+
+static void links_are(const struct span *s, const struct span *a, const struct span *b)
+{
+    const struct span *want[] = { a, b };
+    size_t n = !!a + !!b;
+    assert_int_equal(s->n_links, n);
+    for (size_t i = 0; i < n; i++) {
+        assert_memory_equal(s->links[i].to.span_id, want[i]->id.span_id, SPAN_ID_LEN);
+        assert_string_equal(s->links[i].why, "pipe");
+    }
+}
+
+/* a | b | ( c; d ) | e, in whatever order they come; what b starts has b's ends and is no member. */
+static void pipelines(void **state)
+{
+    spawn(PID, false, "start");
+    run_piped(202, PID, "/bin/b", 11, 12);
+    run_piped(201, PID, "/bin/a", 0, 11);
+    run_piped(210, 202, "/bin/of-b", 11, 12);
+    const struct span *a = ended(201), *of_b = ended(210), *b = ended(202);
+    run_piped(203, PID, NULL, 0, 0);
+    run_piped(204, 203, "/bin/c", 12, 13);
+    const struct span *c = ended(204);
+    run_piped(206, PID, "/bin/e", 13, 0);
+    run_piped(205, 203, "/bin/d", 12, 13);
+    const struct span *d = ended(205), *e = ended(206);
+    run_piped(207, PID, "/bin/f", 14, 14); /* reads what it writes itself */
+    run_piped(208, PID, "/bin/g", 0, 0);
+    links_are(b, a, NULL);
+    links_are(of_b, NULL, NULL);
+    links_are(c, b, NULL);
+    links_are(d, b, NULL);
+    links_are(e, c, d);
+    links_are(ended(207), NULL, NULL);
+    links_are(ended(208), NULL, NULL);
+}
+
 /* The number of a process that has ended is another's, whose fork nobody told of: its maker's child it is not. */
 static void a_number_used_again(void **state)
 {
@@ -625,6 +683,7 @@ int main(void)
         T(pool_closure_by_answer),
         T(closure_needs_order),
         T(processes),
+        T(pipelines),
         T(a_number_used_again),
         T(a_number_whose_end_was_lost),
         T(closure_expires_under_load),

@@ -5,8 +5,9 @@
 #include "inproc/python/bridge_abi.h"
 #include "self/ledger.h"
 
-const char *const event_name[EVENT_MAX] = { "fork", "exec", "exit", "comm", "oom",    "conn",   "data",  "close",  "tls",
-                                            "hit",  "edge", "put",  "take", "mapped", "bridge", "write", "listen", "procinfo" };
+const char *const event_name[EVENT_MAX] = { "fork",   "exec",  "exit",   "comm",  "oom",     "conn", "data",
+                                            "close",  "tls",   "hit",    "edge",  "put",     "take", "mapped",
+                                            "bridge", "write", "listen", "pipes", "procinfo" };
 
 #define AF_INET_  2
 #define AF_INET6_ 10
@@ -60,6 +61,14 @@ static int decode_comm(struct input in, struct event *e)
 {
     const struct rec_comm *r = in.record;
     e->comm.comm = slice_of(r->comm, strnlen(r->comm, sizeof(r->comm)));
+    return 0;
+}
+
+static int decode_pipes(struct input in, struct event *e)
+{
+    const struct rec_pipes *r = in.record;
+    e->pipes.in = r->in;
+    e->pipes.out = r->out;
     return 0;
 }
 
@@ -292,6 +301,7 @@ static const struct decoder {
     [REC_BRIDGE] = { sizeof(struct rec_bridge), EVENT_BRIDGE, decode_bridge },
     [REC_WRITE] = { sizeof(struct rec_write), EVENT_WRITE, decode_write },
     [REC_LISTEN] = { sizeof(struct rec_listen), EVENT_LISTEN, decode_listen },
+    [REC_PIPES] = { sizeof(struct rec_pipes), EVENT_PIPES, decode_pipes },
     [REC_PROCINFO] = { sizeof(struct rec_hdr), EVENT_PROCINFO, decode_procinfo },
 };
 

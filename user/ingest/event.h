@@ -23,6 +23,7 @@ enum event_type {
     EVENT_BRIDGE,
     EVENT_WRITE,
     EVENT_LISTEN,
+    EVENT_PIPES,
     EVENT_PROCINFO,
     EVENT_MAX,
 };
@@ -80,6 +81,9 @@ struct event {
         struct {
             u32 victim;
         } oom;
+        struct {
+            u64 in, out; /* inodes of standard input and output right after an exec; 0: no pipe */
+        } pipes;
         struct {
             u64 id, inode, peer_inode, start;
             u16 family, local_port, remote_port;

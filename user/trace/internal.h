@@ -59,6 +59,7 @@ struct process {
     u64 handover;    /* boot ns from which on its Python's queue is probed, 0 not: from then on a new thread's label is true */
     bool python, go; /* runtimes in which a native thread is no unit of work */
     bool node, java; /* an event loop; pools whose queues we don't see */
+    u64 pipe_in, pipe_out; /* inodes of its image's standard input and output, 0: no pipes */
     bool oom;
     bool worked; /* has had activities of its own beside itself */
     char comm[16];
@@ -101,6 +102,7 @@ struct tracer {
     s64 wall_minus_boot;
     u64 now, next_sweep;
     struct exchange_sink exchanges;
+    struct table *pipes; /* pipe.c */
     struct resource *unknown;
     /* The last PROCINFO, which comes right before its process's EXEC. */
     struct {
@@ -120,6 +122,10 @@ struct activity *activity_open(struct tracer *t, const struct activity_start *s,
 void activity_release(struct tracer *t, struct activity *a); /* a waiting one's parent is decided */
 void activities_free(struct tracer *t);
 void activities_finish(struct tracer *t); /* ends what is open, marked unfinished */
+
+/* pipe.c: at an exec of `p`, whose span is open */
+bool pipes_open(struct tracer *t);
+void pipes_seen(struct tracer *t, struct process *p, u64 in, u64 out);
 
 /* unit.c */
 struct unit_key unit_resolve(struct tracer *t, u32 tgid, u32 tid, u64 unit);

@@ -159,7 +159,8 @@ static void on_exec(struct tracer *t, const struct event *e)
     if (!p)
         return;
     p->from_start = true;
-    if (!p->ppid) /* who forked it is its parent, also when init has adopted it since */
+    p->pipe_in = p->pipe_out = 0; /* told next, if they are pipes */
+    if (!p->ppid)                 /* who forked it is its parent, also when init has adopted it since */
         p->ppid = e->exec.ppid;
     if (p->informed != e->time) { /* nobody could look: the record must do */
         runtime_clear(p);
@@ -355,6 +356,12 @@ void processes_event(struct tracer *t, const struct event *e)
                 memcpy(p->comm, e->comm.comm.p, min_u64(e->comm.comm.n, sizeof(p->comm) - 1));
         }
         return;
+    }
+    case EVENT_PIPES: {
+        struct process *p = table_peek(t->processes, &e->tgid);
+        if (p)
+            pipes_seen(t, p, e->pipes.in, e->pipes.out);
+        break;
     }
     case EVENT_OOM: {
         struct process *p = table_peek(t->processes, &e->oom.victim);

@@ -26,7 +26,7 @@ static bool tables_make(struct tracer *t)
     t->handovers = table_new(&(struct table_spec){ .key_size = 16, .value_size = 32, .max = 16384 });
     t->joins = table_new(&(struct table_spec){ .key_size = 8, .value_size = 2 * sizeof(struct weak), .max = 16384 });
     t->unknown = resource_new();
-    return t->processes && t->units && t->handovers && t->joins && t->unknown;
+    return pipes_open(t) && t->processes && t->units && t->handovers && t->joins && t->unknown;
 }
 
 struct tracer *tracer_new(const struct tracer_options *o, struct span_sink *sink)
@@ -57,6 +57,7 @@ struct tracer *tracer_free(struct tracer *t)
     t->units = table_free(t->units);
     t->handovers = table_free(t->handovers);
     t->joins = table_free(t->joins);
+    t->pipes = table_free(t->pipes);
     activities_free(t);
     resource_unref(t->unknown);
     free(t);

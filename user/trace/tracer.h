@@ -45,7 +45,7 @@ void tracer_change(struct tracer *t, const struct tracer_options *o);
 struct tracer *tracer_free(struct tracer *t);               /* ends what is open with wftrace.unfinished = true */
 void tracer_event(struct tracer *t, const struct event *e); /* processes, units, hand-overs; ignores the rest */
 void tracer_tick(struct tracer *t, u64 now_boot, s64 wall_minus_boot);
-u32 tracer_parent_process(struct tracer *t, u32 tgid); /* who made it; 0: not known */
+u32 tracer_parent_process(struct tracer *t, u32 tgid);    /* who made it; 0: not known */
 struct exchange_sink *tracer_exchanges(struct tracer *t); /* for stream_new() */
 
 /* One open activity: workflow/ makes these for probe hits, pipes and engines. */
