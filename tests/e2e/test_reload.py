@@ -10,6 +10,8 @@ import time
 from support import paths, procs, spans, tracer
 from support.harness import test
 
+from targets import build
+
 HEAD = 'file_format: "1.1"\n'
 
 
@@ -129,7 +131,8 @@ def memory(case):
 """
     resource = "resource: {attributes: [{name: deployment.environment.name, value: %s}]}\n"
     texts = [_config(out[0], 0, more=metrics + resource % "one"), _config(out[1], 1, more=resource % "two")]
-    texts[1] = texts[1].replace("wftrace:\n", "wftrace:\n  privacy: \"off\"\n  baggage: [user.id]\n").replace(
+    activities = "  rules: {activities: [{name: env, at: 'native:*/libc.so.6:getenv'}, {name: nap, at: 'exec:*/sleep'}]}\n"
+    texts[1] = texts[1].replace("wftrace:\n", "wftrace:\n" + activities + "  privacy: \"off\"\n  baggage: [user.id]\n").replace(
         "  processors:\n    - attributes", "  processors:\n    - redact: {keys: [\"a.*\"], patterns: [\"x[0-9]+\"]}\n    - attributes")
     r = Reloaded(case, texts[0])
     traffic = Load(r.port, 2)
@@ -165,3 +168,91 @@ def words(case):
     r.t.proc.send_signal(signal.SIGHUP)
     procs.wait_for("the refusal", lambda: "stays in force" in r.t.said(), 20, r.t.proc, r.t.log)
     r.t.finish()
+
+
+def _rule(name, binary, function):
+    return f'      - {{name: "{name}", at: "native:{binary}:{function}", attributes: {{n: arg0}}, error: "ret < 0"}}\n'
+
+
+@test("reload/rules", limit=90)
+def rules(case):
+    """rules on a function come, go and come again while it is called: each call is one activity of one of them, and whole"""
+    binary, out, end, conf = build("counting.c", "-O1", "-g"), case.dir / "a.jsonl", case.dir / "end", case.dir / "c.yaml"
+    sets = [_rule("a", binary, "work"), _rule("b", binary, "work"), _rule("a", binary, "work") + _rule("stage", binary, "stage"),
+            _rule("b", binary, "work") + '      - {name: "napping", at: "exec:*/sleep"}\n']
+
+    def text(i):
+        return _config(out, i, rules="  rules:\n    activities:\n" + sets[i])
+
+    conf.write_text(text(0))
+    t = tracer.Tracer(case.dir, ["sh", "-c", f"while sleep 0.05; do :; done & {binary} {end}; kill $!"], opts=["-c", str(conf), "-v"],
+                      export=False)
+    case.defer(procs.stop, t.proc)
+    t.target()
+    procs.wait_for("spans", lambda: out.exists() and "work" in out.read_text(), 20, t.proc, t.log)
+    for turn, i in enumerate([1, 2, 0, 3, 1, 0, 2, 3, 0, 1, 2, 3], 1):
+        conf.write_text(text(i))
+        t.proc.send_signal(signal.SIGHUP)
+        procs.wait_for(f"reload {turn}", lambda: t.said().count("configuration read again") == turn, 20, t.proc, t.log)
+        time.sleep(0.15)
+    conf.write_text(text(0).replace("work:", "work,").replace(":work", ""))
+    t.proc.send_signal(signal.SIGHUP)
+    procs.wait_for("the refusal", lambda: "stays in force" in t.said(), 20, t.proc, t.log)
+    assert f"{conf}:" in next(x for x in t.said().splitlines() if "reload:" in x), t.said()
+    end.touch()
+    assert t.proc.wait(40) == 0, t.said()
+    called = int(next(x for x in t.said().splitlines() if x.isdigit()))
+    found = spans.load(out)
+    calls = [s for s in found if s.name in "ab"]
+    numbers = sorted(s["n"] for s in calls)
+    case.note(f"{called} calls, {len(numbers)} activities: {sum(s.name == 'a' for s in calls)} a, {sum(s.name == 'b' for s in calls)} b, "
+              f"{sum(s.name == 'stage' for s in found)} stages, {sum(s.name == 'napping' for s in found)} naps")
+    assert numbers == list(range(called)), (called, len(numbers), len(set(numbers)))
+    assert not [s for s in calls if s.status == 2 or s["wftrace.unfinished"] or s["error.type"]]
+    stages = [s for s in found if s.name == "stage"]
+    assert len(stages) > 5 and len({s["n"] for s in stages}) == len(stages), len(stages)
+    assert any(s.name == "napping" for s in found) and any(s.name == "sleep" for s in found)
+    ledger = t.ledger()
+    assert ledger.get("hits_unmatched", 0) <= 36, ledger # calls that were under way when their rule came
+
+
+@test("reload/python", limit=90)
+def python(case):
+    """rules on Python functions: a process that runs goes on with what it was told, one that starts later has the new ones; what was
+    taken away begins nothing anywhere"""
+    out, conf, app = case.dir / "a.jsonl", case.dir / "c.yaml", case.dir / "app.py"
+    app.write_text("import os, sys, time\nimport jobs\nwhile not os.path.exists(sys.argv[1]):\n    jobs.f(sys.argv[1])\n    jobs.g(sys.argv[1])\n"
+                   "    time.sleep(0.005)\n")
+    (case.dir / "jobs.py").write_text("def f(n):\n    return 1\n\ndef g(n):\n    return 2\n")
+
+    def text(turn, **names):
+        rules_ = "".join(f'      - {{name: "{name}", at: "python:jobs:{function}", attributes: {{who: arg.n}}}}\n' for function, name in names.items())
+        return _config(out, turn, rules="  rules:\n    activities:\n" + rules_)
+
+    conf.write_text(text(0, f="f1"))
+    script = f"{paths.PYTHON} app.py end1; {paths.PYTHON} app.py end2"
+    t = tracer.Tracer(case.dir, ["sh", "-c", script], opts=["-c", str(conf), "-v"], export=False, cwd=case.dir)
+    case.defer(procs.stop, t.proc)
+
+    def reload(turn, **names):
+        conf.write_text(text(turn, **names))
+        t.proc.send_signal(signal.SIGHUP)
+        procs.wait_for(f"reload {turn}", lambda: t.said().count("configuration read again") == turn, 20, t.proc, t.log)
+
+    def seen(name, who, turn):
+        return [s for s in (spans.load(out) if out.exists() else []) if s.name == name and s["who"] == who and s[f"turn.{turn}"]]
+
+    procs.wait_for("f1", lambda: seen("f1", "end1", 0), 30, t.proc, t.log)
+    reload(1, f="f2", g="g")
+    procs.wait_for("f1 after the reload", lambda: seen("f1", "end1", 1), 20, t.proc, t.log)
+    assert not seen("g", "end1", 1) and not seen("f2", "end1", 1)
+    (case.dir / "end1").touch()
+    procs.wait_for("the new rules", lambda: seen("f2", "end2", 1) and seen("g", "end2", 1), 30, t.proc, t.log)
+    reload(2, g="g")
+    procs.wait_for("g after the reload", lambda: len(seen("g", "end2", 2)) > 10, 20, t.proc, t.log)
+    reload(3, f="f1", g="g")
+    procs.wait_for("f in its old form", lambda: seen("f2", "end2", 3) or seen("f1", "end2", 3), 20, t.proc, t.log)
+    (case.dir / "end2").touch()
+    assert t.proc.wait(30) == 0, t.said()
+    assert len(seen("f2", "end2", 2)) <= 1, "a rule that is gone goes on"
+    assert not seen("f1", "end2", 1) and not seen("f1", "end2", 3)

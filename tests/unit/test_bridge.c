@@ -795,7 +795,7 @@ static void watch_file(void **state)
     char *out = NULL;
     size_t n;
     FILE *f = open_memstream(&out, &n);
-    assert_int_equal(watch_book_write(&b->book, f), 0);
+    assert_int_equal(watch_book_write(&b->book, 1, f), 0);
     fclose(f);
     assert_non_null(strstr(out, "wftrace-bridge 1\nwatch\t1\tdemo.graph\tGraph.run\n"));
     assert_non_null(strstr(out, "\treturn\tself.children[0].name\n"));

@@ -189,11 +189,117 @@ static void usdt_and_exec(void **state)
     assert_non_null(strstr(err, "/nonexistent.yaml"));
 }
 
+static void change(struct rules *r, const char *text, u64 now)
+{
+    struct rules fresh;
+    char err[400];
+    assert_int_equal(parse(&fresh, text, err, sizeof(err)), 0);
+    assert_int_equal(rules_fit(r, &fresh), 0);
+    rules_take(r, &fresh);
+    assert_int_equal(fresh.n, 0);
+    rules_switch(r, now);
+}
+
+#define RULE(name, at) "  - { name: " name ", at: \"" at "\" }\n"
+
+/* A reload: rules stay where they are; by the time of a hit it is known whose it is. */
+static void one_set_after_another(void **state)
+{
+    struct rules r, same;
+    char err[400];
+    assert_int_equal(parse(&r, "activities:\n" RULE("a", "native:/b:f") RULE("b", "native:/b:g"), err, sizeof(err)), 0);
+    const struct rule *v = r.v;
+    assert_int_equal(rules_in_order(&r, 1)->id, 1);
+    assert_null(rules_in_order(&r, 2));
+    assert_int_equal(
+        parse(&same, "# elsewhere\nactivities:\n" RULE("a", "native:/b:f") RULE("b", "native:/b:g"), err, sizeof(err)), 0);
+    assert_true(rules_same(&r, &same));
+    rules_done(&same);
+
+    change(&r, "activities:\n" RULE("c", "native:/b:f") RULE("b", "native:/b:g"), 1000);
+    assert_true(r.v == v && r.n == 3 && r.generation == 1);
+    assert_string_equal(rules_in_order(&r, 0)->name, "c");
+    assert_int_equal(rules_in_order(&r, 1)->id, 1);
+    assert_null(rules_in_order(&r, 2));
+    assert_true(v[0].retired && !v[1].retired && !v[2].retired);
+    assert_true(v[1].since == 0 && v[2].since == 1);
+    for (u64 at = 999; at < 1002; at++) /* each hit belongs to one of the two */
+        assert_int_equal(rule_begins(&v[0], at) + rule_begins(&v[2], at), 1);
+    assert_true(rule_begins(&v[0], 999) && rule_begins(&v[2], 1000) && rule_begins(&v[1], 1));
+
+    for (int turn = 0; turn < 200; turn++) { /* back and forth takes no more room */
+        const char *name = turn % 2 ? RULE("c", "native:/b:f") : RULE("a", "native:/b:f");
+        char text[200];
+        snprintf(text, sizeof(text), "activities:\n%s%s", name, RULE("b", "native:/b:g"));
+        change(&r, text, 2000 + (u64)turn);
+        assert_true(r.n == 3 && v[0].retired == (turn % 2 == 1) && v[2].retired != v[0].retired);
+        assert_true(rule_begins(&v[turn % 2 ? 2 : 0], 2000 + (u64)turn) && !rule_begins(&v[turn % 2 ? 0 : 2], 2000 + (u64)turn));
+    }
+    rules_done(&r);
+}
+
+static void python_rules_that_are_replaced(void **state)
+{
+    struct rules r;
+    char err[400];
+    assert_int_equal(parse(&r, "activities:\n" RULE("a", "python:m:f") RULE("b", "python:m:g"), err, sizeof(err)), 0);
+    change(&r, "activities:\n" RULE("c", "python:m:f"), 10);
+    assert_true(r.v[0].retired && r.v[0].replaced);
+    assert_true(r.v[1].retired && !r.v[1].replaced);
+    assert_true(rules_want_bridge(&r));
+    change(&r, "activities:\n" RULE("d", "exec:x"), 20);
+    assert_false(rules_want_bridge(&r) || r.v[0].replaced || r.v[2].replaced);
+    rules_done(&r);
+}
+
+static void too_many_come_and_go(void **state)
+{
+    struct rules r = { 0 };
+    char text[128], err[400];
+    for (int i = 0; i < RULES_SLOTS; i++) {
+        snprintf(text, sizeof(text), "activities: [ { name: n%d, at: 'exec:x' } ]", i);
+        change(&r, text, 1);
+    }
+    struct rules fresh;
+    assert_int_equal(parse(&fresh, "activities: [ { name: more, at: 'exec:x' } ]", err, sizeof(err)), 0);
+    assert_int_equal(rules_fit(&r, &fresh), -ENOSPC);
+    assert_int_equal(r.n, RULES_SLOTS);
+    rules_done(&fresh);
+    change(&r, text, 2);
+    assert_string_equal(rules_in_order(&r, 0)->name, "n1023");
+    rules_done(&r);
+}
+
+static void numbers_of_sites_come_again(void **state)
+{
+    struct site_book *b = calloc(1, sizeof(*b));
+    struct site_row row = { .rule = 7, .role = SITE_ENTRY };
+    for (int i = 0; i < SITE_ROWS; i++)
+        assert_int_equal(site_add(b, &row), i);
+    assert_int_equal(site_add(b, &row), -ENOSPC);
+    site_leave(b, 5);
+    assert_int_equal(site_get(b, 5)->rule, RULE_LEAVING);
+    assert_int_equal(site_add(b, &row), -ENOSPC); /* not before its probe is gone */
+    site_free(b, 5);
+    site_free(b, 5);
+    assert_int_equal(site_add(b, &row), 5);
+    assert_int_equal(site_add(b, &row), -ENOSPC);
+    free(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole_rule),      cmocka_unit_test(mistakes), cmocka_unit_test(places),
-        cmocka_unit_test(several_at_once), cmocka_unit_test(objects),  cmocka_unit_test(usdt_and_exec),
+        cmocka_unit_test(whole_rule),
+        cmocka_unit_test(mistakes),
+        cmocka_unit_test(places),
+        cmocka_unit_test(several_at_once),
+        cmocka_unit_test(objects),
+        cmocka_unit_test(usdt_and_exec),
+        cmocka_unit_test(one_set_after_another),
+        cmocka_unit_test(python_rules_that_are_replaced),
+        cmocka_unit_test(too_many_come_and_go),
+        cmocka_unit_test(numbers_of_sites_come_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -166,6 +166,7 @@ static void tick_if_due(struct agent *a)
         capture_fail(a, wfcap_write_tick(a->capture, &tick));
     line_tick(a, tick.now_boot, tick.wall_minus_boot);
     memory_watch_tick(&a->memory, now);
+    agent_rules_tick(a, now);
 }
 
 /* --- making it --- */
@@ -197,18 +198,18 @@ static int exporters_open(struct agent *a, char *err, size_t err_size)
 }
 
 /* The user's files come behind the packs, for they may change them. */
-static int rules_open(struct agent *a, char *err, size_t err_size)
+int agent_rules_read(const struct agent_options *o, struct rules *ret, char *err, size_t err_size)
 {
     struct watch_book book = { 0 };
-    int code = a->o.keep_pack ? packs_load(&a->rules, err, err_size) : 0;
-    for (size_t i = 0; !code && i < a->o.n_rule_texts; i++)
-        code = rules_parse(&a->rules, a->o.rule_texts[i].name, a->o.rule_texts[i].text, a->o.rule_texts[i].len, err, err_size);
-    for (size_t i = 0; !code && i < a->o.n_rule_files; i++)
-        code = rules_load(&a->rules, a->o.rule_files[i], err, err_size);
-    if (!code && a->o.keep_pack)
-        rules_keep_packs(&a->rules, a->o.keep_pack, a->o.keep_arg);
+    int code = o->keep_pack ? packs_load(ret, err, err_size) : 0;
+    for (size_t i = 0; !code && i < o->n_rule_texts; i++)
+        code = rules_parse(ret, o->rule_texts[i].name, o->rule_texts[i].text, o->rule_texts[i].len, err, err_size);
+    for (size_t i = 0; !code && i < o->n_rule_files; i++)
+        code = rules_load(ret, o->rule_files[i], err, err_size);
+    if (!code && o->keep_pack)
+        rules_keep_packs(ret, o->keep_pack, o->keep_arg);
     if (!code)
-        code = watch_book_make(&a->rules, &book, err, err_size);
+        code = watch_book_make(ret, &book, err, err_size);
     watch_book_done(&book);
     return code;
 }
@@ -329,7 +330,7 @@ static int open_probes(struct agent *a, enum agent_failure *about, char *err, si
 static int live_steps(struct agent *a, enum agent_failure *about, char *err, size_t err_size)
 {
     *about = AGENT_CONFIG;
-    int code = rules_open(a, err, err_size);
+    int code = agent_rules_read(&a->o, &a->rules, err, err_size);
     if (!code)
         code = open_probes(a, about, err, err_size);
     if (code)
@@ -393,16 +394,7 @@ const struct rules *agent_rules(const struct agent *a) { return &a->rules; }
 bool agent_watch(const struct agent *a, size_t i, struct workflow_watch *ret) { return workflow_watch(a->workflow, i, ret); }
 void agent_notes(const struct agent *a, struct workflow_notes *ret) { workflow_notes(a->workflow, ret); }
 
-int agent_watches(const struct agent *a, FILE *out, char *err, size_t err_size)
-{
-    struct watch_book book;
-    int code = watch_book_make(&a->rules, &book, err, err_size);
-    if (code)
-        return code;
-    code = watch_book_write(&book, out);
-    watch_book_done(&book);
-    return code;
-}
+int agent_watches(const struct agent *a, FILE *out) { return workflow_watches_write(a->workflow, out); }
 
 int agent_discover(struct agent *a, const struct probe_discovery *d) { return probes_discover(a->probes, d); }
 int agent_untarget(struct agent *a, pid_t tgid) { return probes_untarget(a->probes, tgid); }

@@ -84,7 +84,7 @@ void agent_previsit(struct agent *a, const char *word);
 int agent_file(struct agent *a, const char *path);
 const struct rules *agent_rules(const struct agent *a); /* in force: packs, then the user's files */
 /* What the helper inside Python processes is to watch, in its own form (config/watch.h). -errno. */
-int agent_watches(const struct agent *a, FILE *out, char *err, size_t err_size);
+int agent_watches(const struct agent *a, FILE *out);
 bool agent_watch(const struct agent *a, size_t i, struct workflow_watch *ret); /* what came of it so far; false past the end */
 void agent_notes(const struct agent *a, struct workflow_notes *ret);
 int agent_discover(struct agent *a, const struct probe_discovery *d); /* probes_discover */

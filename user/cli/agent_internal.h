@@ -31,6 +31,7 @@ struct agent {
     u32 lost_seen;
     u32 sites_written; /* of the rules' book, in the capture */
     u32 ticks;
+    u64 rules_leave_at; /* boot ns at which it is asked whether retired rules have calls open; 0: none is on its way out */
     u64 lost, next_tick;
     u64 seed[2];
     s64 wall_minus_boot;
@@ -41,6 +42,9 @@ struct agent {
 void agent_bind_measures(struct agent *a, struct pipeline_options *o, struct processor_spec v[PROCESSORS_MAX]);
 struct metering_options agent_metering_options(struct agent *a, const struct agent_options *o); /* borrows from o */
 void agent_queue_room(struct agent *a);
+int agent_rules_read(const struct agent_options *o, struct rules *ret, char *err, size_t err_size);
+/* agent_reload.c: probes of rules that a reload took away go when the last call that such a rule began has ended. */
+void agent_rules_tick(struct agent *a, u64 now);
 
 /* agent_capture.c. Makes the file that the options name, if they do; -errno. */
 int agent_capture_open(struct agent *a, char *err, size_t err_size);

@@ -2,10 +2,15 @@
  * lanes opened), then all of it changes places between two records. So a span is handled by one of the two, and a mistake
  * changes nothing. */
 #include "cli/agent_internal.h"
+#include "workflow/workflow.h"
+
+#define LEAVE_NS NSEC_PER_SEC
 
 struct change {
     struct agent_options o; /* as asked for, within what can't change */
     struct processor_spec processors[PROCESSORS_MAX];
+    struct rules rules; /* as read; empty once they are in force */
+    bool other_rules;
     struct pipeline_stages *stages;
     struct metering_change metering;
     struct logs *logs; /* NULL: none wanted, or there are some */
@@ -58,10 +63,73 @@ static bool carries(const struct agent_options *o, enum signal signal, int pulle
     return false;
 }
 
+/* --- rules --- */
+
+/* A capture begins with its rules. */
+static int prepare_rules(struct agent *a, struct change *c, char *err, size_t err_size)
+{
+    int code = agent_rules_read(&c->o, &c->rules, err, err_size);
+    c->other_rules = !code && !a->capture && !rules_same(&a->rules, &c->rules);
+    if (code || !c->other_rules)
+        return code;
+    code = a->rules.n || !c->rules.n ? 0 : probes_rules_possible(err, err_size);
+    if (code)
+        return code;
+    code = rules_fit(&a->rules, &c->rules);
+    if (!code)
+        code = workflow_reserve(a->workflow, c->rules.n);
+    if (code)
+        snprintf(err, err_size,
+                 code == -ENOSPC ? "too many rules have come and gone since the start: they need a restart" : "out of memory");
+    return code;
+}
+
+struct leaving {
+    const struct rules *rules;
+    bool used[RULES_SLOTS];
+};
+
+static bool rule_is_gone(const void *arg, u32 rule)
+{
+    const struct leaving *l = arg;
+    return rule < l->rules->n && l->rules->v[rule].retired && !l->used[rule];
+}
+
+void agent_rules_tick(struct agent *a, u64 now)
+{
+    struct leaving l = { .rules = &a->rules };
+    bool more = false;
+    if (!a->rules_leave_at || now < a->rules_leave_at)
+        return;
+    workflow_used(a->workflow, l.used);
+    probes_rules_drop(a->probes, rule_is_gone, &l);
+    for (size_t i = 0; i < a->rules.n; i++)
+        more |= a->rules.v[i].retired && l.used[i];
+    a->rules_leave_at = more ? now + LEAVE_NS : 0;
+}
+
+/* A rule that comes again is attached again, so places that it still has go first, whatever calls are open: the new ones end them. */
+static void take_rules(struct agent *a, struct change *c, char *restart, size_t size)
+{
+    struct leaving l = { .rules = &a->rules };
+    if (!c->other_rules)
+        return;
+    probes_rules_drop(a->probes, rule_is_gone, &l);
+    rules_take(&a->rules, &c->rules);
+    if (!workflow_rules_taken(a->workflow))
+        needs(restart, size, "wftrace.rules (those on Python functions: they have changed too often)");
+    tracer_exec(a->tracer, workflow_exec_hooks(&a->rules));
+    probes_rules_taken(a->probes, &a->rules);
+    rules_switch(&a->rules, clock_boot_ns());
+    a->rules_leave_at = 1; /* with the next tick */
+}
+
+/* --- the rest --- */
+
 static int prepare_metering(struct agent *a, struct change *c, char *err, size_t err_size)
 {
     struct metering_options o = agent_metering_options(a, &c->o);
-    int code = metering_prepare(&a->metering, &o, &a->rules, carries(&c->o, SIGNAL_METRICS, false),
+    int code = metering_prepare(&a->metering, &o, c->other_rules ? &c->rules : &a->rules, carries(&c->o, SIGNAL_METRICS, false),
                                 carries(&c->o, SIGNAL_METRICS, true), &c->metering);
     if (code)
         snprintf(err, err_size, "not enough memory for metrics");
@@ -84,7 +152,9 @@ static int prepare_logs(struct agent *a, struct change *c, char *err, size_t err
 static int prepare(struct agent *a, struct change *c, char *err, size_t err_size)
 {
     agent_bind_measures(a, &c->o.pipeline, c->processors);
-    int code = pipeline_prepare(a->pipeline, &c->o.pipeline, &c->stages, err, err_size);
+    int code = prepare_rules(a, c, err, err_size);
+    if (!code)
+        code = pipeline_prepare(a->pipeline, &c->o.pipeline, &c->stages, err, err_size);
     if (!code)
         code = prepare_metering(a, c, err, err_size);
     if (!code)
@@ -94,6 +164,7 @@ static int prepare(struct agent *a, struct change *c, char *err, size_t err_size
 
 static void forget(struct change *c)
 {
+    rules_done(&c->rules);
     pipeline_forget(c->stages);
     metering_forget(&c->metering);
     if (c->logs)
@@ -112,8 +183,9 @@ static void take_logs(struct agent *a, struct change *c)
     a->progress.sink = carries(&c->o, SIGNAL_LOGS, -1) ? pipeline_logs(a->pipeline) : NULL;
 }
 
-static void take(struct agent *a, struct change *c, bool same_resource)
+static void take(struct agent *a, struct change *c, bool same_resource, char *restart, size_t size)
 {
+    take_rules(a, c, restart, size);
     pipeline_take(a->pipeline, take_ptr(c->stages));
     metering_take(&a->metering, &c->metering);
     take_logs(a, c);
@@ -148,6 +220,9 @@ int agent_reload(struct agent *a, const struct agent_options *o, bool same_resou
         return code;
     }
     needs_output(a, o, ret_restart, restart_size);
-    take(a, c, same_resource);
+    if (a->capture && !rules_same(&a->rules, &c->rules))
+        needs(ret_restart, restart_size, "wftrace.rules (a capture is being written)");
+    take(a, c, same_resource, ret_restart, restart_size);
+    rules_done(&c->rules);
     return 0;
 }

@@ -205,7 +205,8 @@ static int attach_loop(struct attach *t)
     while (!session_signal.stop && clock_boot_ns() < until && (watch || t->alive) && n >= 0) {
         n = agent_turn(t->agent, SESSION_TURN_MS);
         note_ends(t);
-        (void)session_reload(t->o, t->agent, NULL);
+        if (session_reload(t->o, t->agent, NULL))
+            launch_renew(&t->bridge.launch, t->o, t->agent);
         if (clock_boot_ns() >= idle) {
             say_idle(t, false);
             idle = UINT64_MAX;

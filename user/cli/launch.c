@@ -63,6 +63,15 @@ static void env_fill(struct launch *l, const char *helper, const struct options 
 
 /* The folder is made for this run alone; what it holds is no secret (the traced program may be another user's), but only its owner
  * may write. */
+static int watch_file(const char *path, const struct agent *a, char *err, size_t err_size)
+{
+    cleanup(fclosep) FILE *f = fopen(path, "wxe");
+    int code = !f || fchmod(fileno(f), 0644) ? -errno : agent_watches(a, f);
+    if (code)
+        snprintf(err, err_size, "cannot write %s: %s", path, errno_name(code));
+    return code;
+}
+
 static int watch_write(struct launch *l, const struct agent *a, char *err, size_t err_size)
 {
     const char *tmp = getenv("TMPDIR");
@@ -73,12 +82,26 @@ static int watch_write(struct launch *l, const struct agent *a, char *err, size_
         return -EIO;
     }
     snprintf(l->watch, sizeof(l->watch), "%s/watch", l->dir);
-    cleanup(fclosep) FILE *f = fopen(l->watch, "wxe");
-    if (!f || chmod(l->dir, 0755) || fchmod(fileno(f), 0644)) {
-        snprintf(err, err_size, "cannot write %s: %s", l->watch, errno_name(errno));
+    if (chmod(l->dir, 0755)) {
+        snprintf(err, err_size, "cannot open %s to others: %s", l->dir, errno_name(errno));
         return -EIO;
     }
-    return agent_watches(a, f, err, err_size);
+    return watch_file(l->watch, a, err, err_size);
+}
+
+void launch_renew(const struct launch *l, const struct options *o, const struct agent *a)
+{
+    char err[256] = "", fresh[sizeof(l->watch) + 8];
+    bool wanted = rules_want_bridge(agent_rules(a));
+    if (!l->dir[0] && wanted && o->bridge != BRIDGE_NEVER)
+        log_warn("bridge", "needs a restart to take effect: rules on Python functions (there were none when tracing began)");
+    if (!l->dir[0])
+        return;
+    snprintf(fresh, sizeof(fresh), "%s.new", l->watch);
+    if (watch_file(fresh, a, err, sizeof(err)) || rename(fresh, l->watch)) {
+        log_warn("bridge", "%s (Pythons that start now are told the old rules)", err[0] ? err : errno_name(errno));
+        unlink(fresh);
+    }
 }
 
 static void say(const struct options *o, const struct agent *a)

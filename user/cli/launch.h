@@ -18,6 +18,8 @@ struct launch {
 /* When a rule or pack wants the helper and --bridge does not forbid it: makes the folder, fills `env`, puts the probes in place,
  * and says so once. What fails is told and tracing goes on without the helper. */
 void launch_prepare(struct launch *l, const struct options *o, struct agent *a);
+/* After a reload: processes that start now are told the rules that are in force now. */
+void launch_renew(const struct launch *l, const struct options *o, const struct agent *a);
 /* Rules whose function never came: told with near matches. Before the agent is closed. */
 void launch_report(const struct launch *l, const struct options *o, struct agent *a);
 void launch_done(struct launch *l); /* removes the folder */

@@ -216,9 +216,10 @@ static struct metric_rule *rules_convert(const struct metering_options *o, const
 {
     struct metric_rule *v = calloc(rules_count(rules) + PROCESSORS_MAX + 1, sizeof(*v));
     size_t n = 0;
-    for (size_t i = 0; v && i < rules->n; i++)
-        for (u8 k = 0; k < rules->v[i].n_metrics; k++)
-            rule_convert(&rules->v[i].metrics[k], rules->v[i].id, &v[n++]);
+    const struct rule *r;
+    for (size_t i = 0; v && (r = rules_in_order(rules, i)); i++)
+        for (u8 k = 0; k < r->n_metrics; k++)
+            rule_convert(&r->metrics[k], r->id, &v[n++]);
     for (size_t i = 0; v && i < o->pipeline->n_processors && i < PROCESSORS_MAX; i++)
         if (!strcmp(o->pipeline->processors[i].kind, "metric"))
             measure_convert(&o->pipeline->processors[i].measure, METERING_MEASURE(i), &v[n++]);

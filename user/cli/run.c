@@ -114,7 +114,8 @@ static void trace_until_end(struct options *o, struct agent *a, struct child *c,
     attach_bridge_below(&bridge, l, o);
     while (!child_poll(c, WNOHANG) && (!until || clock_boot_ns() < until)) {
         signals_pass_on(c);
-        (void)session_reload(o, a, NULL);
+        if (session_reload(o, a, NULL))
+            launch_renew(l, o, a);
         if (bridge.on && clock_boot_ns() >= look) {
             attach_bridge_look(&bridge, c->pid);
             look = clock_boot_ns() + LOOK_NS;
@@ -147,7 +148,6 @@ static int run_traced(struct options *o, struct child *c)
     o->agent.keep_pack = enlist_keep;
     o->agent.keep_arg = &packs;
     int code = session_open(o, &a);
-    enlist_done(&packs);
     if (!code) {
         launch_prepare(&l, o, a);
         int err = agent_target(a, c->pid);
@@ -161,6 +161,7 @@ static int run_traced(struct options *o, struct child *c)
     }
     child_release(c, code ? NULL : &l);
     if (code) {
+        enlist_done(&packs);
         launch_done(&l);
         child_poll(c, 0);
         return code;
@@ -170,6 +171,7 @@ static int run_traced(struct options *o, struct child *c)
     if (!c->ended)
         session_signal.stop = 0;
     launch_report(&l, o, a);
+    enlist_done(&packs);
     (void)session_close(o, a);
     launch_done(&l);
     if (!c->ended) {

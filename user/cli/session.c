@@ -157,8 +157,6 @@ static int reload(struct options *o, struct agent *a, int (*fits)(const struct c
         settings_free(&next);
         return code;
     }
-    if (!config_same(o->config, next.config, "wftrace.rules"))
-        snprintf(restart + strlen(restart), restart_size - strlen(restart), "%swftrace.rules", *restart ? ", " : "");
     if (config_restarts(o->config, next.config, keys, sizeof(keys)))
         snprintf(restart + strlen(restart), restart_size - strlen(restart), "%s%s", *restart ? ", " : "", keys);
     settings_free(o); /* nobody borrows from it any more */

@@ -10,6 +10,8 @@ void rules_done(struct rules *r)
 {
     free(r->v);
     free(r->sites);
+    free(r->order);
+    free(r->fit);
     memset(r, 0, sizeof(*r));
 }
 
@@ -17,9 +19,9 @@ static int rules_append(struct rules *r, const struct rules *more)
 {
     if (!r->sites)
         r->sites = calloc(1, sizeof(*r->sites));
-    struct rule *v = realloc(r->v, (r->n + more->n + 1) * sizeof(*v));
-    if (v)
-        r->v = v;
+    if (!r->v)
+        r->v = calloc(RULES_SLOTS, sizeof(*r->v)); /* for all there will be: rules don't move. What isn't used isn't touched */
+    struct rule *v = r->v;
     if (!v || !r->sites)
         return -ENOMEM;
     for (size_t i = 0; i < more->n; i++) {
@@ -106,7 +108,7 @@ void rules_keep_packs(struct rules *r, bool (*keep)(void *arg, const struct pack
 bool rules_want_bridge(const struct rules *r)
 {
     for (size_t i = 0; i < r->n; i++)
-        if (r->v[i].at == AT_PYTHON)
+        if (r->v[i].at == AT_PYTHON && !r->v[i].retired)
             return true;
     return false;
 }

@@ -144,6 +144,10 @@ struct rule {
     const char *pack;  /* name of its pack, NULL: a user's file; interned */
     const char *file;  /* where it was written, for messages; interned */
     int line;
+    bool retired;    /* a reload took it away: it begins nothing more */
+    bool replaced;   /* … but another is on the same Python function: processes that were told of this one go on with it */
+    u32 since;       /* generation of the set in which it came */
+    u64 from, until; /* boot ns: hits begin something from then on, and until then; 0: no such bound */
 };
 /* The head of a pack: a file of rules for one engine, shipped inside the binary (workflow/packs) or a user's own. */
 #define PACK_MATCHES 8
@@ -155,13 +159,18 @@ struct pack {
     bool enabled;
     u16 n_rules;
 };
-#define PACKS_MAX 48
+#define PACKS_MAX   48
+#define RULES_SLOTS 1024 /* in force and retired ones together */
 struct rules {
     struct rule *v;
     size_t n;
     struct pack packs[PACKS_MAX];
     size_t n_packs;
     struct site_book *sites; /* what probe/ attached for them so far; made with the first file */
+    u32 generation;          /* rises with each rules_take() */
+    u32 *order;              /* after rules_take(): ids of those in force, as they were written; NULL: all, as they stand */
+    size_t n_order;
+    u32 *fit; /* after rules_fit(): what `order` will be */
 };
 extern const char *const rule_types[];      /* NULL-terminated */
 extern const char *const rule_place_name[]; /* by enum rule_place */
@@ -174,6 +183,17 @@ void rules_done(struct rules *r);
 
 /* Forgets packs (with their rules) for which keep() says no, and gives the other rules their ids anew. */
 void rules_keep_packs(struct rules *r, bool (*keep)(void *arg, const struct pack *p), void *arg);
+/* Another set in place of the one in force. Rules never move, so pointers and ids stay: one that is the same in both stays what it
+ * is, one that is not there any more is retired, a new one gets an id of its own.
+ * First where they will be: gives fresh's rules the ids that they will have. -ENOSPC when too many have come and gone, -ENOMEM. */
+int rules_fit(struct rules *r, struct rules *fresh);
+void rules_take(struct rules *r, struct rules *fresh); /* after that; fresh is empty then */
+/* Once the places of what came are attached: by the time of a hit it is known which set it belongs to. */
+void rules_switch(struct rules *r, u64 now_boot);
+static inline bool rule_begins(const struct rule *r, u64 time) { return time >= r->from && (!r->until || time < r->until); }
+bool rules_same(const struct rules *r, const struct rules *fresh); /* the same rules in the same order */
+/* The i-th rule in force, in the order of writing; NULL past the end. */
+const struct rule *rules_in_order(const struct rules *r, size_t i);
 bool rules_want_bridge(const struct rules *r); /* whether a rule asks for the helper inside Python processes */
 
 /* The metrics that the activities of rule `id` (span.rule - 1) make; NULL with *ret_n = 0 when there is no such rule. */

@@ -1,5 +1,5 @@
 /* The book of sites: what each site number of a hit means. probe/ writes a row when it attaches; workflow/ reads it. One
- * writer; a row never changes after `n` was raised, so readers in other threads need no lock. */
+ * writer; a row changes after `n` was raised only when its probe is gone. */
 #ifndef WF_CONFIG_SITES_H
 #define WF_CONFIG_SITES_H
 
@@ -19,7 +19,9 @@ enum site_role {
     SITE_PANIC,
     SITE_PANIC_CATCH,
 };
-#define NO_RULE UINT32_MAX
+#define NO_RULE      UINT32_MAX
+#define RULE_GONE    (UINT32_MAX - 1) /* a row that was given back */
+#define RULE_LEAVING (UINT32_MAX - 2) /* its probe is on its way out: what it says is not heard */
 struct site_row {
     u32 rule; /* id, NO_RULE for the sites of exception runtimes */
     enum site_role role;
@@ -29,11 +31,14 @@ struct site_row {
 #define SITE_ROWS 1024
 struct site_book {
     u32 n;
+    u32 free;    /* rows below n that were given back */
     u32 refused; /* sites that found the book full */
     struct site_row v[SITE_ROWS];
 };
 /* Adds a row; its number, or -ENOSPC. */
 int site_add(struct site_book *b, const struct site_row *row);
+void site_leave(struct site_book *b, u32 number);
+void site_free(struct site_book *b, u32 number);                        /* nothing will come under this number any more */
 const struct site_row *site_get(const struct site_book *b, u32 number); /* NULL */
 
 #endif

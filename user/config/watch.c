@@ -100,12 +100,12 @@ static int until_add(struct watch_book *b, const struct rule *r)
     return err ? err : conditions_add(w, r->until_when, r->n_until_when, b->slots[r->id].until_when);
 }
 
-static int fill(struct watch_book *b, const struct rules *r, char *err, size_t err_size)
+int watch_book_fill(struct watch_book *b, const struct rules *r, char *err, size_t err_size)
 {
-    for (size_t i = 0; i < r->n; i++) {
-        const struct rule *rule = &r->v[i];
+    const struct rule *rule;
+    for (size_t i = 0; (rule = rules_in_order(r, i)); i++) {
         if (rule->at != AT_PYTHON ||
-            (!rule_add(watch_of(b, rule->object, rule->symbol), rule, &b->slots[i]) && !until_add(b, rule)))
+            (!rule_add(watch_of(b, rule->object, rule->symbol), rule, &b->slots[rule->id]) && !until_add(b, rule)))
             continue;
         snprintf(err, err_size, "%s:%d: the rules on %s:%s want more than %d values or are more than %d", rule->file, rule->line,
                  rule->object, rule->symbol, WATCH_ATTRS, WATCH_RULES);
@@ -114,12 +114,25 @@ static int fill(struct watch_book *b, const struct rules *r, char *err, size_t e
     return 0;
 }
 
+int watch_book_room(struct watch_book *ret, size_t n_rules)
+{
+    struct watch_book b = { .v = calloc(2 * n_rules + 1, sizeof(*b.v)), .slots = calloc(RULES_SLOTS, sizeof(*b.slots)) };
+    if (!b.v || !b.slots) {
+        watch_book_done(&b);
+        return -ENOMEM;
+    }
+    *ret = b;
+    return 0;
+}
+
 int watch_book_make(const struct rules *r, struct watch_book *ret, char *err, size_t err_size)
 {
-    struct watch_book b = { .v = calloc(2 * r->n + 1, sizeof(*b.v)), .slots = calloc(r->n + 1, sizeof(*b.slots)) };
-    int code = b.v && b.slots ? fill(&b, r, err, err_size) : -ENOMEM;
-    if (code == -ENOMEM)
+    struct watch_book b = { 0 };
+    int code = watch_book_room(&b, r->n);
+    if (code)
         snprintf(err, err_size, "out of memory");
+    else
+        code = watch_book_fill(&b, r, err, err_size);
     if (code) {
         watch_book_done(&b);
         return code;
@@ -135,13 +148,13 @@ void watch_book_done(struct watch_book *b)
     *b = (struct watch_book){ 0 };
 }
 
-int watch_book_write(const struct watch_book *b, FILE *out)
+int watch_book_write(const struct watch_book *b, size_t first, FILE *out)
 {
     static const char *const moments[] = { "entry", "return", "fail" };
     fprintf(out, "wftrace-bridge 1\n");
     for (size_t i = 0; i < b->n; i++) {
         const struct watch *w = &b->v[i];
-        fprintf(out, "watch\t%zu\t%s\t%s\n", i + 1, w->module, w->function);
+        fprintf(out, "watch\t%zu\t%s\t%s\n", first + i, w->module, w->function);
         for (u8 k = 0; k < w->n_attrs; k++)
             fprintf(out, "attr\t%u\t%s\t%s\n", k, moments[w->attrs[k].moment], w->attrs[k].expr);
     }

@@ -33,15 +33,18 @@ struct rule_slots {
     struct source_slots until_id, until_when[RULE_CONDITIONS]; /* in the watch of the function that ends it */
 };
 struct watch_book {
-    struct watch *v; /* watch number n of the helper is v[n - 1] */
+    struct watch *v;
     size_t n;
     struct rule_slots *slots; /* by rule id */
 };
 
 /* -E2BIG with a sentence: more values or rules for one function than a watch holds. -ENOMEM. */
 int watch_book_make(const struct rules *r, struct watch_book *ret, char *err, size_t err_size);
+/* The same in two steps: room for that many rules (-ENOMEM), what is in force into it (-E2BIG). */
+int watch_book_room(struct watch_book *ret, size_t n_rules);
+int watch_book_fill(struct watch_book *b, const struct rules *r, char *err, size_t err_size);
 void watch_book_done(struct watch_book *b);
-/* The watch file's text. -errno of the stream. */
-int watch_book_write(const struct watch_book *b, FILE *out);
+/* The watch file's text; the first watch is number `first`. -errno of the stream. */
+int watch_book_write(const struct watch_book *b, size_t first, FILE *out);
 
 #endif

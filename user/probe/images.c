@@ -139,6 +139,7 @@ static void attach_python(struct probes *p, const struct elf_image *elf, const c
 
 static int image_key(const char *path, struct image_key *ret);
 static void image_look(struct probes *p, struct image *image, const char *path, const char *seen_as);
+static void image_look_again(struct probes *p, struct image *image, const char *path, const char *seen_as);
 
 /* The file's entry, looked at. NULL with *ret_err when it can't be read or remembered. */
 static struct image *image_of(struct probes *p, const char *path, const char *seen_as, int *ret_err)
@@ -148,6 +149,8 @@ static struct image *image_of(struct probes *p, const char *path, const char *se
     struct image *image = err ? NULL : table_put(p->images, &key, NULL);
     if (image && !image->looked)
         image_look(p, image, path, seen_as);
+    else if (image && sites_due(p, image, seen_as))
+        image_look_again(p, image, path, seen_as);
     if (!image)
         *ret_err = err ? err : -ENOMEM;
     return image;
@@ -235,6 +238,7 @@ static void image_look(struct probes *p, struct image *image, const char *path, 
 {
     cleanup(elf_closep) struct elf_image *elf = NULL;
     image->looked = true;
+    image->rules = -1;
     if (elf_open(path, &elf))
         return;
     look_kind(image, elf);
@@ -243,7 +247,15 @@ static void image_look(struct probes *p, struct image *image, const char *path, 
     attach_python(p, elf, path, image);
     attach_bridge(p, elf, path);
     attach_output(p, elf, path);
-    sites_attach(p, elf, seen_as, path);
+    sites_attach(p, image, elf, seen_as, path);
+}
+
+/* For rules that came since. */
+static void image_look_again(struct probes *p, struct image *image, const char *path, const char *seen_as)
+{
+    cleanup(elf_closep) struct elf_image *elf = NULL;
+    if (!elf_open(path, &elf))
+        sites_attach(p, image, elf, seen_as, path);
 }
 
 const struct image *image_visit(struct probes *p, pid_t pid, const struct map_module *m)

@@ -71,9 +71,10 @@ struct proc;
 struct probes {
     struct probe_options options;
     struct bpf_object *objects[OBJ_MAX];
-    int refused[OBJ_MAX];             /* why an object cannot be loaded, 0 when that is not so */
-    struct bpf_object **site_objects; /* without cookies: one object per rule site */
-    u32 site_objects_count;
+    int refused[OBJ_MAX];         /* why an object cannot be loaded, 0 when that is not so */
+    struct site_link *site_links; /* of rules */
+    u32 n_site_links, site_links_room;
+    struct site_drop *drop; /* those that a thread lets go of; NULL: none */
     struct bpf_link **links;
     u32 link_count, link_room;
     struct control *control;
@@ -114,7 +115,8 @@ struct link_spec {
     bool is_return;
 };
 int link_user(struct probes *p, struct bpf_program *prog, const struct link_spec *spec);
-int link_keep(struct probes *p, struct bpf_link *link);
+int link_make(struct bpf_program *prog, const struct link_spec *spec, struct bpf_link **ret);
+int link_keep(struct probes *p, struct bpf_link *link); /* takes it, also when it fails */
 void links_close(struct probes *p);
 
 /* images.c: what a file offers to probe. */
@@ -128,6 +130,8 @@ struct image {
     bool stdlib;         /* a Python's: the modules beside it were looked at */
     bool ahead;          /* what it needs was looked at */
     bool go, node, java; /* a program or runtime of that kind */
+    bool throws;         /* its exception runtime is probed, if it has one */
+    s64 rules;           /* generation of the rules that were attached last, -1: none were */
     u64 handover;        /* boot ns since when the queue that this Python uses is probed; 0: it is not */
     struct py_plan *py;  /* owned; NULL when it is no part of a Python */
 };
@@ -143,7 +147,12 @@ void previsit_exec(struct probes *p, u32 tgid, struct slice filename);
 
 /* sites.c: the places of the user's rules in one image. */
 struct elf_image;
-void sites_attach(struct probes *p, const struct elf_image *image, const char *seen_path, const char *open_path);
+void sites_attach(struct probes *p, struct image *image, const struct elf_image *elf, const char *seen_path,
+                  const char *open_path);
+/* Whether rules came since that want something in it. */
+bool sites_due(const struct probes *p, const struct image *image, const char *seen_path);
+void sites_close(struct probes *p); /* all of them among the links; before links_close() */
+void sites_close_objects(struct probes *p);
 
 /* targets.c */
 struct proc_runtime { /* what PROCINFO tells of what runs in it */

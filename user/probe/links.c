@@ -1,5 +1,5 @@
 /* Probes on user functions, for every process that maps the file (the programs look the process up and leave): a
- * uprobe_multi link where the kernel has it (6.6), else a perf event. All links are kept until the end: detaching waits for
+ * uprobe_multi link where the kernel has it (6.6), else a perf event. All links but those of rules are kept until the end: detaching waits for
  * a grace period each, a tenth of a second, so several threads wait side by side (perf events wait in turn whatever we do). */
 #include "probe/internal.h"
 #include <pthread.h>
@@ -36,14 +36,22 @@ static struct bpf_link *attach_single(struct bpf_program *prog, const struct lin
     return bpf_program__attach_uprobe_opts(prog, -1, s->path, s->offset, &o);
 }
 
-int link_user(struct probes *p, struct bpf_program *prog, const struct link_spec *s)
+int link_make(struct bpf_program *prog, const struct link_spec *s, struct bpf_link **ret)
 {
     if (!prog)
         return -ENOENT;
     struct bpf_link *l = feature_has(FEATURE_UPROBE_MULTI) ? attach_multi(prog, s) : attach_single(prog, s);
     if (!l)
         return -errno;
-    return link_keep(p, l);
+    *ret = l;
+    return 0;
+}
+
+int link_user(struct probes *p, struct bpf_program *prog, const struct link_spec *s)
+{
+    struct bpf_link *l = NULL;
+    int err = link_make(prog, s, &l);
+    return err ? err : link_keep(p, l);
 }
 
 struct closing {

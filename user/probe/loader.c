@@ -316,10 +316,9 @@ int loader_sites(struct probes *p)
 
 void loader_close(struct probes *p)
 {
+    sites_close(p);
     links_close(p);
-    for (u32 i = 0; i < p->site_objects_count; i++)
-        bpf_object__close(p->site_objects[i]);
-    free(p->site_objects);
+    sites_close_objects(p);
     if (p->control)
         munmap(p->control, (size_t)sysconf(_SC_PAGESIZE));
     for (int i = 0; i < OBJ_MAX; i++)

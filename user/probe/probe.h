@@ -55,6 +55,12 @@ int probes_file(struct probes *p, const char *path);
 /* Attaches the sites of the user's rules in every place they match; called once, before targets. err as above. */
 int probes_rules(struct probes *p, const struct rules *rules, char *err, size_t err_size);
 
+/* After rules_take() on that set (or a first one): what came is attached wherever it matches. A rule that went keeps its places
+ * until probes_rules_drop() says so of it, so that calls it began can end; places are let go of in a thread of their own. */
+int probes_rules_possible(char *err, size_t err_size); /* -EOPNOTSUPP: this kernel has no uprobes */
+void probes_rules_taken(struct probes *p, const struct rules *rules);
+void probes_rules_drop(struct probes *p, bool (*gone)(const void *arg, u32 rule), const void *arg);
+
 /* Looks which descriptors of traced processes lead to a file that one of the patterns (fnmatch) names; writes to those are
  * told from now on. Needs probe_options.output_files; call it every now and then. */
 void probes_output_scan(struct probes *p, const char *const *patterns, size_t n);

@@ -91,9 +91,14 @@ static int check_image(struct check *c, const struct rule *r, const char *path)
     struct rule only = *r;
     struct site_book *book = calloc(1, sizeof(*book));
     struct rules one = { .v = &only, .n = 1, .sites = book };
-    struct rule_env env = {
-        .kernel = c->kernel, .new_nops = c->new_nops, .root = "", .note = say_note, .placed = say_placed, .arg = c
-    };
+    struct rule_env env = { .kernel = c->kernel,
+                            .new_nops = c->new_nops,
+                            .after = -1,
+                            .runtime = true,
+                            .root = "",
+                            .note = say_note,
+                            .placed = say_placed,
+                            .arg = c };
     struct rule_site *v = NULL;
     only.id = 0;
     snprintf(only.object, sizeof(only.object), "%s", path);

@@ -56,7 +56,7 @@ static struct rule_site *site_new(struct builder *b, u32 rule, enum site_role ro
         return NULL;
     }
     struct rule_site *s = &b->v[b->n++];
-    *s = (struct rule_site){ .number = (u32)number };
+    *s = (struct rule_site){ .number = (u32)number, .rule = rule };
     return s;
 }
 
@@ -250,10 +250,10 @@ static void add_runtime(struct builder *b)
     }
 }
 
-static bool has_native(const struct rules *r)
+bool rules_native(const struct rules *r)
 {
     for (size_t i = 0; i < r->n; i++)
-        if (r->v[i].at == AT_NATIVE)
+        if (r->v[i].at == AT_NATIVE && !r->v[i].retired)
             return true;
     return false;
 }
@@ -264,17 +264,17 @@ static bool may_hold_runtime(const char *path)
     return !strncmp(name, "libstdc++.so", 12) || !strncmp(name, "libc++abi.so", 12) || !strncmp(name, "libgcc_s.so", 11);
 }
 
-static bool rule_wants(const struct rule *r, const char *path)
+static bool rule_wants(const struct rule *r, const char *path, s64 after)
 {
-    return (r->at == AT_NATIVE || r->at == AT_USDT) && rule_object_matches(r->object, path);
+    return (r->at == AT_NATIVE || r->at == AT_USDT) && !r->retired && r->since > after && rule_object_matches(r->object, path);
 }
 
-bool rule_sites_wanted(const struct rules *r, const char *path)
+bool rule_sites_wanted(const struct rules *r, const char *path, s64 after)
 {
     for (size_t i = 0; i < r->n; i++)
-        if (rule_wants(&r->v[i], path))
+        if (rule_wants(&r->v[i], path, after))
             return true;
-    return may_hold_runtime(path) && has_native(r);
+    return may_hold_runtime(path) && rules_native(r);
 }
 
 int rule_sites(const struct rules *r, const struct elf_image *image, const char *path, const struct rule_env *env,
@@ -288,14 +288,14 @@ int rule_sites(const struct rules *r, const struct elf_image *image, const char 
         const struct rule *rule = &r->v[i];
         struct rule_plan plan;
         char err[160];
-        if (!rule_wants(rule, path) || rule_plan_make(rule, &plan, err, sizeof(err)))
+        if (!rule_wants(rule, path, env->after) || rule_plan_make(rule, &plan, err, sizeof(err)))
             continue;
         if (rule->at == AT_NATIVE)
             add_native(&b, rule, &plan);
         else
             add_usdt(&b, rule, &plan);
     }
-    if (has_native(r) && !b.err)
+    if (env->runtime && rules_native(r) && !b.err)
         add_runtime(&b);
     if (!b.n) {
         free(b.v);

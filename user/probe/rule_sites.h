@@ -18,6 +18,7 @@ enum rule_hook {
     RULE_HOOK_POINT,  /* program hit_point, a uprobe */
 };
 struct rule_site {
+    u32 rule;   /* id, or NO_RULE */
     u32 number; /* site number = cookie = index in the map `sites` */
     enum rule_hook hook;
     u64 offset;    /* file offset */
@@ -29,6 +30,8 @@ struct rule_site {
 struct rule_env {
     u32 kernel;       /* feature_kernel(): major << 16 | minor */
     bool new_nops;    /* the kernel emulates multi-byte nops */
+    s64 after;        /* only rules that came after this generation of the set; -1: all */
+    bool runtime;     /* with the exception runtime that is in the image, for native rules */
     const char *root; /* prefix under which the process's files are, "" or "/proc/PID/root": where libc is looked for */
     void (*note)(void *arg, const struct rule *r, const char *sentence); /* may be NULL: what cannot be had, for the log */
     void (*placed)(void *arg, const struct rule *r,
@@ -41,7 +44,8 @@ int rule_sites(const struct rules *r, const struct elf_image *image, const char 
                struct rule_site **ret);
 /* Whether any rule could mean this file: ask before opening it. Also true for images that may hold an exception runtime
  * when there are native rules (libstdc++, or the program itself). */
-bool rule_sites_wanted(const struct rules *r, const char *path);
+bool rule_sites_wanted(const struct rules *r, const char *path, s64 after);
+bool rules_native(const struct rules *r); /* some rule in force is on a function */
 
 /* Lowers a plan to operations. rule_ops.c. */
 struct usdt_site;

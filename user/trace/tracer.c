@@ -74,6 +74,12 @@ void tracer_change(struct tracer *t, const struct tracer_options *o)
     t->o.n_baggage = o->n_baggage;
 }
 
+void tracer_exec(struct tracer *t, struct exec_hooks hooks)
+{
+    if (hooks.match)
+        t->o.exec = hooks;
+}
+
 void tracer_event(struct tracer *t, const struct event *e)
 {
     if (e->time > t->now)

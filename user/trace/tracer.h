@@ -42,8 +42,9 @@ struct tracer;
 struct tracer *tracer_new(const struct tracer_options *o, struct span_sink *sink);
 /* What a reload may change: service, resource (of resources that are made from here on), keep_values, no_traceparent, baggage. */
 void tracer_change(struct tracer *t, const struct tracer_options *o);
-struct tracer *tracer_free(struct tracer *t);               /* ends what is open with wftrace.unfinished = true */
-void tracer_event(struct tracer *t, const struct event *e); /* processes, units, hand-overs; ignores the rest */
+void tracer_exec(struct tracer *t, struct exec_hooks hooks); /* other rules; none: the old hooks stay, and find none */
+struct tracer *tracer_free(struct tracer *t);                /* ends what is open with wftrace.unfinished = true */
+void tracer_event(struct tracer *t, const struct event *e);  /* processes, units, hand-overs; ignores the rest */
 void tracer_tick(struct tracer *t, u64 now_boot, s64 wall_minus_boot);
 u32 tracer_parent_process(struct tracer *t, u32 tgid);    /* who made it; 0: not known */
 struct exchange_sink *tracer_exchanges(struct tracer *t); /* for stream_new() */

@@ -37,7 +37,8 @@ static struct watch_state *state_of(struct bridge *b, struct slice *text)
     ptrdiff_t blank = slice_find(*text, ' ');
     struct slice number = blank < 0 ? *text : slice_head(*text, (size_t)blank);
     *text = slice_from(*text, number.n + 1);
-    return !slice_u64(number, &n) && n >= 1 && n <= b->book.n ? &b->states[n - 1] : NULL;
+    struct issue *of = slice_u64(number, &n) ? NULL : issue_of(b, n);
+    return of ? &of->states[n - of->first] : NULL;
 }
 
 static void on_note(struct bridge *b, const struct event *e)
@@ -65,8 +66,10 @@ static void on_note(struct bridge *b, const struct event *e)
 
 static void on_call(struct bridge *b, const struct event *e)
 {
-    bool watched = e->bridge.watch >= 1 && e->bridge.watch <= b->book.n;
-    const struct watch *w = watched ? &b->book.v[e->bridge.watch - 1] : NULL;
+    const struct issue *of = issue_of(b, e->bridge.watch);
+    const struct watch *w = of ? &of->book.v[e->bridge.watch - of->first] : NULL;
+    if (of)
+        b->book = &of->book;
     if (e->bridge.phase == BRIDGE_SAYS_START) {
         if (w)
             call_begin(b, e, w);
@@ -115,14 +118,14 @@ void bridge_event(struct bridge *b, const struct event *e)
 
 struct bridge *bridge_new(const struct rules *rules, struct tracer *tracer)
 {
-    char err[256];
     struct bridge *b = calloc(1, sizeof(*b));
     if (!b)
         return NULL;
     b->rules = rules;
     b->tracer = tracer;
-    int code = watch_book_make(rules, &b->book, err, sizeof(err)); /* -E2BIG was told when the rules were read */
-    b->states = calloc(b->book.n + 1, sizeof(*b->states));
+    int code = bridge_reserve(b, rules->n);
+    if (!code && !bridge_rules_taken(b))
+        code = -E2BIG;
     b->calls = table_new(&(struct table_spec){
         .key_size = sizeof(struct call_key), .value_size = sizeof(struct call), .max = CALLS_MAX, .drop = call_drop, .arg = b });
     b->processes = table_new(&(struct table_spec){ .key_size = 4, .value_size = sizeof(struct call *), .max = PROCESSES_MAX });
@@ -130,7 +133,7 @@ struct bridge *bridge_new(const struct rules *rules, struct tracer *tracer)
         &(struct table_spec){ .key_size = sizeof(struct id_key), .value_size = sizeof(struct call_key), .max = CALLS_MAX });
     b->pythons = pythons_new();
     b->ids = ids_new(tracer);
-    return code || !b->lasting || !b->states || !b->calls || !b->processes || !b->pythons || !b->ids ? bridge_free(b) : b;
+    return code || !b->lasting || !b->calls || !b->processes || !b->pythons || !b->ids ? bridge_free(b) : b;
 }
 
 struct bridge *bridge_free(struct bridge *b)
@@ -142,24 +145,9 @@ struct bridge *bridge_free(struct bridge *b)
     table_free(b->lasting);
     table_free(b->pythons);
     ids_free(b->ids);
-    watch_book_done(&b->book);
-    free(b->states);
+    issues_done(b);
     free(b);
     return NULL;
-}
-
-bool bridge_state(const struct bridge *b, size_t i, struct workflow_watch *ret)
-{
-    if (i >= b->book.n)
-        return false;
-    const struct watch *w = &b->book.v[i];
-    *ret = (struct workflow_watch){ .module = w->module,
-                                    .function = w->function,
-                                    .rule = w->rules[0],
-                                    .bound = b->states[i].bound,
-                                    .values_failed = b->states[i].values_failed };
-    memcpy(ret->why, b->states[i].why, sizeof(ret->why));
-    return true;
 }
 
 void bridge_notes(const struct bridge *b, struct workflow_notes *ret) { *ret = b->notes; }

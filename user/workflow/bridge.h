@@ -10,6 +10,10 @@ struct bridge;
 struct bridge *bridge_new(const struct rules *rules, struct tracer *tracer);
 struct bridge *bridge_free(struct bridge *b); /* leaves what is open to the tracer; returns NULL */
 void bridge_event(struct bridge *b, const struct event *e);
+/* As workflow_reserve() and the next ones. */
+int bridge_reserve(struct bridge *b, size_t n_rules);
+bool bridge_rules_taken(struct bridge *b);
+int bridge_watches_write(const struct bridge *b, FILE *out);
 /* What each watch has come to, for the closing words. */
 bool bridge_state(const struct bridge *b, size_t i, struct workflow_watch *ret);
 void bridge_notes(const struct bridge *b, struct workflow_notes *ret);

@@ -39,7 +39,7 @@ static void lasting_fail(struct bridge *b, const struct call *parent, u64 time)
 static bool ends_now(struct bridge *b, const struct rule *r)
 {
     for (u8 i = 0; i < r->n_until_when; i++)
-        if (!values_condition(&b->values, &r->until_when[i], &b->book.slots[r->id].until_when[i]))
+        if (!values_condition(&b->values, &r->until_when[i], &b->book->slots[r->id].until_when[i]))
             return false;
     return true;
 }
@@ -51,7 +51,7 @@ void calls_end_others(struct bridge *b, const struct watch *w, u64 time, bool fa
         const struct rule *r = &b->rules->v[w->ends[i]];
         struct event_value v;
         char room[32];
-        if (!ends_now(b, r) || !values_get(&b->values, &r->until_id.from, &b->book.slots[r->id].until_id, &v))
+        if (!ends_now(b, r) || !values_get(&b->values, &r->until_id.from, &b->book->slots[r->id].until_id, &v))
             continue;
         struct id_key id = id_key_of(r->pack, r->until_id.space, values_text(&v, room, sizeof(room)));
         struct call_key *key = table_peek(b->lasting, &id);

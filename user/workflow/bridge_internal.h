@@ -30,11 +30,21 @@ struct watch_state {
     bool values_failed;
     char why[160];
 };
+/* Watches as they stood after a change of rules. A process goes on with those that it read when it started, and numbers are never
+ * given twice, so the number tells which they are. */
+#define ISSUES_MAX 16
+struct issue {
+    size_t first; /* number of its first watch */
+    struct watch_book book;
+    struct watch_state *states;
+};
 struct bridge {
     const struct rules *rules;
     struct tracer *tracer;
-    struct watch_book book;
-    struct watch_state *states;
+    struct issue issues[ISSUES_MAX];
+    u32 n_issues, current;           /* current: what processes that start now are told */
+    const struct watch_book *book;   /* of the event at hand */
+    struct issue spare;              /* room for the next one */
     struct table *calls, *processes; /* processes: tgid → its first call */
     struct table *lasting;           /* id → call_key */
     struct table *pythons;           /* tgid → those that have not taken the helper in */
@@ -52,6 +62,13 @@ void call_finish(struct bridge *b, struct call *c, u64 time); /* ends its activi
 void call_delete(struct bridge *b, struct call *c);
 void call_drop(void *bridge, const void *key, void *call, enum table_drop_cause cause);
 void calls_lose(struct bridge *b, const struct event *e); /* its process has ended or become another program */
+
+/* A retired rule begins nothing more, but where another took its place processes that were told of it go on with it. */
+static inline bool rule_in_force(const struct rule *r) { return !r->retired || r->replaced; }
+
+/* bridge_issue.c */
+struct issue *issue_of(struct bridge *b, u64 number); /* NULL: nobody was told of such a watch */
+void issues_done(struct bridge *b);
 
 /* bridge_start.c */
 void call_begin(struct bridge *b, const struct event *e, const struct watch *w);

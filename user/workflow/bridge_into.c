@@ -15,7 +15,7 @@ static struct activity *into_activity(struct bridge *b, const struct event *e, c
     struct id_owner found;
     struct id_key unknown;
     if (r->n_ids) {
-        bool known = id_known(b, r, e->tgid, r->ids, b->book.slots[r->id].ids, r->n_ids, &found, &unknown);
+        bool known = id_known(b, r, e->tgid, r->ids, b->book->slots[r->id].ids, r->n_ids, &found, &unknown);
         return known && found.open && into_owner(b, r, found.open) ? found.open : NULL;
     }
     struct activity *a = activity_current(b->tracer, e->tgid, e->tid, e->unit);
@@ -28,7 +28,7 @@ static struct activity *into_activity(struct bridge *b, const struct event *e, c
 /* What the engine says of the times of an activity that it is at. */
 static void set_moments(struct bridge *b, const struct event *e, const struct rule *r, struct activity *a)
 {
-    const struct rule_slots *slots = &b->book.slots[r->id];
+    const struct rule_slots *slots = &b->book->slots[r->id];
     u64 started = moment_told(b, e, &r->started_at, &slots->started_at),
         ended = moment_told(b, e, &r->ended_at, &slots->ended_at);
     struct event_value at;
@@ -45,7 +45,7 @@ void into_add(struct bridge *b, const struct event *e, const struct rule *r)
     struct activity *a = into_activity(b, e, r);
     if (!a)
         return;
-    struct call as = { .rule = r, .slots = &b->book.slots[r->id] };
+    struct call as = { .rule = r, .slots = &b->book->slots[r->id] };
     call_set_constants(r, a->span);
     call_set_values(b, &as, a->span);
     set_moments(b, e, r, a);
@@ -59,7 +59,9 @@ void into_add_end(struct bridge *b, const struct event *e, const struct watch *w
 {
     if (e->bridge.phase != BRIDGE_SAYS_END && e->bridge.phase != BRIDGE_SAYS_FAIL)
         return;
-    for (u8 i = 0; i < w->n_rules; i++)
-        if (b->rules->v[w->rules[i]].into && !b->rules->v[w->rules[i]].n_when)
-            into_add(b, e, &b->rules->v[w->rules[i]]);
+    for (u8 i = 0; i < w->n_rules; i++) {
+        const struct rule *r = &b->rules->v[w->rules[i]];
+        if (r->into && !r->n_when && rule_in_force(r))
+            into_add(b, e, r);
+    }
 }

@@ -6,8 +6,8 @@ static const struct rule *rule_of(struct bridge *b, const struct watch *w)
 {
     for (u8 i = 0; i < w->n_rules; i++) {
         const struct rule *r = &b->rules->v[w->rules[i]];
-        const struct rule_slots *s = &b->book.slots[r->id];
-        bool holds = true;
+        const struct rule_slots *s = &b->book->slots[r->id];
+        bool holds = rule_in_force(r);
         for (u8 k = 0; k < r->n_when && holds; k++)
             holds = values_condition(&b->values, &r->when[k], &s->when[k]);
         if (holds)
@@ -86,7 +86,7 @@ u64 moment_told(struct bridge *b, const struct event *e, const struct source *fr
 /* The trace that the engine says this is in, and the span there that it is below. */
 static bool handed_on(struct bridge *b, const struct rule *r, struct span_context *ret)
 {
-    const struct source_slots *slots = &b->book.slots[r->id].traceparent;
+    const struct source_slots *slots = &b->book->slots[r->id].traceparent;
     struct event_value v;
     return r->traceparent.n_expr && values_get(&b->values, &r->traceparent, slots, &v) && v.type == VALUE_TEXT &&
            !traceparent_parse(v.text, ret);
@@ -98,7 +98,7 @@ static struct activity *begin(struct bridge *b, const struct event *e, const str
     bool told = !parent && handed_on(b, r, &wire);
     bool above = told && wire.flags & 1; /* else nobody tells of that span: this is the first of its trace */
     return activity_begin(b->tracer, &(struct activity_start){
-                                         .time = moment_told(b, e, &r->started_at, &b->book.slots[r->id].started_at) ?: e->time,
+                                         .time = moment_told(b, e, &r->started_at, &b->book->slots[r->id].started_at) ?: e->time,
                                          .tgid = e->tgid,
                                          .tid = e->tid,
                                          .unit = e->unit,
@@ -143,7 +143,7 @@ void call_begin(struct bridge *b, const struct event *e, const struct watch *w)
         into_add(b, e, r);
     if (!r || r->into)
         return;
-    const struct rule_slots *slots = &b->book.slots[r->id];
+    const struct rule_slots *slots = &b->book->slots[r->id];
     struct call_key key = { e->tgid, e->bridge.activity };
     struct call *c = table_put(b->calls, &key, &fresh);
     if (!c)

@@ -198,8 +198,8 @@ static bool when_holds(const struct rule *r, const struct exec_image *x)
 const struct rule *workflow_exec_rule(const struct rules *r, const struct exec_image *x)
 {
     const struct rule *of_pack = NULL;
-    for (size_t i = 0; r && x->exe.n && i < r->n; i++) {
-        const struct rule *one = &r->v[i];
+    const struct rule *one;
+    for (size_t i = 0; r && x->exe.n && (one = rules_in_order(r, i)); i++) {
         if (one->at != AT_EXEC || (of_pack && one->pack) || !glob_matches(one->object, x->exe) || !when_holds(one, x))
             continue;
         if (!one->pack)
@@ -298,8 +298,9 @@ static void hook_end(const void *rule, u32 status, struct span *s) { workflow_ex
 
 struct exec_hooks workflow_exec_hooks(const struct rules *rules)
 {
-    for (size_t i = 0; rules && i < rules->n; i++)
-        if (rules->v[i].at == AT_EXEC)
+    const struct rule *r;
+    for (size_t i = 0; rules && (r = rules_in_order(rules, i)); i++)
+        if (r->at == AT_EXEC)
             return (struct exec_hooks){ .arg = rules, .match = hook_match, .begin = hook_begin, .end = hook_end };
     return (struct exec_hooks){ 0 };
 }

@@ -42,7 +42,8 @@ struct thread {
 };
 struct workflow {
     const struct rules *rules;
-    struct rule_plan *plans;
+    struct rule_plan *plans; /* by rule id */
+    size_t planned;
     struct tracer *tracer;
     struct table *threads;
     struct bridge *bridge;
@@ -192,7 +193,7 @@ static struct frame *frame_match(struct workflow *w, struct thread *t, const str
         t->depth--;
         return f;
     }
-    ledger_add(hits_unmatched, 1);
+    ledger_add(hits_unmatched, rule_begins(r, e->time)); /* of one that began nothing here no end is missed */
     return NULL;
 }
 
@@ -235,7 +236,7 @@ static void on_until(struct workflow *w, struct thread *t, const struct event *e
         frame_end(w, f, e->time);
         return;
     }
-    ledger_add(hits_unmatched, 1);
+    ledger_add(hits_unmatched, rule_begins(r, e->time));
 }
 
 /* Exceptions and panics. The hit's sp is that of the runtime function's caller less its return address, so calls at that
@@ -276,19 +277,23 @@ static void on_hit(struct workflow *w, const struct event *e)
     const struct site_row *row = site_get(w->rules->sites, e->hit.site);
     struct thread_key key = { e->tgid, e->tid, e->unit };
     ledger_add(hits, 1);
+    if (row && row->rule == RULE_LEAVING)
+        return;
     if (!row || (row->rule != NO_RULE && row->rule >= w->rules->n)) {
         ledger_add(hits_unmatched, 1);
         return;
     }
     const struct rule *r = row->rule == NO_RULE ? NULL : &w->rules->v[row->rule];
+    bool begins = row->role == SITE_ENTRY || row->role == SITE_BEGIN;
+    if (r && (begins || row->role == SITE_POINT) && !rule_begins(r, e->time)) /* another set of rules has it */
+        return;
     if (row->role == SITE_POINT && r) {
         on_point(w, e, r, row);
         return;
     }
-    bool begins = row->role == SITE_ENTRY || row->role == SITE_BEGIN;
     struct thread *t = begins ? table_put(w->threads, &key, NULL) : table_get(w->threads, &key);
     if (!t) {
-        if (r) /* a throw in a thread without activities is nobody's */
+        if (r && rule_begins(r, e->time)) /* a throw in a thread without activities is nobody's */
             ledger_add(hits_unmatched, 1);
         return;
     }
@@ -366,6 +371,13 @@ void workflow_tick(struct workflow *w, u64 now_boot) { w->now = max_u64(w->now, 
 bool workflow_watch(const struct workflow *w, size_t i, struct workflow_watch *ret) { return bridge_state(w->bridge, i, ret); }
 void workflow_notes(const struct workflow *w, struct workflow_notes *ret) { bridge_notes(w->bridge, ret); }
 
+static void plans_make(struct workflow *w)
+{
+    char err[160];
+    for (; w->planned < w->rules->n; w->planned++) /* checked when the rules were read */
+        (void)rule_plan_make(&w->rules->v[w->planned], &w->plans[w->planned], err, sizeof(err));
+}
+
 struct workflow *workflow_new(const struct rules *rules, struct tracer *tracer)
 {
     struct workflow *w = calloc(1, sizeof(*w));
@@ -373,7 +385,7 @@ struct workflow *workflow_new(const struct rules *rules, struct tracer *tracer)
         return NULL;
     w->rules = rules;
     w->tracer = tracer;
-    w->plans = calloc(rules->n + 1, sizeof(*w->plans));
+    w->plans = calloc(RULES_SLOTS, sizeof(*w->plans)); /* what isn't used isn't touched */
     w->threads = table_new(&(struct table_spec){ .key_size = sizeof(struct thread_key),
                                                  .value_size = sizeof(struct thread),
                                                  .max = THREADS_MAX,
@@ -382,10 +394,33 @@ struct workflow *workflow_new(const struct rules *rules, struct tracer *tracer)
     w->bridge = bridge_new(rules, tracer);
     if (!w->plans || !w->threads || !w->bridge)
         return workflow_free(w);
-    char err[160];
-    for (size_t i = 0; i < rules->n; i++)
-        (void)rule_plan_make(&rules->v[i], &w->plans[i], err, sizeof(err)); /* checked when the rules were read */
+    plans_make(w);
     return w;
+}
+
+int workflow_reserve(struct workflow *w, size_t n_rules) { return bridge_reserve(w->bridge, n_rules); }
+
+bool workflow_rules_taken(struct workflow *w)
+{
+    plans_make(w);
+    return bridge_rules_taken(w->bridge);
+}
+
+int workflow_watches_write(const struct workflow *w, FILE *out) { return bridge_watches_write(w->bridge, out); }
+
+static bool thread_uses(void *arg, const void *key, void *value)
+{
+    bool *used = arg;
+    UNUSED(key);
+    for (const struct frame *f = ((struct thread *)value)->top; f; f = f->below)
+        used[f->rule->id] = true;
+    return true;
+}
+
+void workflow_used(struct workflow *w, bool used[RULES_SLOTS])
+{
+    if (table_count(w->threads))
+        table_each(w->threads, thread_uses, used);
 }
 
 static bool thread_forget(void *arg, const void *key, void *value)

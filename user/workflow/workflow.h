@@ -10,6 +10,14 @@ struct workflow;
 struct workflow *workflow_new(const struct rules *rules, struct tracer *tracer);
 void workflow_event(struct workflow *w, const struct event *e);
 void workflow_tick(struct workflow *w, u64 now_boot);
+/* Around rules_take() on the set it was made with: room first (-ENOMEM), then what is in force is looked at. False: the watches of
+ * Python processes have changed too often and stay as they were. */
+int workflow_reserve(struct workflow *w, size_t n_rules);
+bool workflow_rules_taken(struct workflow *w);
+/* Sets used[id] of every rule of which a call is open on some thread's stack. */
+void workflow_used(struct workflow *w, bool used[RULES_SLOTS]);
+/* What the helper inside Python processes is to watch, in its own form (config/watch.h). -errno. */
+int workflow_watches_write(const struct workflow *w, FILE *out);
 struct workflow *workflow_free(struct workflow *w); /* leaves what is open to the tracer; returns NULL */
 
 /* What came of the watches inside Python processes, for the closing words. */
