@@ -1,4 +1,5 @@
 # wftrace: see `make help`. Every product goes to build/.
+MAKEFLAGS += --no-builtin-rules # else the folder user/workflow/packs would be made of packs.c, when that is newer
 B        := build
 Q        := $(if $(V),,@)
 say       = $(if $(V),,@printf '  %-6s %s\n' $(1) $(2))
