@@ -551,6 +551,33 @@ static void own_numbers_and_processes(void **state)
     forget();
 }
 
+/* A processor's measurement: its value, the span's attributes, and nothing of the span's own metrics. */
+static void measured_values(void **state)
+{
+    static const char *const keys[] = { "graph" };
+    static const struct metric_rule rules[] = {
+        { .rule = 1, .type = METER_COUNTER, .name = "own" },
+        { .rule = 0x80000000u, .type = METER_COUNTER, .name = "rows", .of = "n", .attrs = keys, .n_attrs = 1 },
+    };
+    struct metrics *m = begin((struct metrics_options){ .rules = rules, .n_rules = ARRAY_LEN(rules) });
+    struct resource *r = service("agents", 1);
+    struct span *s = span_of(r, SPAN_INTERNAL, 2);
+    s->rule = 1;
+    attr_str(&s->attrs, intern("graph"), slice_str("g1"));
+    metrics_measure(m, 0x80000000u, 40, s);
+    metrics_measure(m, 0x80000000u, 2.5, s);
+    metrics_tick(m, T0 + SEC);
+    const struct metric *k = find(got[0], "rows");
+    assert_non_null(k);
+    assert_int_equal(k->n_points, 1);
+    assert_true(!k->points[0].is_int && k->points[0].d == 42.5);
+    assert_null(find(got[0], "own"));
+    span_unref(s);
+    metrics_free(m);
+    resource_unref(r);
+    forget();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -563,6 +590,7 @@ int main(void)
         cmocka_unit_test(views_choose_rename_and_drop),
         cmocka_unit_test(what_is_open_is_counted_anew),
         cmocka_unit_test(rules_have_metrics_of_their_own),
+        cmocka_unit_test(measured_values),
         cmocka_unit_test(tokens_and_pairs_of_services),
         cmocka_unit_test(a_scraper_gets_cumulative_numbers_when_it_asks),
         cmocka_unit_test(own_numbers_and_processes),

@@ -217,9 +217,8 @@ int agent_rules_read(const struct agent_options *o, struct rules *ret, char *err
 static void measured(void *arg, const struct measure_options *o, double value, const struct span *s)
 {
     struct agent *a = arg;
-    UNUSED(value); /* the metric's own rule reads it again, with its attributes */
     if (a->metering.metrics)
-        metrics_measure(a->metering.metrics, o->rule, s);
+        metrics_measure(a->metering.metrics, o->rule, value, s);
 }
 
 void agent_bind_measures(struct agent *a, struct pipeline_options *o, struct processor_spec v[PROCESSORS_MAX])

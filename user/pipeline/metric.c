@@ -52,9 +52,10 @@ static int texts_copy(struct measure *m, const struct measure_options *o)
 {
     m->metric = strdup(o->metric);
     m->unit = strdup(o->unit ? o->unit : "1");
-    m->of = o->of ? strdup(o->of) : NULL;
+    const char *of = o->of ? o->of : o->histogram ? "duration" : NULL;
+    m->of = of ? strdup(of) : NULL;
     m->by = calloc(o->n_by ? o->n_by : 1, sizeof(*m->by));
-    if (!m->metric || !m->unit || (o->of && !m->of) || !m->by)
+    if (!m->metric || !m->unit || (of && !m->of) || !m->by)
         return -ENOMEM;
     for (size_t i = 0; i < o->n_by; i++)
         if (!(m->by[i] = strdup(o->by[i])))
@@ -71,7 +72,7 @@ static int measure_open(const struct processor_spec *spec, void **ret, char *err
     const struct measure_options *o = &spec->measure;
     struct measure *m;
     if (!o->metric || !*o->metric) {
-        snprintf(err, err_size, "metric: its's name is missing");
+        snprintf(err, err_size, "metric: its name is missing");
         return -EINVAL;
     }
     if (!(m = calloc(1, sizeof(*m))))

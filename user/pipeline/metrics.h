@@ -104,8 +104,8 @@ struct metrics *metrics_free(struct metrics *m);
 struct metrics *metrics_forget(struct metrics *m); /* the same without that collection */
 void metrics_span_started(struct metrics *m, const struct span *s);
 void metrics_span_ended(struct metrics *m, const struct span *s);
-/* Records the metrics of the rule `rule` (metrics_options.rules) for a span that another one made. */
-void metrics_measure(struct metrics *m, u32 rule, const struct span *s);
+/* Records `value` for the metrics of the rule `rule` (metrics_options.rules), with the attributes of the span. */
+void metrics_measure(struct metrics *m, u32 rule, double value, const struct span *s);
 /* Collects when a reader is due or a scraper asked; reads /proc for at most 2 ms a call. */
 void metrics_tick(struct metrics *m, u64 wall_ns);
 const char *metrics_instance(const struct metrics *m); /* service.instance.id of services that give none */

@@ -199,11 +199,11 @@ static void reading_span(struct metrics *m, const struct span *s, struct attr *n
     reading_put(&m->reading, named, name);
 }
 
-static bool plan_wants(const struct derived_plan *p, const struct reading *r, const struct span *s)
+static bool plan_wants(const struct derived_plan *p, const struct reading *r, const struct span *s, u32 rule)
 {
     if (!(p->kinds & 1u << s->kind) || (p->gate != KEY_NONE && !r->have[p->gate]))
         return false;
-    return (!p->rule || p->rule == s->rule) && (!p->errors_only || s->status == STATUS_ERROR);
+    return (!p->rule || p->rule == rule) && (!p->errors_only || s->status == STATUS_ERROR);
 }
 
 static bool value_of(const struct derived_plan *p, const struct reading *r, const struct span *s, double *ret)
@@ -223,7 +223,8 @@ static bool value_of(const struct derived_plan *p, const struct reading *r, cons
     return true;
 }
 
-static void derive(struct metrics *m, const struct span *s, bool open)
+/* The metrics that a span has by itself and by `rule`. `measured`: only those of the rule, with that value. */
+static void derive(struct metrics *m, const struct span *s, u32 rule, bool open, const double *measured)
 {
     struct attr name;
     struct metric_owner *o = owner_get(m, s->resource);
@@ -232,8 +233,9 @@ static void derive(struct metrics *m, const struct span *s, bool open)
     reading_span(m, s, &name);
     for (u32 i = 0; i < m->n_plans; i++) {
         const struct derived_plan *p = &m->plans[i];
-        double value;
-        if ((p->of == OF_OPEN) != open || !plan_wants(p, &m->reading, s) || !value_of(p, &m->reading, s, &value))
+        double value = measured ? *measured : 0;
+        if ((p->of == OF_OPEN) != open || !plan_wants(p, &m->reading, s, rule) || (measured && p->rule != rule) ||
+            (!measured && !value_of(p, &m->reading, s, &value)))
             continue;
         if (p->with)
             reading_put(&m->reading, p->with_key, p->with);
@@ -242,25 +244,11 @@ static void derive(struct metrics *m, const struct span *s, bool open)
     reading_clear(&m->reading);
 }
 
-void derive_span(struct metrics *m, const struct span *s) { derive(m, s, false); }
+void derive_span(struct metrics *m, const struct span *s) { derive(m, s, s->rule, false, NULL); }
 
-void metrics_measure(struct metrics *m, u32 rule, const struct span *s)
-{
-    struct attr name;
-    struct metric_owner *o = owner_get(m, s->resource);
-    if (!o)
-        return;
-    reading_span(m, s, &name);
-    for (u32 i = 0; i < m->n_plans; i++) {
-        const struct derived_plan *p = &m->plans[i];
-        double value;
-        if (p->rule == rule && p->of != OF_OPEN && (p->kinds & 1u << s->kind) && value_of(p, &m->reading, s, &value))
-            instrument_record(m, p->instrument, o, value, s);
-    }
-    reading_clear(&m->reading);
-}
+void metrics_measure(struct metrics *m, u32 rule, double value, const struct span *s) { derive(m, s, rule, false, &value); }
 
-static void see_open(void *to, const struct span *s) { derive(to, s, true); }
+static void see_open(void *to, const struct span *s) { derive(to, s, s->rule, true, NULL); }
 
 /* What is in flight is counted when it is asked for: no pair of begin and end can get out of step. */
 void derive_open_spans(struct metrics *m)

@@ -84,8 +84,9 @@ struct limit_options {
 
 /* metric: what a span says becomes a measurement: of every span, before sampling and all other processors, wherever it stands. */
 struct measure_options {
-    const char *metric, *unit, *of; /* `of`: attribute with the value; NULL: 1 for each span; "duration": its seconds */
-    const char *const *by;          /* attributes that make the series */
+    const char *metric, *unit,
+        *of; /* `of`: attribute with the value; "duration": its seconds; NULL: 1 for each span, of a histogram "duration" */
+    const char *const *by; /* attributes that make the series */
     size_t n_by;
     struct match when;
     bool histogram; /* else a counter */
