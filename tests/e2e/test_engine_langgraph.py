@@ -1,5 +1,5 @@
 """LangGraph against its own debug stream: branch, parallel, nested, retried, failing, interrupted; sync and async."""
-from support import engine
+from support import engine, paths, procs
 from support.harness import test
 
 
@@ -61,3 +61,51 @@ def override(case):
     for opts in (["-r", rules], ["--packs", "off"], ["--bridge", "off"]):
         run = engine.Run(case, "langgraph", "langgraph_app.py", opts=opts)
         assert not run.spans.where(name="outer"), opts
+
+
+class _Model:
+    """A model whose answers are known, outside of what is traced."""
+
+    def __init__(self, case):
+        self.port, log = procs.free_port(), case.dir / "model.log"
+        self.proc = procs.start(["/usr/bin/python3", paths.TARGETS / "agent_model.py", self.port], log)
+        procs.wait_port(self.port, self.proc, log, 20)
+
+    def stop(self):
+        procs.stop(self.proc)
+
+
+def _agent(way, count):
+    @test(f"engine/langchain-agent-{way}", limit=240)
+    def body(case):
+        model = case.start(_Model(case))
+        run = engine.Run(case, "langchain", "langchain_app.py", f"http://127.0.0.1:{model.port}/v1", way, count)
+        found, calls = run.spans, 0
+        agents = {s["langgraph.thread_id"]: s for s in found.where(name="helper")}
+        assert agents.keys() == run.record.keys() and len(found.where(name="helper")) == count, agents.keys()
+        for n, said in run.record.items():
+            agent = agents[n]
+            assert agent["wftrace.activity.type"] == "workflow" and agent["gen_ai.agent.name"] == "helper" and agent.status != 2, agent.attrs
+            steps = sorted((s for s in found.children(agent) if s["langgraph.node"]), key=lambda s: s["langgraph.step"])
+            assert sorted(s.name for s in steps) == ["model"] * 3 + ["tools"] * 3, steps
+            turns = []
+            for step in (s for s in steps if s.name == "model"):
+                (call,) = [s for s in found.children(step) if s["wftrace.activity.type"] == "llm"]
+                assert call["gen_ai.response.id"].startswith(f"answer-{n}-"), call.attrs
+                turns.append(call["wftrace.gen_ai.tool_calls.id"] or [])
+                (way_on,) = [s for s in found.children(step) if s["wftrace.activity.type"] == "decision"]
+                asked = len(turns[-1])
+                assert way_on["wftrace.decision.outcome"] == ("tools" if asked else "__end__"), way_on.attrs
+                assert not asked or way_on["wftrace.decision.count"] == asked, way_on.attrs
+            assert turns == said["turns"], (turns, said)
+            used = [t for s in steps if s.name == "tools" for t in found.children(s) if t["wftrace.activity.type"] == "tool"]
+            assert {t["gen_ai.tool.call.id"]: [t["gen_ai.tool.name"], "error" if t.status == 2 else "success"] for t in used} == said["tools"]
+            assert all(t["error.type"] == (None if t.status != 2 else "langchain_core.tools.base.ToolException") for t in used), [t.attrs for t in used]
+            calls += len(used)
+        assert calls == len([s for s in found if s["gen_ai.operation.name"] == "execute_tool"]) == 3 * count
+        case.note(f"{count} agents, {3 * count} turns of the model, {calls} calls of tools: 0 missing, 0 WRONG")
+    body.__doc__ = f"LangChain's create_agent, {way}: model, tools, each call of a tool by the id that the model gave it, the loop"
+
+
+_agent("sync", 3)
+_agent("async", 20)
