@@ -1,4 +1,5 @@
 /* needs: base config probe ingest stream protocol workflow trace pipeline export store self cli inproc gen */
+#include "base/procfs.h"
 #include "cli/cli.h"
 #include "cli/enlist.h"
 #include "workflow/packs.h"
@@ -176,17 +177,18 @@ static void names_of_groups(void **state)
 
 static void stat_lines(void **state)
 {
-    char comm[32];
-    pid_t ppid = 0;
-    u64 start = 0;
+    struct pid_stat st;
     UNUSED(state);
-    assert_int_equal(stat_parse("7 (a) b (c)) S 3 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 1 1", comm, &ppid, &start), 0);
-    assert_string_equal(comm, "a) b (c)");
-    assert_int_equal(ppid, 3);
-    assert_int_equal(start, 4711);
-    assert_int_equal(stat_parse("7 (short) S 3", comm, &ppid, &start), -EINVAL);
-    assert_int_equal(stat_parse(")(", comm, &ppid, &start), -EINVAL);
-    assert_int_equal(stat_parse("", comm, &ppid, &start), -EINVAL);
+    assert_int_equal(pid_stat_parse("7 (a) b (c)) S 3 7 7 0 -1 4194560 1 0 2 0 3 4 0 0 20 0 5 0 4711 6 7", &st), 0);
+    assert_string_equal(st.comm, "a) b (c)");
+    assert_true(st.ppid == 3 && st.start == 4711 && st.minor_faults == 1 && st.major_faults == 2 && st.user == 3);
+    assert_true(st.system == 4 && st.threads == 5 && st.vm_bytes == 6 && st.rss_pages == 7);
+    assert_int_equal(pid_stat_parse("7 (short) S 3", &st), -EINVAL);
+    assert_int_equal(pid_stat_parse(")(", &st), -EINVAL);
+    assert_int_equal(pid_stat_parse("", &st), -EINVAL);
+    assert_int_equal(pid_stat((u32)getpid(), &st), 0);
+    assert_int_equal(st.ppid, getppid());
+    assert_int_equal(pid_stat(4194303, &st), -ENOENT);
 }
 
 static void selectors(void **state)

@@ -1,6 +1,7 @@
 /* See attach_bridge.h. Children that a served process forks later have the helper already; those that exec another Python don't. */
 #include "cli/attach_bridge.h"
 #include "base/log.h"
+#include "base/procfs.h"
 #include "cli/proc.h"
 #include "inproc/inject.h"
 
@@ -96,13 +97,13 @@ static size_t lines_read(struct line *v, size_t max)
     size_t n = 0;
     DIR *d = opendir("/proc");
     for (struct dirent *e; d && n < max && (e = readdir(d));) {
-        char path[300], comm[32];
-        cleanup(freep) char *text = NULL;
-        size_t len;
-        snprintf(path, sizeof(path), "/proc/%s/stat", e->d_name);
-        v[n].pid = (pid_t)strtol(e->d_name, NULL, 10);
-        if (v[n].pid > 0 && !read_small_file(path, 4096, &text, &len) && !stat_parse(text, comm, &v[n].ppid, &v[n].start))
-            n++;
+        struct pid_stat st;
+        u64 pid;
+        if (slice_u64(slice_str(e->d_name), &pid) || pid_stat((u32)pid, &st))
+            continue;
+        v[n].pid = (pid_t)pid;
+        v[n].ppid = (pid_t)st.ppid;
+        v[n++].start = st.start;
     }
     if (d)
         closedir(d);

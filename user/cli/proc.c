@@ -1,5 +1,6 @@
 /* Reads /proc the cheap way: a handful of small files a process; maps only to see whether OpenSSL is in it. */
 #include "cli/proc.h"
+#include "base/procfs.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -7,36 +8,14 @@
 
 #define SMALL 65536
 
-static int pid_file(pid_t pid, const char *name, size_t max, char **ret, size_t *ret_len)
-{
-    char path[64];
-    snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
-    return read_small_file(path, max, ret, ret_len);
-}
-
-int stat_parse(const char *text, char comm[32], pid_t *ret_ppid, u64 *ret_start)
-{
-    const char *open = strchr(text, '('), *end = strrchr(text, ')'); /* a name may hold both */
-    int ppid;
-    unsigned long long start;
-    if (!open || !end || end < open ||
-        sscanf(end + 1, " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &ppid, &start) != 2)
-        return -EINVAL;
-    snprintf(comm, 32, "%.*s", (int)min_u64((u64)(end - open - 1), 31), open + 1);
-    *ret_ppid = ppid;
-    *ret_start = start;
-    return 0;
-}
-
 int proc_start(pid_t pid, u64 *ret)
 {
-    cleanup(freep) char *text = NULL;
-    char comm[32];
-    pid_t ppid;
-    int err = pid_file(pid, "stat", 4096, &text, NULL);
+    struct pid_stat st;
+    int err = pid_stat((u32)pid, &st);
     if (err)
         return err == -ENOENT ? -ESRCH : err;
-    return stat_parse(text, comm, &ppid, ret);
+    *ret = st.start;
+    return 0;
 }
 
 static const char *base_name(const char *path)
@@ -88,7 +67,7 @@ void cgroup_read_names(const char *path, char *unit, size_t unit_size, char *con
 static void cgroup_read(struct proc *p)
 {
     cleanup(freep) char *text = NULL;
-    if (pid_file(p->pid, "cgroup", SMALL, &text, NULL))
+    if (pid_file((u32)p->pid, "cgroup", SMALL, &text, NULL))
         return;
     for (char *save, *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
         char *path = strchr(line, ':');
@@ -103,7 +82,7 @@ static void args_read(struct proc *p)
 {
     cleanup(freep) char *text = NULL;
     size_t len = 0, at = 0;
-    if (pid_file(p->pid, "cmdline", sizeof(p->args) - 1, &text, &len))
+    if (pid_file((u32)p->pid, "cmdline", sizeof(p->args) - 1, &text, &len))
         return;
     for (bool first = true; at < len; at += strlen(text + at) + 1, first = false)
         if (!first && text[at] != '-' && !p->script[0])
@@ -149,7 +128,7 @@ static void runtime_read(struct proc *p)
 static void maps_read_names(struct proc *p)
 {
     cleanup(freep) char *text = NULL;
-    if (pid_file(p->pid, "maps", 4 << 20, &text, NULL))
+    if (pid_file((u32)p->pid, "maps", 4 << 20, &text, NULL))
         return;
     p->openssl = strstr(text, "/libssl") || !strncmp(p->runtime, "node", 4);
     const char *lib = strstr(text, "/libpython");
@@ -166,13 +145,14 @@ static void maps_read_names(struct proc *p)
 
 int proc_read_brief(pid_t pid, struct proc *ret)
 {
-    cleanup(freep) char *text = NULL;
+    struct pid_stat st;
     *ret = (struct proc){ .pid = pid };
-    int err = pid_file(pid, "stat", 4096, &text, NULL);
-    if (!err)
-        err = stat_parse(text, ret->comm, &ret->ppid, &ret->start);
+    int err = pid_stat((u32)pid, &st);
     if (err)
         return err == -ENOENT ? -ESRCH : err;
+    snprintf(ret->comm, sizeof(ret->comm), "%s", st.comm);
+    ret->ppid = (pid_t)st.ppid;
+    ret->start = st.start;
     if (pid == 2 || ret->ppid == 2)
         return -ENOTSUP;
     exe_read(ret);
@@ -258,7 +238,7 @@ static void listeners_of(struct listeners *l, pid_t pid)
     static const char *const files[] = { "net/tcp", "net/tcp6" };
     for (size_t i = 0; i < ARRAY_LEN(files); i++) {
         cleanup(freep) char *text = NULL;
-        if (pid_file(pid, files[i], 64 << 20, &text, NULL))
+        if (pid_file((u32)pid, files[i], 64 << 20, &text, NULL))
             continue;
         for (char *save, *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
             listeners_add(l, line);

@@ -37,6 +37,5 @@ void proc_ports(struct proc *v, size_t n);
 
 /* Pure parts, for tests. */
 void cgroup_read_names(const char *path, char *unit, size_t unit_size, char *container, size_t container_size);
-int stat_parse(const char *text, char comm[32], pid_t *ret_ppid, u64 *ret_start); /* /proc/PID/stat; -EINVAL */
 
 #endif

@@ -1,9 +1,9 @@
 /* What /proc knows of the traced processes, read in slices of the shard's time: a collection waits for as many ticks as it
  * takes. A process that ends meanwhile is left out. */
 #include "pipeline/metrics_internal.h"
+#include "base/procfs.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 #define PROCESSES_MAX 512 /* of each collection; beyond, counted */
@@ -51,40 +51,19 @@ void processes_begin(struct metrics *m)
         m->o.each_process(m->o.arg, see_process, m->processes);
 }
 
-/* At most size - 1 bytes of /proc/<tgid>/<name>; -errno. */
-static int proc_text(u32 tgid, const char *name, char *out, size_t size)
-{
-    char path[64];
-    snprintf(path, sizeof(path), "/proc/%u/%s", tgid, name);
-    cleanup(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, out, size - 1);
-    if (n < 0)
-        return -errno;
-    out[n] = 0;
-    return 0;
-}
-
-/* The fields of /proc/<pid>/stat after the name, which may hold anything: from its last parenthesis on. */
 static bool read_stat(struct process_numbers *p, u64 now_wall, u64 now_boot)
 {
-    char text[1024];
-    unsigned long minor, major, user, system, vm;
-    unsigned long long start;
-    long threads, pages;
-    if (proc_text(p->tgid, "stat", text, sizeof(text)))
+    struct pid_stat st;
+    if (pid_stat(p->tgid, &st))
         return false;
-    const char *s = strrchr(text, ')');
-    if (!s || sscanf(s + 1, " %*c %*d %*d %*d %*d %*d %*u %lu %*u %lu %*u %lu %lu %*d %*d %*d %*d %ld %*d %llu %lu %ld", &minor,
-                     &major, &user, &system, &threads, &start, &vm, &pages) != 8)
-        return false;
-    u64 age = start * (NSEC_PER_SEC / (u64)sysconf(_SC_CLK_TCK));
-    p->minor_faults = minor;
-    p->major_faults = major;
-    p->user_ticks = user;
-    p->system_ticks = system;
-    p->threads = (u64)threads;
-    p->vm = vm;
-    p->rss = (u64)pages * (u64)sysconf(_SC_PAGESIZE);
+    u64 age = st.start * (NSEC_PER_SEC / (u64)sysconf(_SC_CLK_TCK));
+    p->minor_faults = st.minor_faults;
+    p->major_faults = st.major_faults;
+    p->user_ticks = st.user;
+    p->system_ticks = st.system;
+    p->threads = st.threads;
+    p->vm = st.vm_bytes;
+    p->rss = st.rss_pages * (u64)sysconf(_SC_PAGESIZE);
     p->start_ns = now_boot > age ? now_wall - (now_boot - age) : 0;
     return true;
 }
@@ -93,7 +72,7 @@ static void read_io(struct process_numbers *p)
 {
     char text[512];
     unsigned long long in, out;
-    if (proc_text(p->tgid, "io", text, sizeof(text)))
+    if (pid_text(p->tgid, "io", text, sizeof(text)))
         return;
     const char *r = strstr(text, "\nread_bytes:"), *w = strstr(text, "\nwrite_bytes:");
     p->io = r && w && sscanf(r, " read_bytes: %llu", &in) == 1 && sscanf(w, " write_bytes: %llu", &out) == 1;

@@ -2,8 +2,8 @@
  * /proc. A process that is already gone gets what its exec record said. Only such environment variables are taken
  * as name a service or carry a trace; never the whole environment. */
 #include "probe/internal.h"
+#include "base/procfs.h"
 #include <dirent.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 struct text {
@@ -27,25 +27,6 @@ static void text_u64(struct text *t, const char *key, u64 v)
     char digits[24];
     snprintf(digits, sizeof(digits), "%llu", (unsigned long long)v);
     text_add(t, key, slice_str(digits));
-}
-
-static int proc_path(char *out, size_t size, u32 tgid, const char *leaf)
-{
-    return snprintf(out, size, "/proc/%u/%s", tgid, leaf) < (int)size ? 0 : -ENAMETOOLONG;
-}
-static int proc_read(u32 tgid, const char *leaf, size_t max, char **ret, size_t *ret_n)
-{
-    char path[64];
-    proc_path(path, sizeof(path), tgid, leaf);
-    return read_small_file(path, max, ret, ret_n);
-}
-static bool proc_link(u32 tgid, const char *leaf, char *out, size_t size)
-{
-    char path[64];
-    proc_path(path, sizeof(path), tgid, leaf);
-    ssize_t n = readlink(path, out, size - 1);
-    out[n > 0 ? n : 0] = 0;
-    return n > 0;
 }
 
 /* Arguments with \x1f between them; the last NUL goes. */
@@ -80,7 +61,7 @@ static void add_environment(struct text *t, u32 tgid)
 {
     cleanup(freep) char *env = NULL;
     size_t n = 0;
-    if (proc_read(tgid, "environ", 1 << 17, &env, &n))
+    if (pid_file(tgid, "environ", 1 << 17, &env, &n))
         return;
     struct slice left = slice_of(env, n);
     while (left.n) {
@@ -164,7 +145,7 @@ static void add_cgroup(struct text *t, u32 tgid)
     const char *runtime = NULL;
     char pod[40];
     bool in_pod = false;
-    if (proc_read(tgid, "cgroup", 16384, &text, &n))
+    if (pid_file(tgid, "cgroup", 16384, &text, &n))
         return;
     for (struct slice left = slice_of(text, n); left.n;) {
         ptrdiff_t end = slice_find(left, '\n');
@@ -185,23 +166,14 @@ static void add_cgroup(struct text *t, u32 tgid)
     text_add(t, "unit", unit);
 }
 
-/* Numbers of /proc/PID/stat after the name: 4 ppid, 22 start in ticks. */
 static void add_stat(struct text *t, u32 tgid)
 {
-    cleanup(freep) char *stat = NULL;
-    size_t n = 0;
-    unsigned ppid = 0;
-    unsigned long long start = 0;
-    if (proc_read(tgid, "stat", 4096, &stat, &n))
+    struct pid_stat st;
+    if (pid_stat(tgid, &st))
         return;
-    char *name = strchr(stat, '('), *after = strrchr(stat, ')');
-    if (!name || !after || after < name)
-        return;
-    text_add(t, "comm", slice_of(name + 1, (size_t)(after - name - 1)));
-    if (sscanf(after + 1, " %*c %u %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &ppid, &start) != 2)
-        return;
-    text_u64(t, "ppid", ppid);
-    text_u64(t, "start", start * (NSEC_PER_SEC / (u64)sysconf(_SC_CLK_TCK)));
+    text_add(t, "comm", slice_str(st.comm));
+    text_u64(t, "ppid", st.ppid);
+    text_u64(t, "start", st.start * (NSEC_PER_SEC / (u64)sysconf(_SC_CLK_TCK)));
 }
 
 static void add_uid(struct text *t, u32 tgid)
@@ -209,7 +181,7 @@ static void add_uid(struct text *t, u32 tgid)
     cleanup(freep) char *status = NULL;
     size_t n = 0;
     unsigned uid;
-    char *line = proc_read(tgid, "status", 8192, &status, &n) ? NULL : strstr(status, "\nUid:");
+    char *line = pid_file(tgid, "status", 8192, &status, &n) ? NULL : strstr(status, "\nUid:");
     if (line && sscanf(line, "\nUid: %u", &uid) == 1)
         text_u64(t, "uid", uid);
     line = status ? strstr(status, "\nNSpid:") : NULL;
@@ -248,7 +220,7 @@ static void add_streams(struct text *t, u32 tgid)
     char link[1024], name[16];
     for (int fd = 0; fd < 3; fd++) {
         snprintf(name, sizeof(name), "fd/%d", fd);
-        if (!proc_link(tgid, name, link, sizeof(link)))
+        if (!pid_link(tgid, name, link, sizeof(link)))
             continue;
         snprintf(name, sizeof(name), "fd%d", fd);
         text_add(t, name, slice_str(link));
@@ -261,18 +233,18 @@ size_t procinfo_make(const struct proc *proc, u64 time, const struct exec_facts 
     struct rec_hdr h = { .type = REC_PROCINFO, .time = time, .tgid = tgid, .tid = tgid };
     struct text t = { .p = out + sizeof(h), .max = PROCINFO_MAX - sizeof(h) };
     char link[4096];
-    if (proc_link(tgid, "exe", link, sizeof(link)))
+    if (pid_link(tgid, "exe", link, sizeof(link)))
         text_add(&t, "exe", slice_str(link));
     else if (exec && exec->filename.n)
         text_add(&t, "exe", exec->filename);
     add_runtime(&t, &proc->runtime, link);
-    if (proc_link(tgid, "cwd", link, sizeof(link)))
+    if (pid_link(tgid, "cwd", link, sizeof(link)))
         text_add(&t, "cwd", slice_str(link));
     cleanup(freep) char *args = NULL;
     size_t n = 0;
     if (exec && exec->args.n)
         add_args(&t, exec->args);
-    else if (!proc_read(tgid, "cmdline", 4096, &args, &n))
+    else if (!pid_file(tgid, "cmdline", 4096, &args, &n))
         add_args(&t, slice_of(args, n));
     add_stat(&t, tgid);
     add_uid(&t, tgid);

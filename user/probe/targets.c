@@ -6,6 +6,7 @@
 #include "probe/internal.h"
 #include "probe/maps.h"
 #include "probe/py_sites.h"
+#include "base/procfs.h"
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/uio.h>
@@ -207,13 +208,8 @@ void targets_retry(struct probes *p)
 
 static u32 parent_of(u32 tgid)
 {
-    char path[64];
-    cleanup(freep) char *stat = NULL;
-    size_t n;
-    unsigned ppid = 0;
-    snprintf(path, sizeof(path), "/proc/%u/stat", tgid);
-    const char *after = read_small_file(path, 4096, &stat, &n) ? NULL : strrchr(stat, ')');
-    return after && sscanf(after + 1, " %*c %u", &ppid) == 1 ? ppid : 0;
+    struct pid_stat st;
+    return pid_stat(tgid, &st) ? 0 : st.ppid;
 }
 
 static int target_add(struct probes *p, u32 tgid, bool follow)
