@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import cost
-from celery_cases import celery, celery_solo
+from engine_cases import celery, celery_solo, langgraph, langgraph_model
 from hits import hits
 from support import paths, procs, services, spans, tracer
 from support.venv import venv
@@ -212,4 +212,4 @@ def idle(folder, o):
 
 
 CASES = {"nginx": nginx, "redis": redis, "uvicorn": uvicorn, "beside": beside, "start": start, "idle": idle, "hits": hits,
-         "celery": celery, "celery-solo": celery_solo}
+         "celery": celery, "celery-solo": celery_solo, "langgraph": langgraph, "langgraph-model": langgraph_model}
