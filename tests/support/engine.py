@@ -1,10 +1,13 @@
 """What the tests of workflow engines share: a program under wftrace that writes down the engine's own record, and the comparison.
 
 The program gets the path of a file in ENGINE_RECORD and writes a list of entries into it (record() below reads it):
-    {"key": id by the engine, "name": …, "parent": key or null, "error": type or null, "outcome": …, "seconds": …}
+    {"key": id by the engine, "name": …, "parent": key or null, "error": type or null, "outcome": …, "seconds": …, "began": …, "ended": …}
+(seconds it took; when it began and ended, in seconds since 1970: what the engine says of these.)
 A test says which attribute of a span is the key; everything in the record must be there once, under its parent, and nothing else."""
+import collections
 import json
 import os
+import statistics
 import subprocess
 
 from . import paths, spans, venv
@@ -47,12 +50,12 @@ def nearest(found, span, keyed):
 
 
 def compare(case, found, keyed, record, seconds=0.005):
-    """Every entry of the record once, under its parent, with its error and outcome; durations within `seconds` (told, and asserted
-    for the median only: the machine is busy)."""
+    """Every entry of the record once, under its parent, with its error and outcome; durations, begins and ends within `seconds` (told, and
+    asserted for the median only: the machine is busy)."""
     missing, invented = record.keys() - keyed.keys(), keyed.keys() - record.keys()
     assert not missing, f"missing: {[record[k] for k in sorted(missing)][:5]}"
     assert not invented, f"invented: {[keyed[k] for k in sorted(invented)][:5]}"
-    wrong, apart = [], []
+    wrong, apart = [], collections.defaultdict(list)
     for key, entry in record.items():
         span = keyed[key]
         parent = nearest(found, span, keyed)
@@ -63,11 +66,13 @@ def compare(case, found, keyed, record, seconds=0.005):
         if entry.get("outcome") is not None:
             assert span["wftrace.decision.outcome"] == entry["outcome"], \
                 f"{entry['name']}: {span['wftrace.decision.outcome']!r}, not {entry['outcome']!r}"
-        if entry.get("seconds") is not None:
-            apart.append(abs((span.end - span.start) / 1e9 - entry["seconds"]))
+        for what, ours in (("seconds", span.end - span.start), ("began", span.start), ("ended", span.end)):
+            if entry.get(what) is not None:
+                apart[what].append(abs(ours / 1e9 - entry[what]))
     assert not wrong, f"WRONG {len(wrong)}: {wrong[:5]}"
-    if apart:
-        apart.sort()
-        assert apart[len(apart) // 2] <= seconds, f"durations differ by {apart[len(apart) // 2] * 1000:.1f} ms (median)"
-        case.note(f"durations differ by {apart[len(apart) // 2] * 1000:.2f} ms (median), {apart[-1] * 1000:.2f} ms (most)")
+    for what, title in (("seconds", "durations"), ("began", "begins"), ("ended", "ends")):
+        if apart[what]:
+            middle = statistics.median(apart[what])
+            assert middle <= seconds, f"{title} differ by {middle * 1000:.1f} ms (median)"
+            case.note(f"{title} differ by {middle * 1000:.2f} ms (median), {max(apart[what]) * 1000:.2f} ms (most)")
     case.note(f"{len(record)} activities of the engine's record: 0 missing, 0 invented, 0 under a wrong parent")

@@ -51,6 +51,13 @@ void call_ids(struct bridge *b, struct call *c)
     }
 }
 
+/* What its function does after the end that the engine told is no work of it. */
+static void set_active_time(const struct call *c, struct span *s, u64 time)
+{
+    u64 ran = c->active + (c->suspended ? 0 : time - c->since), end = c->a->told_end ? min_u64(c->a->told_end, time) : time;
+    attr_double(&s->attrs, "wftrace.active_time", (double)min_u64(ran, end > c->a->start ? end - c->a->start : 0) / 1e9);
+}
+
 /* Name, time of work, ids: what every end has in common. The call is gone afterwards. */
 void call_finish(struct bridge *b, struct call *c, u64 time)
 {
@@ -58,7 +65,7 @@ void call_finish(struct bridge *b, struct call *c, u64 time)
     if (s) {
         describe_name(c->rule, s);
         if (c->was_suspended && !c->lasting)
-            attr_double(&s->attrs, "wftrace.active_time", (double)(c->active + (c->suspended ? 0 : time - c->since)) / 1e9);
+            set_active_time(c, s, time);
         for (u8 i = 0; i < c->rule->n_ids; i++)
             if (c->ids[i].a | c->ids[i].b)
                 ids_ended(b->ids, &c->ids[i], s, time);

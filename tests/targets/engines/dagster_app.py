@@ -146,7 +146,8 @@ def entries(instance):
     for run in instance.get_runs():
         attempts, steps = {}, {}
         status = run.status.value.lower()
-        yield {"key": run.run_id, "name": run.job_name, "parent": run.tags.get("by"), "status": status, "failed": status == "failure"}
+        whole = {"key": run.run_id, "name": run.job_name, "parent": run.tags.get("by"), "status": status, "error": None}
+        yield whole
         for e in instance.all_logs(run.run_id):
             kind, key = (e.dagster_event.event_type_value, e.step_key) if e.is_dagster_event else (None, None)
             step = f"{run.run_id} {key} {attempts.get(key)}"
@@ -157,8 +158,10 @@ def entries(instance):
             elif kind in ENDS:
                 s, data = steps.pop(key), e.dagster_event.event_specific_data
                 why = None if kind == "STEP_SUCCESS" else data.error.cause or data.error
+                if kind == "STEP_FAILURE":
+                    whole["error"] = whole["error"] or why.cls_name
                 yield {**s, "status": ENDS[kind], "error": why and why.cls_name, "message": why and why.message,
-                       "seconds": e.timestamp - s["since"]}
+                       "began": s["since"], "ended": e.timestamp, "seconds": e.timestamp - s["since"]}
             elif kind == "ASSET_MATERIALIZATION":
                 name = " ".join(e.dagster_event.asset_key.path)
                 yield {"key": f"{run.run_id} {name}", "name": f"materialize {name}", "parent": step}
