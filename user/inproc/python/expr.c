@@ -185,7 +185,7 @@ static PyObject *form_of(enum form form, PyObject *o)
     case FORM_TYPE:
         return type_name(py_type(o));
     case FORM_STR:
-        return PyObject_Str(o);
+        return o == Py_None ? py_ref(o) : PyObject_Str(o);
     case FORM_ID:
         return PyLong_FromUnsignedLongLong((uintptr_t)o);
     case FORM_PLAIN:
