@@ -15,7 +15,7 @@ import pythons  # noqa: E402
 BUILD = os.path.join(TOP, os.environ.get("B", "build"))
 BRIDGE = os.path.join(BUILD, "inproc/python")
 ROWS = ["unwatched", "watched", "2 attributes", "generator step", "raise, 10 frames", "fib"]
-WATCH = """wftrace-bridge 1
+WATCH = """wftrace-bridge 2
 watch	1	__main__	watched
 watch	2	__main__	Thing.method
 attr	0	entry	self.name

@@ -3,6 +3,7 @@ values that cannot be read, arguments of a megabyte."""
 import glob
 import os
 import subprocess
+import time
 import zipfile
 
 from support import paths, procs, spans, tracer, venv
@@ -245,3 +246,85 @@ def attach(case):
     (case.dir / "stop").touch()
     assert app.wait(20) == 0, procs.tail(log)
     assert procs.tail(log).endswith("function 5\n"), procs.tail(log)
+
+
+POD = """file_format: "1.0"
+tracer_provider:
+  processors:
+    - batch: {{ schedule_delay: 200, exporter: {{ otlp_file/development: {{ output_stream: "file://{out}" }} }} }}
+wftrace:
+  targets: {{ include: [{{ name: "pod_app.py" }}] }}
+  bridge_folder: {folder}
+  rules:
+    activities:
+      - {{ name: "{name}", at: "python:{module}:work", attributes: {{ n: arg.n }} }}
+"""
+
+
+class Node:
+    """A node agent whose folder for Pythons is case.dir/folder."""
+
+    def __init__(self, case, number, name="pod work", module="__main__"):
+        self.out, self.log, config = case.dir / f"{number}.jsonl", case.dir / f"{number}.log", case.dir / f"{number}.yaml"
+        config.write_text(POD.format(out=self.out, folder=case.dir / "folder", name=name, module=module))
+        self.proc = procs.start([paths.WFTRACE, "agent", "-c", config, "-v", "--packs", "off"], self.log)
+        case.defer(procs.stop, self.proc)
+        procs.wait_for("the agent", lambda: "agent ready" in self.log.read_text(), 20, self.proc, self.log)
+
+    def finish(self):
+        assert procs.stop(self.proc) == 0, procs.tail(self.log)
+        return spans.load(self.out).where(name="pod work"), self.log.read_text()
+
+
+def pod(case, number):
+    """A Python that has nothing of wftrace but one variable of its environment."""
+    log, stop = case.dir / f"pod{number}.log", case.dir / f"stop{number}"
+    app = procs.start([paths.PYTHON, paths.TARGETS / "pod_app.py", stop], log, env={**os.environ, "PYTHONPATH": str(case.dir / "folder")})
+    case.defer(procs.stop, app)
+    procs.wait_for("the pod", lambda: "here" in procs.tail(log), 20, app, log)
+
+    def finish():
+        stop.touch()
+        assert app.wait(20) == 0 and procs.tail(log).endswith("fine\n"), procs.tail(log)
+        return procs.tail(log)
+
+    return app.pid, finish
+
+
+def work_of(found, pid):
+    return sorted(s["n"] for s in found if s.resource["process.pid"] == pid)
+
+
+@test("bridge/pods", limit=120)
+def pods(case):
+    """One variable brings the helper in from the folder that the node agent fills: seen under that agent and the next, silent in between,
+    refused with a reason once its list is not the agent's"""
+    node = Node(case, 1)
+    (first, end_first) = pod(case, 1)
+    time.sleep(1)
+    found, said = node.finish()
+    seen = work_of(found, first)
+    assert len(seen) > 5 and seen == list(range(seen[0], seen[0] + len(seen))), (seen, said[-1500:])
+    time.sleep(0.3)
+    (alone, end_alone) = pod(case, 2)
+    assert "True" in end_alone()
+    node = Node(case, 2)
+    time.sleep(1)
+    found, said = node.finish()
+    again = work_of(found, first)
+    assert len(again) > 5 and again[0] > seen[-1] + 2 and "another wftrace" not in said, (again, said[-1500:])
+    assert not work_of(found, alone)
+    node = Node(case, 3, module="__mai?__")
+    time.sleep(0.5)
+    (fresh, end_fresh) = pod(case, 3)
+    time.sleep(0.7)
+    (case.dir / "folder/watch").write_text("wftrace-bridge 1\nwatch\t1\t__main__\twork\n")
+    (old, end_old) = pod(case, 4)
+    for end in (end_old, end_fresh, end_first):
+        end()
+    found, said = node.finish()
+    assert len(work_of(found, fresh)) > 5 and not work_of(found, first) and not work_of(found, old), (found, said[-1500:])
+    lines = [line for line in said.splitlines() if "has the watch list of other rules" in line]
+    assert len(lines) == 1 and f"process {first} " in lines[0], said[-2000:]
+    assert len([line for line in said.splitlines() if "helper did not start" in line and "another version" in line]) == 1, said[-2000:]
+    assert os.stat(case.dir / "folder/_wftrace.abi3.so").st_mode & 0o777 == 0o644

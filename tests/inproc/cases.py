@@ -1,6 +1,6 @@
 """What the bridge must say about tests/inproc/programs/kinds.py."""
 
-WATCH = """wftrace-bridge 1
+WATCH = """wftrace-bridge 2
 watch	1	__main__	plain
 attr	0	entry	arg.a
 attr	1	entry	arg.key

@@ -25,7 +25,7 @@ def read(path):
     events, at = [], 0
     while at < len(data):
         ns, pid, tid, size, version, kind, watch, n, dropped, activity = struct.unpack_from("<QIIHBBHBBQ", data, at)
-        assert version == 1 and size >= 16
+        assert version == 2 and size >= 16
         off, end, attrs = at + 32, at + 16 + size, {}
         for _ in range(n):
             index, type_, length = struct.unpack_from("<BBH", data, off)

@@ -14,7 +14,7 @@ BUILD = os.path.join(TOP, os.environ.get("B", "build"))
 BRIDGE = os.path.join(BUILD, "inproc/python")
 RECORDER = os.path.join(BUILD, "tests/inproc/recorder.so")
 INJECT = os.path.join(BUILD, "tests/inproc/inject")
-WORK = "wftrace-bridge 1\nwatch\t1\t__main__\twork\nwatch\t2\t__main__\thidden\nwatch\t3\t__main__\tsteps\nwatch\t4\t__main__\tin_child\n"
+WORK = "wftrace-bridge 2\nwatch\t1\t__main__\twork\nwatch\t2\t__main__\thidden\nwatch\t3\t__main__\tsteps\nwatch\t4\t__main__\tin_child\n"
 
 
 class Bench:
@@ -91,7 +91,7 @@ def test_kinds(python):
 
 def test_import(python):
     """modules: a package, a zip, -m, a pattern of modules"""
-    b = Bench(python, "wftrace-bridge 1\nwatch\t1\tpack.inner\tf\nwatch\t2\tin_*\tg\nwatch\t3\t__main__\th\nwatch\t4\tpack.__main__\th\n")
+    b = Bench(python, "wftrace-bridge 2\nwatch\t1\tpack.inner\tf\nwatch\t2\tin_*\tg\nwatch\t3\t__main__\th\nwatch\t4\tpack.__main__\th\n")
     os.mkdir(b.path("pack"))
     import zipfile
 
@@ -155,7 +155,7 @@ def test_isolated(python):
 
 def test_refusals(python):
     """a watch file that is not one, or is not there: the program runs as if nothing were"""
-    for text in ("nonsense\n", "wftrace-bridge 1\nwatch\tx\ty\n", ""):
+    for text in ("nonsense\n", "wftrace-bridge 2\nwatch\tx\ty\n", ""):
         b = Bench(python, text)
         out = b.run("-c", "import sys; print([type(f).__module__ for f in sys.meta_path], sys.getprofile())")
         assert "_wftrace" not in out and out.strip().endswith("None"), out
@@ -169,12 +169,12 @@ def test_fork(python):
     b.run(program("forks.py"))
     got = [e for e in b.events() if e["kind"] == "START"]
     assert len(got) == 6 and len({e["pid"] for e in got}) == 3, got
-    assert len({e["activity"] for e in got}) == 6, "an id came twice"
+    assert len({(e["pid"], e["activity"]) for e in got}) == 6, "an id came twice"
 
 
 def test_big(python):
     """1 MB of argument: bounded text, nothing kept"""
-    b = Bench(python, "wftrace-bridge 1\nwatch\t1\t__main__\tf\n" + "".join("attr\t%d\tentry\targ.x\n" % i for i in range(8)))
+    b = Bench(python, "wftrace-bridge 2\nwatch\t1\t__main__\tf\n" + "".join("attr\t%d\tentry\targ.x\n" % i for i in range(8)))
     b.run("-c", "def f(x): return 1\nf('ä' * 1000000)\nf(b'x' * 1000000)\nf(10 ** 100000)\nf(object())")
     starts = [e for e in b.events() if e["kind"] == "START"]
     sizes = [(len(e["attrs"]), e["dropped"]) for e in starts]
@@ -192,7 +192,7 @@ def test_pickle_by_value(python):
             "back = pickle.loads(pickle.dumps(f.__code__.co_consts))\n"
             "k = types.FunctionType(f.__code__.replace(co_consts=back), {})\n"
             "assert k(1) == 2 and f(1) == 2\n").replace("ARGS", "('co_name', 'co_argcount')")
-    Bench(python, "wftrace-bridge 1\nwatch\t1\t__main__\t*\n").run("-c", text)
+    Bench(python, "wftrace-bridge 2\nwatch\t1\t__main__\t*\n").run("-c", text)
 
 
 def inject(b, pid, *more):
@@ -268,7 +268,7 @@ def test_join_refused(python):
 
 def test_tools(python):
     """cProfile, pdb and a trace function beside it see what they see without it"""
-    b = Bench(python, "wftrace-bridge 1\nwatch\t1\ttools_target\t*\n")
+    b = Bench(python, "wftrace-bridge 2\nwatch\t1\ttools_target\t*\n")
     with open(b.path("tools_target.py"), "w") as f:
         f.write("def f(x):\n    y = x + 1\n    return y\n\ndef g(n):\n    for i in range(n):\n        yield f(i)\n")
     text = ("import sys, io, cProfile, pstats, bdb, tools_target as t\n"
@@ -291,7 +291,7 @@ def test_second_monitor(python):
     """another sys.monitoring tool keeps its id and its events"""
     if version(python) < (3, 12):
         raise Skip("3.12 and later")
-    b = Bench(python, "wftrace-bridge 1\nwatch\t1\t__main__\tf\n")
+    b = Bench(python, "wftrace-bridge 2\nwatch\t1\t__main__\tf\n")
     text = ("import sys\nm = sys.monitoring\nseen = []\nm.use_tool_id(4, 'other'); m.use_tool_id(3, 'more')\n"
             "def f(): return 1\n"
             "for e in (m.events.PY_START, m.events.PY_RETURN): m.register_callback(4, e, lambda *a: seen.append(a[0].co_name))\n"
@@ -319,7 +319,7 @@ def test_runners(python):
 
 def test_interrupt(python):
     """a signal that comes while a value is read is the program's, not ours"""
-    b = Bench(python, "wftrace-bridge 1\nwatch\t1\t__main__\tA.f\nattr\t0\tentry\tself.slow\n")
+    b = Bench(python, "wftrace-bridge 2\nwatch\t1\t__main__\tA.f\nattr\t0\tentry\tself.slow\n")
     text = ("import os, signal\n"
             "class A:\n"
             "    @property\n"
@@ -338,7 +338,7 @@ def test_interrupt(python):
 
 def test_taken_out_while_reading(python):
     """uninstall by one thread while another reads values, or the text of an exception: nothing of it is used after"""
-    b = Bench(python, "wftrace-bridge 1\nwatch\t1\t__main__\tA.f\n" + "".join("attr\t%d\tentry\tself.slow\n" % i for i in range(3)) +
+    b = Bench(python, "wftrace-bridge 2\nwatch\t1\t__main__\tA.f\n" + "".join("attr\t%d\tentry\tself.slow\n" % i for i in range(3)) +
               "watch\t2\t__main__\tA.g\n" + "".join("attr\t%d\tfail\tself.name\n" % i for i in range(8)))
     b.run(program("taken_out.py"), b.watch)
 
@@ -378,7 +378,7 @@ def test_subinterpreter(python):
 
 def test_imports_politely(python):
     """the finder takes keywords; a loader keeps nothing of ours when its module is there"""
-    b = Bench(python, "wftrace-bridge 1\nwatch\t1\tquiet_one\tf\n")
+    b = Bench(python, "wftrace-bridge 2\nwatch\t1\tquiet_one\tf\n")
     with open(b.path("quiet_one.py"), "w") as f:
         f.write("def f(): return 1\n")
     text = ("import sys, quiet_one\nquiet_one.f()\nassert 'get_code' not in vars(quiet_one.__loader__), vars(quiet_one.__loader__)\n"

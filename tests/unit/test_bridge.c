@@ -789,6 +789,36 @@ static void notes(void **state)
     assert_false(workflow_watch(b->w, 99, &w));
 }
 
+/* The numbers in the events of a process with another watch list mean something else: nothing is made of them. */
+static void other_lists(void **state)
+{
+    struct bed *b = *state;
+    struct workflow_notes n;
+    u64 before = ledger_get(bridge_foreign);
+    struct event e = { .type = EVENT_BRIDGE,
+                       .tgid = b->tgid,
+                       .tid = b->tid,
+                       .time = b->now,
+                       .bridge = {
+                           .phase = BRIDGE_SAYS_START, .watch = W_JOB, .activity = 1, .book = watch_book_id(&b->book, 1) ^ 1 } };
+    workflow_event(b->w, &e);
+    e.time += 1000, e.bridge.phase = BRIDGE_SAYS_END;
+    workflow_event(b->w, &e);
+    assert_int_equal(b->n, 0);
+    assert_int_equal(ledger_get(bridge_foreign), before + 2);
+    workflow_notes(b->w, &n);
+    assert_int_equal(n.foreign, b->tgid);
+    e.time += 1000, e.bridge.phase = BRIDGE_SAYS_START, e.bridge.book = watch_book_id(&b->book, 1);
+    workflow_event(b->w, &e);
+    e.time += 1000, e.bridge.phase = BRIDGE_SAYS_END;
+    workflow_event(b->w, &e);
+    assert_int_equal(b->n, 1);
+    put(b, 0, 1, "failed=0 watch file, line 1: of another version", 47);
+    call(b, BRIDGE_SAYS_NOTE, 0, 0);
+    workflow_notes(b->w, &n);
+    assert_non_null(strstr(n.refused, "of another version"));
+}
+
 static void watch_file(void **state)
 {
     struct bed *b = *state;
@@ -797,7 +827,10 @@ static void watch_file(void **state)
     FILE *f = open_memstream(&out, &n);
     assert_int_equal(watch_book_write(&b->book, 1, f), 0);
     fclose(f);
-    assert_non_null(strstr(out, "wftrace-bridge 1\nwatch\t1\tdemo.graph\tGraph.run\n"));
+    char head[64];
+    u32 id = watch_book_id(&b->book, 1);
+    snprintf(head, sizeof(head), "wftrace-bridge 2 %06x\nwatch\t1\tdemo.graph\tGraph.run\n", id);
+    assert_true(id && id < 1 << 24 && id != watch_book_id(&b->book, 2) && !strncmp(out, head, strlen(head)));
     assert_non_null(strstr(out, "\treturn\tself.children[0].name\n"));
     assert_non_null(strstr(out, "\tfail\tself.children[0].name\n"));
     assert_non_null(strstr(out, "\tentry\ttype(self)\n"));
@@ -915,6 +948,7 @@ int main(void)
         T(until),
         T(until_when),
         T(handed_on),
+        T(other_lists),
         T(watch_file),
         T(overrides),
         T(mistakes),

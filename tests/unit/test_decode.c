@@ -197,6 +197,14 @@ static void bridge_values(void **state)
     assert_int_equal(event_decode(&in, sizeof(in), &lost, &e), 0);
     assert_int_equal(e.bridge.phase, BRIDGE_SAYS_FAIL);
     assert_int_equal(e.bridge.activity, 77);
+    assert_int_equal(e.bridge.book, 0);
+    bad = in, bad.b.activity = 0xabcdefull << BRIDGE_BOOK | 77;
+    assert_int_equal(event_decode(&bad, sizeof(bad), &lost, &e), 0);
+    assert_int_equal(e.bridge.book, 0xabcdef);
+    bad.b.version = 1; /* of an older capture: the process stood there */
+    assert_int_equal(event_decode(&bad, sizeof(bad), &lost, &e), 0);
+    assert_int_equal(e.bridge.book, 0);
+    assert_int_equal(event_decode(&in, sizeof(in), &lost, &e), 0);
     struct slice left = e.bridge.values;
     assert_true(event_value_next(&left, &v) && v.index == VALUE_ERROR_TYPE && slice_eq(v.text, "hello"));
     assert_true(event_value_next(&left, &v) && v.type == VALUE_INT && v.i == 42);
@@ -216,7 +224,7 @@ static void bridge_values(void **state)
     assert_int_equal(event_decode(&bad, sizeof(bad), &lost, &e), -EBADMSG);
     bad = in, bad.b.kind = 7;
     assert_int_equal(event_decode(&bad, sizeof(bad), &lost, &e), -EBADMSG);
-    bad = in, bad.b.version = 2;
+    bad = in, bad.b.version = 3;
     assert_int_equal(event_decode(&bad, sizeof(bad), &lost, &e), -EBADMSG);
 }
 

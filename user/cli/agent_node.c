@@ -2,6 +2,8 @@
  * at the start, later ones from their first instruction or from when they listen (probe/discover.c). SIGHUP reads the
  * configuration anew: processes that are excluded by it are let go, others come in; SIGTERM and Ctrl-C flush and end. */
 #include "base/log.h"
+#include "cli/bridge_folder.h"
+#include "cli/enlist.h"
 #include "cli/session.h"
 #include "cli/target.h"
 #include "self/ledger.h"
@@ -15,7 +17,8 @@ struct node {
     struct options *o;
     struct agent *agent;
     const struct config_targets *targets; /* of o->config */
-    char own[512];                        /* our executable: another wftrace is no target either */
+    struct bridge_folder folder;
+    char own[512]; /* our executable: another wftrace is no target either */
 };
 
 /* --- who --- */
@@ -161,6 +164,7 @@ static void reload(struct node *n)
 {
     if (!session_reload(n->o, n->agent, names_targets))
         return;
+    bridge_folder_renew(&n->folder, n->agent);
     n->targets = n->o->config->wftrace->targets;
     int code = targets_apply(n, true);
     if (code)
@@ -172,6 +176,7 @@ static int node_loop(struct node *n)
     int turned = 0;
     while (!session_signal.stop && turned >= 0) {
         turned = agent_turn(n->agent, SESSION_TURN_MS);
+        bridge_folder_say(&n->folder, n->agent);
         reload(n);
     }
     if (turned < 0)
@@ -180,11 +185,26 @@ static int node_loop(struct node *n)
     return turned < 0 ? EXIT_RUNTIME : EXIT_FINE;
 }
 
+/* Pythons that start from now on take the helper in by their own environment. */
+static void folder_fill(struct node *n)
+{
+    char err[512];
+    if (n->o->bridge != BRIDGE_NEVER &&
+        bridge_folder_fill(&n->folder, n->agent, n->o->config->wftrace->bridge_folder, err, sizeof(err)))
+        log_error("bridge", "%s (goes on without rules on Python functions)", err);
+}
+
 static int node_traced(struct node *n)
 {
+    struct enlist packs = { .o = n->o, .all = true };
+    if (n->o->config->wftrace->bridge_folder && n->o->bridge != BRIDGE_NEVER) {
+        n->o->agent.keep_pack = enlist_keep;
+        n->o->agent.keep_arg = &packs;
+    }
     int code = session_open(n->o, &n->agent);
     if (code)
         return code;
+    folder_fill(n);
     int err = agent_discover(n->agent, &(struct probe_discovery){ on_candidate, n });
     if (!err)
         err = targets_apply(n, false);

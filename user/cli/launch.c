@@ -18,8 +18,8 @@ static void env_add(struct launch *l, const char *name, const char *value)
         l->env_len += (size_t)n + 1;
 }
 
-/* The folder with the helper: beside the program where it is built, or where it is installed. */
-static bool helper_find(char *out, size_t size)
+/* Beside the program where it is built, or where it is installed. */
+bool helper_find(char *out, size_t size)
 {
     static const char *const places[] = { "inproc/python", "../lib/wftrace/python" };
     char exe[PATH_MAX], path[PATH_MAX + 64];

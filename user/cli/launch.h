@@ -15,6 +15,8 @@ struct launch {
     char env[LAUNCH_ENV];
     size_t env_len; /* NAME=value with a NUL each */
 };
+/* The folder with the helper that belongs to this wftrace. */
+bool helper_find(char *out, size_t size);
 /* When a rule or pack wants the helper and --bridge does not forbid it: makes the folder, fills `env`, puts the probes in place,
  * and says so once. What fails is told and tracing goes on without the helper. */
 void launch_prepare(struct launch *l, const struct options *o, struct agent *a);

@@ -440,6 +440,7 @@ struct config_wftrace {
     bool enabled;
     struct config_rules *rules;
     struct config_targets *targets;
+    const char *bridge_folder;
     int privacy, propagation; /* enum config_privacy, config_propagation */
     CONFIG_LIST(const char *) baggage;
     struct config_store *store;

@@ -148,16 +148,39 @@ void watch_book_done(struct watch_book *b)
     *b = (struct watch_book){ 0 };
 }
 
-int watch_book_write(const struct watch_book *b, size_t first, FILE *out)
+static void watches_write(const struct watch_book *b, size_t first, FILE *out)
 {
     static const char *const moments[] = { "entry", "return", "fail" };
-    fprintf(out, "wftrace-bridge 1\n");
     for (size_t i = 0; i < b->n; i++) {
         const struct watch *w = &b->v[i];
         fprintf(out, "watch\t%zu\t%s\t%s\n", first + i, w->module, w->function);
         for (u8 k = 0; k < w->n_attrs; k++)
             fprintf(out, "attr\t%u\t%s\t%s\n", k, moments[w->attrs[k].moment], w->attrs[k].expr);
     }
+}
+
+/* FNV-1a of the text, folded. */
+u32 watch_book_id(const struct watch_book *b, size_t first)
+{
+    cleanup(freep) char *text = NULL;
+    size_t n = 0;
+    FILE *out = open_memstream(&text, &n);
+    if (!out)
+        return 0;
+    watches_write(b, first, out);
+    if (fclose(out))
+        return 0;
+    u64 h = 0xcbf29ce484222325ull;
+    for (size_t i = 0; i < n; i++)
+        h = (h ^ (u8)text[i]) * 0x100000001b3ull;
+    u32 id = (u32)(h >> 40 ^ h) & 0xffffff;
+    return id ? id : 1;
+}
+
+int watch_book_write(const struct watch_book *b, size_t first, FILE *out)
+{
+    fprintf(out, "wftrace-bridge 2 %06x\n", watch_book_id(b, first));
+    watches_write(b, first, out);
     errno = 0;
     return fflush(out) ? (errno ? -errno : -EIO) : 0;
 }

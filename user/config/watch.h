@@ -44,6 +44,8 @@ int watch_book_make(const struct rules *r, struct watch_book *ret, char *err, si
 int watch_book_room(struct watch_book *ret, size_t n_rules);
 int watch_book_fill(struct watch_book *b, const struct rules *r, char *err, size_t err_size);
 void watch_book_done(struct watch_book *b);
+/* Which list that is, of its text: 24 bits, never 0 but when memory is short. Events of a process with another mean something else. */
+u32 watch_book_id(const struct watch_book *b, size_t first);
 /* The watch file's text; the first watch is number `first`. -errno of the stream. */
 int watch_book_write(const struct watch_book *b, size_t first, FILE *out);
 

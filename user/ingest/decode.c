@@ -238,12 +238,14 @@ static int decode_bridge(struct input in, struct event *e)
     if (r->cap_len > in.payload.n || r->cap_len < sizeof(b))
         return -EBADMSG;
     memcpy(&b, in.payload.p, sizeof(b));
-    if (b.version != BRIDGE_VERSION || b.kind < BRIDGE_START || b.kind > BRIDGE_NOTE || b.size > r->cap_len || b.size < sizeof(b))
+    if ((b.version != BRIDGE_VERSION && b.version != 1) || b.kind < BRIDGE_START || b.kind > BRIDGE_NOTE || b.size > r->cap_len ||
+        b.size < sizeof(b))
         return -EBADMSG;
     e->bridge.phase = (enum bridge_phase)(b.kind - BRIDGE_START);
     e->bridge.watch = b.watch;
     e->bridge.dropped = b.dropped;
     e->bridge.activity = b.activity;
+    e->bridge.book = b.version == 1 ? 0 : (u32)(b.activity >> BRIDGE_BOOK);
     e->bridge.values = slice_of(in.payload.p + sizeof(b), b.size - sizeof(b));
     struct slice left = e->bridge.values;
     for (u8 i = 0; i < b.n_attrs; i++)

@@ -128,6 +128,7 @@ struct event {
             enum bridge_phase phase;
             u16 watch;
             u8 dropped;          /* values that did not fit or could not be read */
+            u32 book;            /* which watch list its process has (config/watch.h); 0: not told */
             u64 activity;        /* the same from START to END or FAIL, unique in the process */
             struct slice values; /* for event_value_next() */
         } bridge;

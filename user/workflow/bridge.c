@@ -53,6 +53,9 @@ static void on_note(struct bridge *b, const struct event *e)
             snprintf(b->notes.version, sizeof(b->notes.version), "%.*s", (int)min_u64(value.n, 20), (const char *)value.p);
         return;
     }
+    if (slice_eq(key, "failed") && slice_starts(value, "0 ") && !b->notes.refused[0])
+        snprintf(b->notes.refused, sizeof(b->notes.refused), "process %u: %.*s", e->tgid, (int)min_u64(value.n - 2, 100),
+                 (const char *)value.p + 2);
     struct watch_state *state = state_of(b, &value);
     if (!state)
         return;
@@ -94,6 +97,16 @@ static void on_call(struct bridge *b, const struct event *e)
         call_end(b, e, c, failed);
 }
 
+/* Its numbers of watches and values are those of another list: other rules, or another wftrace. */
+static bool is_foreign(struct bridge *b, const struct event *e)
+{
+    if (issue_known(b, e->bridge.book))
+        return false;
+    ledger_add(bridge_foreign, 1);
+    b->notes.foreign = b->notes.foreign ? b->notes.foreign : e->tgid;
+    return true;
+}
+
 void bridge_event(struct bridge *b, const struct event *e)
 {
     b->lost += e->lost;
@@ -109,6 +122,8 @@ void bridge_event(struct bridge *b, const struct event *e)
     ledger_add(bridge_events, 1);
     if (e->bridge.dropped)
         ledger_add(bridge_values_dropped, e->bridge.dropped);
+    if (is_foreign(b, e))
+        return;
     values_read(e, &b->values);
     if (e->bridge.phase == BRIDGE_SAYS_NOTE)
         on_note(b, e);

@@ -35,6 +35,7 @@ struct watch_state {
 #define ISSUES_MAX 16
 struct issue {
     size_t first; /* number of its first watch */
+    u32 id;       /* watch_book_id() */
     struct watch_book book;
     struct watch_state *states;
 };
@@ -68,6 +69,7 @@ static inline bool rule_in_force(const struct rule *r) { return !r->retired || r
 
 /* bridge_issue.c */
 struct issue *issue_of(struct bridge *b, u64 number); /* NULL: nobody was told of such a watch */
+bool issue_known(const struct bridge *b, u32 id);     /* 0, which tells nothing, is */
 void issues_done(struct bridge *b);
 
 /* bridge_start.c */

@@ -9,6 +9,14 @@ struct issue *issue_of(struct bridge *b, u64 number)
     return NULL;
 }
 
+bool issue_known(const struct bridge *b, u32 id)
+{
+    bool known = !id;
+    for (u32 i = 0; i < b->n_issues; i++)
+        known |= b->issues[i].id == id;
+    return known;
+}
+
 static void issue_done(struct issue *i)
 {
     watch_book_done(&i->book);
@@ -61,6 +69,7 @@ bool bridge_rules_taken(struct bridge *b)
         return false;
     }
     b->spare.first = next;
+    b->spare.id = watch_book_id(&b->spare.book, next);
     b->current = b->n_issues;
     b->issues[b->n_issues++] = b->spare;
     b->spare = (struct issue){ 0 };

@@ -33,6 +33,8 @@ struct workflow_notes {
     char version[24]; /* of the first one's Python */
     u32 missed;       /* Pythons that ended without having taken it in */
     char missed_first[48];
+    u32 foreign;       /* the first process whose watch list is another one; 0: none */
+    char refused[160]; /* why the first helper that refused did so; "" when none did */
 };
 bool workflow_watch(const struct workflow *w, size_t i, struct workflow_watch *ret); /* false past the end */
 void workflow_notes(const struct workflow *w, struct workflow_notes *ret);

@@ -2,33 +2,13 @@
  *
  * A frame is the only name that a call has for its whole life, through every yield and await. It may end unseen (a generator
  * that is thrown away in 3.13 and later runs no code), so a frame that begins anew takes an old entry over. */
-#include <unistd.h>
-
 #include "bridge.h"
 
 #define ACTIVITIES_MAX (1u << 20) /* open at once; further calls are not watched */
 
 static struct activity *table;
 static u32 table_size, table_used;
-static u64 next_id, id_process;
-
-static void process_changed(void) { id_process = (u64)getpid() << 40; }
-/* glibc has the first in its library (the second is in each program), musl the second. */
-__attribute__((weak)) int __register_atfork(void (*)(void), void (*)(void), void (*)(void), void *);
-__attribute__((weak)) int pthread_atfork(void (*)(void), void (*)(void), void (*)(void));
-void activity_fork_init(void)
-{
-    static bool registered;
-    process_changed();
-    if (registered)
-        return;
-    registered = true;
-    if (__register_atfork) {
-        __register_atfork(NULL, NULL, process_changed, NULL);
-    } else if (pthread_atfork) {
-        pthread_atfork(NULL, NULL, process_changed);
-    }
-}
+static u64 next_id; /* never begins anew: a fork's child goes on counting */
 
 static u32 home(PyObject *frame) { return (u32)(((uintptr_t)frame >> 4) * 0x9e3779b97f4a7c15ull >> 40) & (table_size - 1); }
 
@@ -76,7 +56,9 @@ struct activity *activity_open(PyObject *frame, struct site *site)
     u32 i = home(frame);
     while (table[i].frame)
         i = (i + 1) & (table_size - 1);
-    table[i] = (struct activity){ .frame = frame, .site = site, .id = id_process | (++next_id & ((1ull << 40) - 1)) };
+    table[i] = (struct activity){ .frame = frame,
+                                  .site = site,
+                                  .id = watches_book << BRIDGE_BOOK | (++next_id & ((1ull << BRIDGE_BOOK) - 1)) };
     table_used++;
     return &table[i];
 }

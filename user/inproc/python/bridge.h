@@ -60,6 +60,7 @@ struct site {
 extern int py_minor;   /* 8 … 14 */
 extern bool bridge_on; /* false after uninstall: hooks that are left in running code do nothing */
 extern struct watch *watches;
+extern u64 watches_book; /* which list they are */
 
 /* module.c */
 bool main_interpreter(void); /* what is held here is of one interpreter */
@@ -115,7 +116,6 @@ struct activity {
     PyObject *weak; /* on the generator, 3.13+ */
     bool suspended;
 };
-void activity_fork_init(void);
 struct activity *activity_open(PyObject *frame, struct site *site); /* NULL: the table is full */
 struct activity *activity_find(PyObject *frame);
 void activity_close(struct activity *a);

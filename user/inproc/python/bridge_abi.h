@@ -1,13 +1,13 @@
 /* What the Python bridge (a small extension module inside a Python process) and the tracer say to each other. Shared by the
  * extension, the BPF side (bpf/bridge.bpf.c) and the tracer (ingest/decode.c); fixed-width fields only.
  *
- * Towards the tracer: the extension exports one function, `wftrace_bridge(ev, head, activity, context)`, which is a nop and a
+ * Towards the tracer: the extension exports one function, `wftrace_bridge2(ev, head, activity, context)`, which is a nop and a
  * return. A BPF program sits on the nop. With nobody there the call does nothing. `ev` is the event; `head` and `activity` are its first
  * two words once more, so that an event without values need not be read from memory; `context` is the address of the
  * running thread's contextvars context, for a tracer that knows this interpreter's layout to be the one below.
  *
  * Towards the extension: a watch file, UTF-8 text, fields separated by tabs, one line each; WFTRACE_BRIDGE_WATCH names it.
- *     wftrace-bridge 1
+ *     wftrace-bridge 2 BOOK                        six hexadecimal digits: which list this is; without them it is not asked
  *     watch  ID  MODULE  QUALNAME                  patterns of fnmatch; QUALNAME as in __qualname__ ("f.<locals>.g")
  *     attr   INDEX  entry|return|fail  EXPRESSION  of the watch above; INDEX counts from 0 within it
  * An EXPRESSION is `ROOT[.NAME | [INT] | ["KEY"]]…`, or `len(…)`, `type(…)` (qualified type name), `str(…)`, `id(…)` of one.
@@ -22,8 +22,9 @@
 #include <linux/types.h>
 #endif
 
-#define BRIDGE_SYMBOL    "wftrace_bridge"
-#define BRIDGE_VERSION   1
+#define BRIDGE_SYMBOL    "wftrace_bridge2" /* another name when the arguments change: a probe must not meet an older object */
+#define BRIDGE_VERSION   2
+#define BRIDGE_BOOK      40   /* activity >> this: BOOK of the watch file, 0 for none; version 1 had the process there */
 #define BRIDGE_EVENT_MAX 2048 /* bytes of one event, header included; an attribute that does not fit is left out */
 #define BRIDGE_ATTR_TEXT 512  /* bytes of one text; what is longer is cut */
 
@@ -44,7 +45,7 @@ struct bridge_event {
     __u16 watch; /* ID of its line in the watch file */
     __u8 n_attrs;
     __u8 dropped;   /* attributes that did not fit or could not be read */
-    __u64 activity; /* unique in this process: the same from START to END or FAIL */
+    __u64 activity; /* BOOK and a number: unique in this process, the same from START to END or FAIL */
     /* struct bridge_attr … */
 };
 

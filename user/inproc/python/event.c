@@ -16,12 +16,12 @@
 #define SITE_NOP  "nop"
 #define SITE_BYTE 0x1f
 #endif
-__asm__(".text\n.globl wftrace_bridge\n.type wftrace_bridge,%function\n.p2align 4\nwftrace_bridge:\n " SITE_NOP
-        "\n ret\n .p2align 4\n.size wftrace_bridge,.-wftrace_bridge\n");
+__asm__(".text\n.globl wftrace_bridge2\n.type wftrace_bridge2,%function\n.p2align 4\nwftrace_bridge2:\n " SITE_NOP
+        "\n ret\n .p2align 4\n.size wftrace_bridge2,.-wftrace_bridge2\n");
 
-extern void wftrace_bridge(const struct bridge_event *ev, u64 head, u64 activity, u64 context)
+extern void wftrace_bridge2(const struct bridge_event *ev, u64 head, u64 activity, u64 context)
     __attribute__((visibility("default")));
-void *const bridge_site = (void *)wftrace_bridge;
+void *const bridge_site = (void *)wftrace_bridge2;
 
 __thread int quiet_depth;
 
@@ -35,7 +35,7 @@ void event_init(void)
     context_off = offs[py_minor];
 }
 
-bool tracer_present(void) { return *(volatile const u8 *)(uintptr_t)wftrace_bridge != SITE_BYTE; }
+bool tracer_present(void) { return *(volatile const u8 *)(uintptr_t)wftrace_bridge2 != SITE_BYTE; }
 
 void event_start(struct event *ev, enum bridge_kind kind, const struct watch *w, u64 activity)
 {
@@ -120,7 +120,7 @@ void event_send(const struct bridge_event *ev)
     u64 head, context;
     memcpy(&head, ev, sizeof head);
     memcpy(&context, (char *)PyThreadState_Get() + context_off, sizeof context);
-    wftrace_bridge(ev, head, ev->activity, context);
+    wftrace_bridge2(ev, head, ev->activity, context);
 }
 
 void note(const char *format, ...)
@@ -133,7 +133,7 @@ void note(const char *format, ...)
     int n = vsnprintf(text, sizeof text, format, ap);
     va_end(ap);
     struct event ev;
-    event_start(&ev, BRIDGE_NOTE, NULL, 0);
+    event_start(&ev, BRIDGE_NOTE, NULL, watches_book << BRIDGE_BOOK);
     event_add(&ev, 0, BRIDGE_TEXT, text, n < (int)sizeof text ? (size_t)n : sizeof text - 1);
     event_send(&ev.head);
 }

@@ -50,10 +50,9 @@ static int start(const char *path, bool loaded_too)
         return err;
     event_init();
     if ((err = watches_read(path, &line)) < 0) {
-        note("failed=0 watch file, line %d: %s", line, strerror(-err));
+        note("failed=0 watch file, line %d: %s", line, err == -EPROTO ? "of another version" : strerror(-err));
         return err;
     }
-    activity_fork_init();
     bridge_on = true;
     if ((err = py_minor >= 12 ? monitor_init() : hooks_init()) < 0) {
         note("failed=0 %s", py_minor >= 12 ? "no free tool id in sys.monitoring" : "interpreter not understood");

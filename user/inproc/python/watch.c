@@ -9,6 +9,7 @@
 #define FILE_MAX (1 << 20)
 
 struct watch *watches;
+u64 watches_book;
 static u32 n_watches;
 
 static bool is_pattern(const char *s) { return strpbrk(s, "*?[") != NULL; }
@@ -95,6 +96,17 @@ static int add_attr(struct watch *w, char *line)
     return 0;
 }
 
+/* "wftrace-bridge 2 0a1b2c" */
+static int read_head(const char *line)
+{
+    static const char head[] = "wftrace-bridge 2";
+    size_t n = sizeof head - 1;
+    if (strncmp(line, head, n) || (line[n] && line[n] != ' '))
+        return -EPROTO;
+    watches_book = line[n] ? strtoul(line + n + 1, NULL, 16) & 0xffffff : 0;
+    return 0;
+}
+
 int watches_read(const char *path, int *ret_line)
 {
     cleanup(freep) char *text = read_whole(path);
@@ -108,7 +120,7 @@ int watches_read(const char *path, int *ret_line)
             *next++ = 0;
         *ret_line = ++line_number;
         if (line_number == 1) {
-            err = strcmp(line, "wftrace-bridge 1") ? -EPROTO : 0;
+            err = read_head(line);
         } else if (!strncmp(line, "watch\t", 6)) {
             struct watch **before = end;
             err = add_watch(line + 6, &end);
@@ -171,5 +183,6 @@ void watches_free(void)
         free(w);
     }
     watches = NULL;
+    watches_book = 0;
     n_watches = 0;
 }
