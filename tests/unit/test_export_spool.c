@@ -154,6 +154,36 @@ static void the_oldest_go_when_it_is_full(void **state)
     spool_close(s);
 }
 
+/* The record that is on its way to the receiver while its segment goes is lost when it does not arrive, and only then. */
+static void a_dropped_record_on_its_way_counts_once(void **state)
+{
+    for (int arrives = 0; arrives < 3; arrives++) { /* 0: no, and the next is asked for; 1: yes; 2: no, and it is the end */
+        struct spool *s = open_with((struct spool_options){ .max_bytes = 2000, .segment_bytes = 500 });
+        struct spool_record r;
+        struct spool_state st;
+        u64 items = 0, sent = 0;
+        memset(&told, 0, sizeof(told));
+        for (u32 k = 1; k <= 5; k++)
+            put(s, k), items += k % 5 + 1;
+        assert_int_equal(spool_next(s, &r), 1);
+        for (u32 k = 6; k <= 100; k++)
+            put(s, k), items += k % 5 + 1;
+        spool_state(s, &st);
+        assert_int_equal(told.lost[CAUSE_SPOOL_FULL] + st.items + r.items, items);
+        if (arrives == 1) {
+            sent = r.items;
+            spool_done(s, &r);
+        }
+        while (arrives < 2 && spool_next(s, &r) == 1) {
+            sent += r.items;
+            spool_done(s, &r);
+        }
+        spool_close(s);
+        assert_int_equal(told.lost[CAUSE_SPOOL_FULL] + sent + (arrives < 2 ? 0 : st.items), items);
+        assert_int_equal(teardown(state) | setup(state), 0);
+    }
+}
+
 static void what_is_too_old_is_passed_over(void **state)
 {
     struct spool *s = open_with((struct spool_options){ .max_age_ns = 50 * NSEC_PER_MSEC });
@@ -399,17 +429,12 @@ static void the_checksum_is_castagnolis(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(the_checksum_is_castagnolis),
-        TEST(what_goes_in_comes_out_in_order),
-        TEST(a_restart_goes_on_where_it_was),
-        TEST(one_process_at_a_time),
-        TEST(the_oldest_go_when_it_is_full),
-        TEST(what_is_too_old_is_passed_over),
-        TEST(every_byte_may_be_wrong),
-        TEST(every_length_may_be_the_last),
-        TEST(bytes_that_never_were_records_do_no_harm),
-        TEST(a_full_disk_leaves_whole_records),
-        TEST(nothing_that_was_kept_is_lost_by_kill_9),
+        TEST(the_checksum_is_castagnolis),      TEST(what_goes_in_comes_out_in_order),
+        TEST(a_restart_goes_on_where_it_was),   TEST(one_process_at_a_time),
+        TEST(the_oldest_go_when_it_is_full),    TEST(a_dropped_record_on_its_way_counts_once),
+        TEST(what_is_too_old_is_passed_over),   TEST(every_byte_may_be_wrong),
+        TEST(every_length_may_be_the_last),     TEST(bytes_that_never_were_records_do_no_harm),
+        TEST(a_full_disk_leaves_whole_records), TEST(nothing_that_was_kept_is_lost_by_kill_9),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -489,6 +489,8 @@ bool lane_try_join(struct lane *l, u64 *ret_lost)
 u64 lane_join(struct lane *l)
 {
     pthread_join(l->thread, NULL);
+    if (l->spool)
+        l->spool = spool_close(l->spool); /* it may have a last loss to tell */
     u64 lost = lane_lost(l);
     lane_free(l);
     return lost;

@@ -21,6 +21,9 @@ struct spool {
     bool writing;
     u64 next_item; /* number of the item that is written next; they begin at 1 */
     u64 expect;    /* number of the item that is read next: a higher one means damage in between */
+    u64 handed;    /* items of the record that spool_next() gave out, until spool_done() */
+    u64 handed_of; /* the segment it is in */
+    u64 orphaned;  /* items of it, when its segment was dropped meanwhile: lost unless it is done after all */
     u64 bytes;
     spool_lost_fn lost;
     void *arg;
@@ -90,7 +93,10 @@ static int segment_begin(struct spool *s)
 static void make_room(struct spool *s, u64 more)
 {
     while (s->first && s->bytes + more > s->opt.max_bytes) {
-        tell_lost(s, CAUSE_SPOOL_FULL, s->first->items);
+        u64 out = s->handed_of == s->first->number ? min_u64(s->handed, s->first->items) : 0;
+        tell_lost(s, CAUSE_SPOOL_FULL, s->first->items - out);
+        s->orphaned += out;
+        s->handed -= out;
         s->expect = max_u64(s->expect, s->first->end_item);
         first_remove(s);
     }
@@ -223,8 +229,17 @@ int spool_open(const struct spool_options *o, const char *name, spool_lost_fn lo
     return 0;
 }
 
+/* What was on its way to the receiver when its segment went, and did not arrive. */
+static void orphan_lost(struct spool *s)
+{
+    u64 items = s->orphaned;
+    s->handed = s->orphaned = 0;
+    tell_lost(s, CAUSE_SPOOL_FULL, items);
+}
+
 struct spool *spool_close(struct spool *s)
 {
+    orphan_lost(s);
     if (s->writing)
         sync_if(s, SPOOL_FSYNC_SEGMENT, s->last->fd);
     while (s->first) {
@@ -325,6 +340,8 @@ static int take_record(struct spool *s, struct segment *g, u64 at, const struct 
     if (e == -ENOMEM)
         return e;
     if (!e) {
+        s->handed = h->items;
+        s->handed_of = g->number;
         *ret = (struct spool_record){ slice_of(s->body, h->length), h->items, h->wall_ns, h->first, g->number, at };
         return 1;
     }
@@ -361,6 +378,7 @@ static int next_locked(struct spool *s, struct spool_record *ret)
 int spool_next(struct spool *s, struct spool_record *ret)
 {
     pthread_mutex_lock(&s->lock);
+    orphan_lost(s);
     int r = next_locked(s, ret);
     pthread_mutex_unlock(&s->lock);
     return r;
@@ -375,6 +393,7 @@ void spool_done(struct spool *s, const struct spool_record *r)
         segment_done(g, r->offset, &h);
         s->expect = max_u64(s->expect, r->first + r->items);
     }
+    s->handed = s->orphaned = 0;
     pthread_mutex_unlock(&s->lock);
 }
 

@@ -37,7 +37,8 @@ struct spool_record {
 };
 /* The oldest record that is not done. 1: *ret; 0: there is none; -errno. Too old and damaged ones are passed over and told. */
 int spool_next(struct spool *s, struct spool_record *ret);
-void spool_done(struct spool *s, const struct spool_record *r); /* also when the segment is gone meanwhile */
+/* It has been answered. Also when its segment is gone meanwhile: until the next spool_next() or the end it is not counted as lost. */
+void spool_done(struct spool *s, const struct spool_record *r);
 
 struct spool_state {
     u64 records, items; /* waiting */
