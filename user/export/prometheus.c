@@ -244,6 +244,7 @@ static int prometheus_open(const struct export_spec *spec, void **ret, char *err
 {
     pthread_condattr_t clock;
     struct prometheus *p = calloc(1, sizeof(*p));
+    snprintf(err, err_size, "out of memory");
     if (!p)
         return -ENOMEM;
     int e = prometheus_options_parse(spec->target, &p->o, err, err_size);

@@ -482,9 +482,11 @@ static void families_write(struct page *p, const struct family *f, size_t n)
 static void target_info(struct page *p, const struct identity *ids, size_t n)
 {
     static const struct metric info = { .name = "target", .unit = "", .description = "Target metadata", .kind = METRIC_GAUGE };
+    if (!n || p->o->no_target_info)
+        return;
     struct labels *l = malloc(sizeof(*l));
-    if (!l || !n || p->o->no_target_info) {
-        free(l);
+    if (!l) {
+        p->j->failed = true;
         return;
     }
     p->m = &info;

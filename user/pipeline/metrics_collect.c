@@ -66,24 +66,30 @@ static const struct attr *keep_attrs(struct builder *b, const struct attr *v, u1
     return out;
 }
 
-/* A metric at the end of the list, or NULL: no memory. */
-static struct metric *metric_add(struct builder *b, const struct metric *like)
+static bool metric_room(struct builder *b)
 {
-    if (b->n == b->room) {
-        size_t room = b->room ? 2 * b->room : 64;
-        struct metric *v = realloc(b->metrics, room * sizeof(*v));
-        if (!v) {
-            b->failed = true;
-            return NULL;
-        }
-        b->metrics = v;
-        b->room = room;
+    if (b->n < b->room)
+        return true;
+    size_t room = b->room ? 2 * b->room : 64;
+    struct metric *v = realloc(b->metrics, room * sizeof(*v));
+    if (!v) {
+        b->failed = true;
+        return false;
     }
+    b->metrics = v;
+    b->room = room;
+    return true;
+}
+
+/* At the end of the list; left out where there is no memory. */
+static void metric_add(struct builder *b, const struct metric *like)
+{
+    if (!metric_room(b))
+        return;
     struct metric *out = &b->metrics[b->n++];
     *out = *like;
     out->resource = resource_ref(like->resource);
     b->n_points += like->n_points;
-    return out;
 }
 
 /* --- series --- */
@@ -150,20 +156,23 @@ static bool pushed_make(struct series *s)
     return s->pushed;
 }
 
-static void histogram_store(const struct stream *st, struct histogram *to, const struct histogram *from)
+/* False: no memory, and all is as it was. */
+static bool histogram_store(const struct stream *st, struct histogram *to, const struct histogram *from)
 {
-    to->count = from->count;
-    to->sum = from->sum;
+    if (st->kind == METRIC_EXP_HISTOGRAM && !exp_copy(&to->exp, &from->exp))
+        return false;
     if (st->kind == METRIC_HISTOGRAM)
         memcpy(to->counts, from->counts, (st->n_bounds + 1) * sizeof(*to->counts));
-    else
-        (void)exp_copy(&to->exp, &from->exp);
+    to->count = from->count;
+    to->sum = from->sum;
+    return true;
 }
 
 static void delta_histogram(struct builder *b, struct series *s, struct metric_point *p)
 {
     const struct stream *st = s->stream;
-    struct histogram *before = &s->pushed->h, diff = s->now.h;
+    const struct histogram *before = &s->pushed->h;
+    struct histogram diff = s->now.h;
     u64 counts[BOUNDS_MAX + 1];
     diff.count -= before->count;
     diff.sum -= before->sum;
@@ -172,44 +181,50 @@ static void delta_histogram(struct builder *b, struct series *s, struct metric_p
             counts[i] = s->now.h.counts[i] - before->counts[i];
         diff.counts = counts;
         point_histogram(b, s, &diff, p);
-    } else {
-        diff.exp.positive = diff.exp.negative = (struct exp_side){ 0 };
-        if (exp_copy(&diff.exp, &s->now.h.exp)) {
-            exp_subtract(&diff.exp, &before->exp);
-            point_histogram(b, s, &diff, p);
-        }
-        exp_clear(&diff.exp);
+        return;
     }
-    histogram_store(st, before, &s->now.h);
+    diff.exp.positive = diff.exp.negative = (struct exp_side){ 0 };
+    if (exp_copy(&diff.exp, &s->now.h.exp)) {
+        exp_subtract(&diff.exp, &before->exp);
+        point_histogram(b, s, &diff, p);
+    } else {
+        b->failed = true;
+    }
+    exp_clear(&diff.exp);
 }
 
-static void point_sum(struct builder *b, struct series *s, bool delta, struct metric_point *p)
+static void point_sum(const struct series *s, bool delta, struct metric_point *p)
 {
     p->is_int = s->stream->is_int;
     if (p->is_int)
         p->i = s->now.i - (delta ? s->pushed->i : 0);
     else
         p->d = s->now.d - (delta ? s->pushed->d : 0);
-    if (delta && p->is_int)
-        s->pushed->i = s->now.i;
-    else if (delta)
-        s->pushed->d = s->now.d;
 }
 
-static bool point_fill(struct builder *b, struct series *s, struct metric_point *p)
+/* The push reader has it: what is told next begins here. False: no memory, and it has not been told. */
+static bool point_told(struct series *s, bool delta)
+{
+    bool histogram = s->stream->kind == METRIC_HISTOGRAM || s->stream->kind == METRIC_EXP_HISTOGRAM;
+    if (delta && histogram && !histogram_store(s->stream, &s->pushed->h, &s->now.h))
+        return false;
+    if (delta && !histogram)
+        *s->pushed = s->now;
+    s->changed = false;
+    s->fresh_min = INFINITY;
+    s->fresh_max = -INFINITY;
+    return true;
+}
+
+static void point_make(struct builder *b, struct series *s, bool delta, struct metric_point *p)
 {
     const struct stream *st = s->stream;
-    bool delta = b->delta && has_delta(st);
     *p = (struct metric_point){ .n_attrs = s->n_attrs, .start_ns = s->start_ns, .time_ns = b->now };
-    if (delta && !pushed_make(s))
-        return false;
     if (delta && b->m->pushed_at > s->start_ns)
         p->start_ns = b->m->pushed_at;
     p->attrs = keep_attrs(b, s->attrs, s->n_attrs);
-    if (!p->attrs)
-        return false;
     if (st->kind == METRIC_GAUGE || st->kind == METRIC_SUM)
-        point_sum(b, s, delta, p);
+        point_sum(s, delta, p);
     else if (delta)
         delta_histogram(b, s, p);
     else
@@ -217,12 +232,20 @@ static bool point_fill(struct builder *b, struct series *s, struct metric_point 
     if (st->kind == METRIC_GAUGE)
         p->start_ns = 0;
     keep_exemplars(b, s, p);
-    if (!b->pull) {
-        s->changed = false;
-        s->fresh_min = INFINITY;
-        s->fresh_max = -INFINITY;
-    }
-    return true;
+}
+
+/* False: no memory for this one; it comes whole with the next collection. */
+static bool point_fill(struct builder *b, struct series *s, struct metric_point *p)
+{
+    bool delta = b->delta && has_delta(s->stream), before = b->failed;
+    b->failed = delta && !pushed_make(s);
+    if (!b->failed)
+        point_make(b, s, delta, p);
+    if (!b->failed && !b->pull)
+        b->failed = !point_told(s, delta);
+    bool whole = !b->failed;
+    b->failed |= before;
+    return whole;
 }
 
 static int by_metric(const void *left, const void *right)
@@ -241,26 +264,25 @@ static void metric_of_run(struct builder *b, struct series **v, u32 n)
 {
     const struct stream *st = v[0]->stream;
     struct metric_point *points = take(b, n * sizeof(*points));
+    const double *bounds = st->kind == METRIC_HISTOGRAM ? keep(b, st->bounds, st->n_bounds * sizeof(*bounds)) : NULL;
     u32 kept = 0;
-    for (u32 i = 0; points && i < n; i++)
-        kept += point_fill(b, v[i], &points[kept]);
-    if (!kept)
+    if (!points || (st->kind == METRIC_HISTOGRAM && !bounds) || !metric_room(b))
         return;
-    if (st->kind == METRIC_HISTOGRAM) {
-        const double *bounds = keep(b, st->bounds, st->n_bounds * sizeof(*bounds));
-        for (u32 i = 0; i < kept; i++)
-            points[i].bounds = bounds;
-    }
-    (void)metric_add(b, &(struct metric){ .name = st->name,
-                                          .unit = st->unit,
-                                          .description = st->description,
-                                          .scope = st->scope,
-                                          .resource = v[0]->owner->resource,
-                                          .kind = st->kind,
-                                          .monotonic = st->kind == METRIC_SUM && st->monotonic,
-                                          .delta = b->delta && has_delta(st),
-                                          .n_points = kept,
-                                          .points = points });
+    for (u32 i = 0; i < n; i++)
+        kept += point_fill(b, v[i], &points[kept]);
+    for (u32 i = 0; i < kept && bounds; i++)
+        points[i].bounds = bounds;
+    if (kept)
+        metric_add(b, &(struct metric){ .name = st->name,
+                                        .unit = st->unit,
+                                        .description = st->description,
+                                        .scope = st->scope,
+                                        .resource = v[0]->owner->resource,
+                                        .kind = st->kind,
+                                        .monotonic = st->kind == METRIC_SUM && st->monotonic,
+                                        .delta = b->delta && has_delta(st),
+                                        .n_points = kept,
+                                        .points = points });
 }
 
 static void add_series(struct builder *b)
@@ -303,15 +325,15 @@ static void add_number(struct builder *b, const struct metric_number *v, u32 n)
             points[i].i = v[i].i;
     }
     if (points && !b->failed)
-        (void)metric_add(b, &(struct metric){ .name = v->name,
-                                              .unit = v->unit,
-                                              .description = v->description,
-                                              .scope = "self",
-                                              .resource = b->m->self,
-                                              .kind = v->type == METER_GAUGE ? METRIC_GAUGE : METRIC_SUM,
-                                              .monotonic = v->type == METER_COUNTER,
-                                              .n_points = n,
-                                              .points = points });
+        metric_add(b, &(struct metric){ .name = v->name,
+                                        .unit = v->unit,
+                                        .description = v->description,
+                                        .scope = "self",
+                                        .resource = b->m->self,
+                                        .kind = v->type == METER_GAUGE ? METRIC_GAUGE : METRIC_SUM,
+                                        .monotonic = v->type == METER_COUNTER,
+                                        .n_points = n,
+                                        .points = points });
 }
 
 static void add_numbers(struct builder *b)
@@ -394,15 +416,15 @@ static void add_process_metric(struct builder *b, const struct process_numbers *
             points[i].d = (double)(i ? p->system_ticks : p->user_ticks) / tick;
     }
     if (points && !b->failed)
-        (void)metric_add(b, &(struct metric){ .name = k->name,
-                                              .unit = k->unit,
-                                              .description = k->text,
-                                              .scope = "process",
-                                              .resource = p->resource,
-                                              .kind = METRIC_SUM,
-                                              .monotonic = k->monotonic,
-                                              .n_points = k->n,
-                                              .points = points });
+        metric_add(b, &(struct metric){ .name = k->name,
+                                        .unit = k->unit,
+                                        .description = k->text,
+                                        .scope = "process",
+                                        .resource = p->resource,
+                                        .kind = METRIC_SUM,
+                                        .monotonic = k->monotonic,
+                                        .n_points = k->n,
+                                        .points = points });
 }
 
 static void add_processes(struct builder *b)
@@ -442,21 +464,18 @@ static void collect(struct metrics *m, bool pull)
 {
     struct builder b = { .m = m, .pull = pull, .delta = !pull && m->o.delta, .now = m->now, .since = pull ? 0 : m->pushed_at };
     struct metric_batch *out = calloc(1, sizeof(*out));
+    if (!out) { /* nothing is told, so nothing is lost: the next one has it */
+        ledger_add(metric_collections_failed, 1);
+        return;
+    }
     derive_open_spans(m);
     add_series(&b);
     add_processes(&b);
     add_numbers(&b);
     if (!pull)
         m->pushed_at = m->now;
-    if (!out || b.failed)
+    if (b.failed)
         ledger_add(metric_collections_failed, 1);
-    if (!out) {
-        for (size_t i = 0; i < b.n; i++)
-            resource_unref(b.metrics[i].resource);
-        chunks_free(b.chunks);
-        free(b.metrics);
-        return;
-    }
     *out = (struct metric_batch){ 1, m->now, b.metrics, b.n, b.n_points, pull, b.chunks, batch_free };
     ledger_add(metric_points, out->n_points);
     m->sink->emit(m->sink, out);

@@ -92,23 +92,29 @@ bool exp_record(struct exp_hist *h, double value)
     return true;
 }
 
-static bool side_copy(struct exp_side *to, const struct exp_side *from, u32 max_size)
+static bool side_room(struct exp_side *to, const struct exp_side *from, u32 max_size)
 {
-    if (from->n && !to->counts && !(to->counts = calloc(max_size, sizeof(*to->counts))))
-        return false;
+    return !from->n || to->counts || (to->counts = calloc(max_size, sizeof(*to->counts)));
+}
+
+static void side_copy(struct exp_side *to, const struct exp_side *from)
+{
     if (from->n)
         memcpy(to->counts, from->counts, from->n * sizeof(*to->counts));
     to->first = from->first;
     to->n = from->n;
-    return true;
 }
 
 bool exp_copy(struct exp_hist *to, const struct exp_hist *from)
 {
+    if (!side_room(&to->positive, &from->positive, from->max_size) || !side_room(&to->negative, &from->negative, from->max_size))
+        return false;
     to->scale = from->scale;
     to->max_size = from->max_size;
     to->zero = from->zero;
-    return side_copy(&to->positive, &from->positive, from->max_size) && side_copy(&to->negative, &from->negative, from->max_size);
+    side_copy(&to->positive, &from->positive);
+    side_copy(&to->negative, &from->negative);
+    return true;
 }
 
 static void side_subtract(struct exp_side *s, const struct exp_side *before, u32 by)

@@ -1,6 +1,7 @@
 /* Metrics are shared and not to be written to: where something must go, the collection is copied as far as it differs, in one
  * chain of blocks that lives as long as the copy; the rest still points into the original. */
 #include "pipeline/redact.h"
+#include "self/ledger.h"
 
 #define TEXT_MOST 4096 /* bytes of one attribute that are looked at; a longer one is replaced whole */
 
@@ -118,7 +119,8 @@ static void point_copy(struct redact *r, struct copy *c, struct metric_point *p)
     p->attrs = v;
 }
 
-static void metric_clean(struct redact *r, struct copy **c, struct metric_batch *from, size_t i)
+/* False: no memory. */
+static bool metric_clean(struct redact *r, struct copy **c, struct metric_batch *from, size_t i)
 {
     const struct metric *m = &from->metrics[i];
     struct metric_point *points = NULL;
@@ -126,16 +128,17 @@ static void metric_clean(struct redact *r, struct copy **c, struct metric_batch 
         if (!point_differs(r, &m->points[k]))
             continue;
         if (!*c && !(*c = copy_new(from)))
-            return;
+            return false;
         if (!points) {
             points = block_new(*c, m->n_points * sizeof(*points));
             if (!points)
-                return;
+                return false;
             memcpy(points, m->points, m->n_points * sizeof(*points));
             (*c)->b.metrics[i].points = points;
         }
         point_copy(r, *c, &points[k]);
     }
+    return true;
 }
 
 struct metric_batch *redact_metrics(struct redact *r, struct metric_batch *b)
@@ -144,15 +147,13 @@ struct metric_batch *redact_metrics(struct redact *r, struct metric_batch *b)
     bool failed = false;
     for (size_t i = 0; i < b->n && !failed; i++) {
         struct resource *had = b->metrics[i].resource, *clean;
-        u64 before = r->found;
-        metric_clean(r, &c, b, i);
-        failed = r->found != before && !c;
+        failed = !metric_clean(r, &c, b, i);
         clean = had ? resources_take(&r->resources, resource_ref(had)) : NULL;
         if (clean == had) {
             resource_unref(clean);
             continue;
         }
-        if (!c && !(c = copy_new(b))) {
+        if (!clean || (!c && !(c = copy_new(b)))) {
             resource_unref(clean);
             failed = true;
             continue;
@@ -162,6 +163,7 @@ struct metric_batch *redact_metrics(struct redact *r, struct metric_batch *b)
     }
     if (!failed && !(c && c->failed))
         return c ? &c->b : b;
+    ledger_add(metric_collections_failed, 1);
     if (c) /* no memory for a clean copy: nothing goes out rather than a secret */
         metric_batch_unref(&c->b);
     else

@@ -1,4 +1,5 @@
-/* The copy of a resource by its number; the least recently used one is forgotten first. */
+/* The copy of a resource by its number; the least recently used one is forgotten first. Where there is no memory for a copy that
+ * is needed, none goes on at all: what a processor takes out does not leave for want of memory. */
 #include "pipeline/resources.h"
 
 #define RESOURCES 4096
@@ -28,26 +29,39 @@ void resources_done(struct resources *r)
         r->known = table_free(r->known);
 }
 
-static struct resource *copy_of(struct resources *r, const struct resource *from)
+/* The change is tried on a draft, so that what stays as it is needs no memory. 0: *ret, NULL when nothing changes; -ENOMEM. */
+static int copy_of(struct resources *r, const struct resource *from, struct resource **ret)
 {
-    struct resource *c = resource_new();
-    if (!c)
-        return NULL;
-    attr_set_copy(&c->attrs, &from->attrs);
-    return r->change(r->arg, &c->attrs) ? c : resource_unref(c);
+    struct attr v[ARRAY_LEN(from->attr_v)];
+    char text[sizeof(from->text_v)];
+    struct attr_set draft = { .v = v, .text = text, .max = ARRAY_LEN(v), .text_max = sizeof(text) };
+    attr_set_copy(&draft, &from->attrs);
+    *ret = NULL;
+    if (!r->change(r->arg, &draft))
+        return 0;
+    if (!(*ret = resource_new()))
+        return -ENOMEM;
+    attr_set_copy(&(*ret)->attrs, &draft);
+    return 0;
 }
 
 struct resource *resources_take(struct resources *r, struct resource *from)
 {
     bool fresh;
-    struct known_resource *k = from ? table_put(r->known, &from->id, &fresh) : NULL;
-    if (!k)
+    struct resource *copy = NULL;
+    struct known_resource *k = from ? table_get(r->known, &from->id) : NULL;
+    if (!from)
+        return NULL;
+    if (!k) {
+        if (copy_of(r, from, &copy))
+            return resource_unref(from);
+        if ((k = table_put(r->known, &from->id, &fresh)))
+            k->copy = resource_ref(copy);
+    } else {
+        copy = resource_ref(k->copy);
+    }
+    if (!copy)
         return from;
-    if (fresh)
-        k->copy = copy_of(r, from);
-    if (!k->copy)
-        return from;
-    resource_ref(k->copy);
     resource_unref(from);
-    return k->copy;
+    return copy;
 }

@@ -12,6 +12,7 @@ struct resources {
 };
 int resources_init(struct resources *r, bool (*change)(void *arg, struct attr_set *attrs), void *arg); /* -ENOMEM */
 void resources_done(struct resources *r);
-struct resource *resources_take(struct resources *r, struct resource *from); /* takes a reference, gives one; NULL is fine */
+/* Takes a reference, gives one; NULL is fine. NULL also when it is to be changed and there is no memory for that. */
+struct resource *resources_take(struct resources *r, struct resource *from);
 
 #endif
