@@ -40,16 +40,6 @@ static struct stream *armed_stream_free(struct stream *s)
 
 #include <glob.h>
 
-static u32 passed, failed;
-
-static void verdict(const char *what, bool ok)
-{
-    passed += ok;
-    failed += !ok;
-    if (!ok)
-        printf("FAILED %s\n", what);
-}
-
 /* --- the stream --- */
 
 static void stream_starves(void)

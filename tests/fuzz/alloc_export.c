@@ -180,24 +180,6 @@ static bool exporters_starve(bool *ret_more, u32 n, bool for_good)
     return ok;
 }
 
-static u32 passed, failed;
-
-static void each(const char *name, bool (*run)(bool *ret_more, u32 n, bool for_good))
-{
-    bool ok = true, more = true;
-    u32 n = 1;
-    for (; more && n < 3000; n++) {
-        bool after;
-        ok = run(&more, n, false) && ok;
-        ok = run(&after, n, true) && ok;
-    }
-    ok = ok && n > 2 && n < 3000;
-    passed += ok;
-    failed += !ok;
-    if (!ok)
-        printf("FAILED %s (%u allocations)\n", name, n);
-}
-
 static bool spans_lane(bool *more, u32 n, bool for_good) { return lane_starves(SIGNAL_TRACES, false, more, n, for_good); }
 static bool logs_lane(bool *more, u32 n, bool for_good) { return lane_starves(SIGNAL_LOGS, false, more, n, for_good); }
 static bool spool_lane(bool *more, u32 n, bool for_good) { return lane_starves(SIGNAL_TRACES, true, more, n, for_good); }

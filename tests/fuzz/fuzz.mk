@@ -55,6 +55,12 @@ $(ALLOC_EXPORT): FUZZ_CFLAGS += -I$(B)/gen
 $(B)/fuzz/alloc_export: tests/fuzz/alloc_export.c $(ALLOC_EXPORT) $(PROTO_O)
 	$(call say,TEST,$@)
 	$(Q)$(CC) $(FUZZ_CFLAGS) -I$(B)/gen -fsanitize=address,undefined $(FUZZ_WRAP) -o $@ $< $(filter %.o,$^) $(LIBS)
+# And for what stands between: pipeline, store, configuration. SQLite's allocations fail too.
+ALLOC_STAGES := $(ALLOC_EXPORT) $(patsubst user/%.c,$(B)/fuzz/plain/%.o,$(foreach d,trace pipeline config stream protocol,$(wildcard user/$(d)/*.c)) user/ingest/decode.c)
+$(B)/fuzz/alloc_stages: tests/fuzz/alloc_stages.c $(sort $(ALLOC_STAGES)) $(PROTO_O)
+	$(call say,TEST,$@)
+	$(Q)$(CC) $(FUZZ_CFLAGS) -I$(B)/gen -fsanitize=address,undefined $(FUZZ_WRAP) -o $@ $< $(filter %.o,$^) \
+	    $(patsubst -lyaml,-l:libyaml.a,$(patsubst -lsqlite3,-l:libsqlite3.a,$(LIBS)))
 
 fuzz: $(FUZZ_TARGETS:%=$(B)/fuzz/fuzz_%) ## fuzz the parsers, FUZZ_SECONDS each
 	@for t in $(FUZZ_TARGETS); do echo "== $$t"; mkdir -p $(B)/fuzz/corpus/$$t; \
@@ -62,11 +68,11 @@ fuzz: $(FUZZ_TARGETS:%=$(B)/fuzz/fuzz_%) ## fuzz the parsers, FUZZ_SECONDS each
 	    { tail -40 $(B)/fuzz/$$t.log; exit 1; }; grep '^stat::' $(B)/fuzz/$$t.log; done
 fuzz-merge: $(FUZZ_TARGETS:%=$(B)/fuzz/fuzz_%)
 	@for t in $(FUZZ_TARGETS); do python3 tests/fuzz/merge.py $(B)/fuzz/fuzz_$$t $(B)/fuzz/corpus/$$t tests/fuzz/corpus/$$t || exit 1; done
-FUZZ_BUILT   := $(FUZZ_TARGETS:%=$(B)/fuzz/replay_%) $(B)/fuzz/alloc $(B)/fuzz/alloc_export
+FUZZ_BUILT   := $(FUZZ_TARGETS:%=$(B)/fuzz/replay_%) $(B)/fuzz/alloc $(B)/fuzz/alloc_export $(B)/fuzz/alloc_stages
 fuzz-replay: $(FUZZ_BUILT) ## the corpora and failing allocations, under ASan and UBSan
 	@for t in $(FUZZ_TARGETS); do $(B)/fuzz/replay_$$t tests/fuzz/corpus/$$t || :; done >$(B)/fuzz/replay.log 2>&1; \
-	$(B)/fuzz/alloc >>$(B)/fuzz/replay.log 2>&1; ended=$$?; $(B)/fuzz/alloc_export >>$(B)/fuzz/replay.log 2>&1 || ended=1; cat $(B)/fuzz/replay.log; \
+	ended=0; for t in alloc alloc_export alloc_stages; do $(B)/fuzz/$$t >>$(B)/fuzz/replay.log 2>&1 || ended=1; done; cat $(B)/fuzz/replay.log; \
 	awk -v ended=$$ended '/^[a-z0-9]+: [0-9]+ passed, [0-9]+ failed$$/ { n++; p += $$2; f += $$4 } \
-	    END { f += n < $(words $(FUZZ_TARGETS) alloc alloc_export) || (ended && !f); print p + 0 " passed, " f + 0 " failed"; exit f > 0 }' $(B)/fuzz/replay.log
+	    END { f += n < $(words $(FUZZ_TARGETS) alloc alloc_export alloc_stages) || (ended && !f); print p + 0 " passed, " f + 0 " failed"; exit f > 0 }' $(B)/fuzz/replay.log
 -include $(shell find $(B)/fuzz -name '*.d' 2>/dev/null)
 .PHONY: fuzz fuzz-merge fuzz-replay

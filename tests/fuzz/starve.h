@@ -1,4 +1,4 @@
-/* Memory that runs out, for alloc*.c: linked with --wrap, so that only our code (and static libraries) fail. While armed, the
+/* Memory that runs out, for alloc*.c: linked with --wrap, so that only our code and static libraries fail. While armed, the
  * allocation of number fail_at (from 1; 0: none) fails, and all after it if for_good. Threads may allocate at the same time. */
 #ifndef WF_FUZZ_STARVE_H
 #define WF_FUZZ_STARVE_H
@@ -48,5 +48,31 @@ static void memory_arm(u32 fail_at, bool for_good)
     __atomic_store_n(&memory.armed, true, __ATOMIC_RELEASE);
 }
 static void memory_disarm(void) { __atomic_store_n(&memory.armed, false, __ATOMIC_RELEASE); }
+
+static u32 passed, failed;
+
+static void verdict(const char *what, bool ok)
+{
+    passed += ok;
+    failed += !ok;
+    if (!ok)
+        printf("FAILED %s\n", what);
+}
+
+/* Runs it with the first allocation failing, then every `step`th, until none does (*ret_more stays false). */
+static inline void each_of(const char *name, u32 step, bool (*run)(bool *ret_more, u32 n, bool for_good))
+{
+    bool ok = true, more = true;
+    u32 n = 1, most = 20000;
+    for (; more && n < most; n += step) {
+        bool after;
+        bool one = run(&more, n, false), all = run(&after, n, true);
+        if (!one || !all)
+            printf("%s: allocation %u%s\n", name, n, one ? " and all after it" : "");
+        ok = ok && one && all;
+    }
+    verdict(name, ok && n > 2 && n < most);
+}
+static inline void each(const char *name, bool (*run)(bool *ret_more, u32 n, bool for_good)) { each_of(name, 1, run); }
 
 #endif

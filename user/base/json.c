@@ -36,7 +36,7 @@ void json_again(struct json *j)
 
 static void json_add(struct json *j, const char *s, size_t n)
 {
-    if (!json_room(j, n))
+    if (!n || !json_room(j, n))
         return;
     memcpy(j->p + j->n, s, n);
     j->n += n;

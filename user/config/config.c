@@ -51,13 +51,20 @@ static void count_left_out(struct config_says *to, const char *what)
     to->used = at + (size_t)n;
 }
 
+static int no_memory(struct config_says *to)
+{
+    to->used = (size_t)snprintf(to->text, sizeof(to->text), "out of memory\n");
+    to->n = 1;
+    return -ENOMEM;
+}
+
 int config_load(const struct config_input *in, struct config **ret, struct config_says *mistakes, struct config_says *notes)
 {
     struct config_state *s = calloc(1, sizeof(*s));
     mistakes->used = notes->used = mistakes->n = notes->n = mistakes->left_out = notes->left_out = 0;
     mistakes->text[0] = notes->text[0] = 0;
     if (!s)
-        return -ENOMEM;
+        return no_memory(mistakes);
     s->in = in;
     s->mistakes = mistakes;
     s->notes = notes;
@@ -68,7 +75,7 @@ int config_load(const struct config_input *in, struct config **ret, struct confi
     s->mistakes = s->notes = NULL;
     if (!c || mistakes->n) {
         config_state_free(s);
-        return mistakes->n ? -EINVAL : -ENOMEM;
+        return mistakes->n ? -EINVAL : no_memory(mistakes);
     }
     *ret = c;
     return 0;

@@ -372,6 +372,7 @@ static void on_write(struct logs *l, const struct event *e)
 {
     struct program *p = table_get(l->programs, &e->tgid);
     struct stream_key sk = { e->tgid, e->write.fd };
+    struct out_stream unknown = { .buffered = true }; /* no memory: the lines are taken, without ids */
     if (!is_log(l, p, e))
         return ledger_add(logs_not_logs, 1);
     struct writing w = { .l = l,
@@ -380,7 +381,7 @@ static void on_write(struct logs *l, const struct event *e)
                          .time = e->time,
                          .cut = e->write.len > e->write.bytes.n };
     if (!w.stream)
-        return;
+        w.stream = &unknown;
     attribute(&w, e, p);
     judge(&w, e);
     const struct assembly *a = table_peek(l->assemblies, &w.key);

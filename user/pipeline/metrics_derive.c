@@ -2,6 +2,7 @@
  * those of rules. A plan says which spans a metric wants by kind and by one attribute; both are looked up in the reading of the
  * span, so a span pays for the metrics it has and for one test of each it has not. */
 #include "pipeline/metrics_internal.h"
+#include "self/ledger.h"
 
 enum derived_of { OF_DURATION, OF_ONE, OF_FAILED, OF_OPEN, OF_VALUE };
 
@@ -168,7 +169,8 @@ bool derive_open(struct metrics *m)
         if (!plan_derived(m, &derived[i]))
             return false;
     for (size_t i = 0; i < m->o.n_rules; i++)
-        (void)plan_rule(m, &m->o.rules[i]); /* more than there is room for: the rest is left out */
+        if (!plan_rule(m, &m->o.rules[i]) && m->n_streams < STREAMS_MAX) /* beyond that the rest is left out */
+            return false;
     return true;
 }
 
@@ -229,7 +231,7 @@ static void derive(struct metrics *m, const struct span *s, u32 rule, bool open,
     struct attr name;
     struct metric_owner *o = owner_get(m, s->resource);
     if (!o)
-        return;
+        return ledger_add(metric_values_dropped, 1);
     reading_span(m, s, &name);
     for (u32 i = 0; i < m->n_plans; i++) {
         const struct derived_plan *p = &m->plans[i];

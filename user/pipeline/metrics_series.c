@@ -341,7 +341,7 @@ static u32 histogram_add(const struct stream *st, struct series *s, double value
     if (st->kind == METRIC_HISTOGRAM)
         h->counts[at = bucket_of(st, value)]++;
     else if (!exp_record(&h->exp, value))
-        return 0;
+        return ledger_add(metric_values_dropped, 1), 0;
     else
         at = (u32)hash_u64(h->count);
     h->count++;

@@ -43,7 +43,8 @@ static void stream_keys(struct metrics *m, struct stream *st, const struct instr
     }
 }
 
-static void stream_histogram(struct metrics *m, struct stream *st, const struct instrument_spec *spec,
+/* False: no memory. */
+static bool stream_histogram(struct metrics *m, struct stream *st, const struct instrument_spec *spec,
                              const struct metric_view *v, enum metric_aggregation how)
 {
     if (how == AGGREGATE_EXPONENTIAL) {
@@ -51,7 +52,7 @@ static void stream_histogram(struct metrics *m, struct stream *st, const struct 
         st->max_size = v && v->max_size ? (u32)min_u64(max_u64(v->max_size, 2), EXP_SIZE_MAX) : EXP_SIZE;
         st->max_scale = v && v->max_size ? v->max_scale : EXP_SCALE;
         st->max_scale = st->max_scale > EXP_SCALE ? EXP_SCALE : st->max_scale < -10 ? -10 : st->max_scale;
-        return;
+        return true;
     }
     bool own = v && v->aggregation == AGGREGATE_EXPLICIT && v->bounds;
     const double *bounds = own ? v->bounds : spec->bounds ? spec->bounds : seconds;
@@ -61,9 +62,8 @@ static void stream_histogram(struct metrics *m, struct stream *st, const struct 
     double *copy = malloc((st->n_bounds + 1) * sizeof(*copy));
     if (copy)
         memcpy(copy, bounds, st->n_bounds * sizeof(*copy));
-    else
-        st->n_bounds = 0;
     st->bounds = copy;
+    return copy;
 }
 
 static enum metric_aggregation aggregation_of(const struct metrics *m, const struct instrument_spec *spec,
@@ -102,10 +102,12 @@ static bool stream_make(struct metrics *m, const struct instrument_spec *spec, c
                            .limit = limit_of(m, spec, v),
                            .id = m->n_streams };
     stream_keys(m, st, spec, v);
-    if (how == AGGREGATE_EXPLICIT || how == AGGREGATE_EXPONENTIAL)
-        stream_histogram(m, st, spec, v, how);
-    else
+    if (how == AGGREGATE_EXPLICIT || how == AGGREGATE_EXPONENTIAL) {
+        if (!stream_histogram(m, st, spec, v, how))
+            return false;
+    } else {
         st->kind = how == AGGREGATE_LAST ? METRIC_GAUGE : METRIC_SUM;
+    }
     m->n_streams++;
     return true;
 }

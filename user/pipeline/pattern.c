@@ -31,7 +31,7 @@ struct pattern *pattern_free(struct pattern *p)
 }
 
 /* The name table: two bytes of number, then the name, entry by entry. */
-static void names_take(struct pattern *p)
+static bool names_take(struct pattern *p)
 {
     u32 n = 0, size = 0;
     PCRE2_SPTR table = NULL;
@@ -40,9 +40,10 @@ static void names_take(struct pattern *p)
     pcre2_pattern_info(p->code, PCRE2_INFO_NAMETABLE, &table);
     for (u32 i = 0; i < n; i++) {
         u16 group = load_be16(table + i * size);
-        if (group < PATTERN_GROUPS && !p->names[group])
-            p->names[group] = strdup((const char *)table + i * size + 2);
+        if (group < PATTERN_GROUPS && !p->names[group] && !(p->names[group] = strdup((const char *)table + i * size + 2)))
+            return false;
     }
+    return true;
 }
 
 int pattern_new(const char *text, struct pattern **ret, char *err, size_t err_size)
@@ -63,13 +64,12 @@ int pattern_new(const char *text, struct pattern **ret, char *err, size_t err_si
     (void)pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE); /* slower without: no error */
     p->data = pcre2_match_data_create(PATTERN_GROUPS, NULL);
     p->limits = pcre2_match_context_create(NULL);
-    if (!p->data || !p->limits) {
+    if (!p->data || !p->limits || !names_take(p)) {
         pattern_free(p);
         return -ENOMEM;
     }
     pcre2_set_match_limit(p->limits, MATCH_LIMIT);
     pcre2_set_depth_limit(p->limits, DEPTH_LIMIT);
-    names_take(p);
     *ret = p;
     return 0;
 }

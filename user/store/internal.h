@@ -17,6 +17,7 @@ struct store {
     s64 resources_most;               /* so many, and the unused ones are looked for */
     struct table *traces;             /* trace id → its row and what this batch adds */
     struct table *resources;          /* resource->id → row */
+    bool stale;                       /* the two tell of rows that are not in the file: store_forget() is due */
     struct json attrs, events, links; /* of one row; their room is kept */
     char why[200];
     char path[1024];
@@ -29,7 +30,7 @@ int store_number(struct store *s, const char *sql, s64 *ret); /* the first colum
 
 /* write.c */
 int statements_prepare(struct store *s);
-int store_forget(struct store *s); /* what is known of rows: they may be gone. -ENOMEM: it is as it was */
+int store_forget(struct store *s); /* what is known of rows: they may be gone. -ENOMEM: not yet; before the next write */
 
 /* encode.c */
 void text_attrs(struct json *j, const struct attr *v, size_t n); /* JSON object; the text is begun anew */

@@ -41,9 +41,11 @@ int store_forget(struct store *s)
     struct table *traces = table_new(
         &(struct table_spec){ .key_size = TRACE_ID_LEN, .value_size = sizeof(struct known_trace), .max = TRACES_KNOWN });
     struct table *resources = table_new(&(struct table_spec){ .key_size = 8, .value_size = 8, .max = RESOURCES_KNOWN });
-    if (!traces || !resources) {
+    s->stale = !traces || !resources;
+    if (s->stale) {
         table_free(traces);
         table_free(resources);
+        snprintf(s->why, sizeof(s->why), "out of memory");
         return -ENOMEM;
     }
     table_free(s->traces);
@@ -89,6 +91,8 @@ static int resource_row(struct store *s, const struct resource *r, s64 *ret)
     if (!r || *ret)
         return 0;
     text_attrs(&s->attrs, r->attrs.v, r->attrs.n);
+    if (s->attrs.failed)
+        return -ENOMEM;
     bind_json(s->st[ST_RESOURCE_FIND], 1, &s->attrs);
     int code = run(s, ST_RESOURCE_FIND, ret);
     if (!code && !*ret) {
@@ -221,13 +225,22 @@ static int transaction_end(struct store *s, int code)
     return code;
 }
 
+/* One that could not even be rolled back, for want of memory, is rolled back now. */
+static int transaction_begin(struct store *s)
+{
+    int code = sqlite3_get_autocommit(s->db) ? 0 : store_exec(s, "ROLLBACK");
+    if (!code && s->stale)
+        code = store_forget(s);
+    return code ? code : store_exec(s, "BEGIN IMMEDIATE");
+}
+
 #define BATCH 1024 /* below TRACES_KNOWN: a trace of this batch is never forgotten in it */
 
 static int spans_write(struct store *s, struct span *const *v, size_t n)
 {
     struct known_trace *list[BATCH];
     u32 traces = 0;
-    int code = store_exec(s, "BEGIN IMMEDIATE");
+    int code = transaction_begin(s);
     if (code)
         return code;
     for (size_t i = 0; !code && i < n; i++) {
@@ -280,7 +293,7 @@ static int log_insert(struct store *s, const struct log_record *l)
 
 int store_add_logs(struct store *s, struct log_record *const *v, size_t n)
 {
-    int code = store_exec(s, "BEGIN IMMEDIATE");
+    int code = transaction_begin(s);
     if (code)
         return code;
     for (size_t i = 0; !code && i < n; i++)
