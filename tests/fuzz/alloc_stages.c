@@ -518,7 +518,7 @@ static void configs_starve(const char *pattern)
         struct config_input in = { .files = &config_path, .n_files = 1 };
         config_whole = config_load(&in, &c, &mistakes, &notes) ? NULL : explained(c);
         config_free(c);
-        each(config_path, config_starves);
+        each_of(config_path, 3, config_starves);
         free(config_whole);
     }
     globfree(&g);
