@@ -175,6 +175,45 @@ static void names_of_groups(void **state)
     }
 }
 
+static void test_script(void **state)
+{
+    UNUSED(state);
+#define ARGS(text) text, sizeof(text)
+    static const struct {
+        const char *program, *args;
+        size_t len;
+        const char *script;
+    } cases[] = {
+        { "python3.11",
+          ARGS("python3\0app.py\0--port\0"
+               "80"),
+          "app.py" },
+        { "python3",
+          ARGS("python3\0-X\0"
+               "dev\0-u\0-W\0ignore\0/srv/app.py"),
+          "/srv/app.py" },
+        { "python3", ARGS("python3\0-Xdev\0app.py"), "app.py" },
+        { "python3", ARGS("python3\0-m\0gunicorn\0shop:app"), "gunicorn" },
+        { "python3", ARGS("python3\0-c\0print(1)\0x.py"), "" },
+        { "python3", ARGS("python3\0-X"), "" },
+        { "python3", ARGS("python3"), "" },
+        { "python3", ARGS("python3\0\0\0app.py"), "app.py" },
+        { "node", ARGS("node\0-r\0./early.js\0server.js"), "server.js" },
+        { "java", ARGS("java\0-Xmx1g\0-cp\0a.jar:b.jar\0shop.Main"), "shop.Main" },
+        { "java", ARGS("java\0-jar\0shop.jar"), "shop.jar" },
+        { "bash", ARGS("bash\0-o\0pipefail\0run.sh"), "run.sh" },
+        { "sh", ARGS("sh\0-c\0sleep 1"), "" },
+        { "shutdown", ARGS("shutdown\0now"), "" },
+        { "cat", ARGS("cat\0app.py"), "" },
+        { "", "", 0, "" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char script[256];
+        script_find(cases[i].program, cases[i].args, cases[i].len, script, sizeof(script));
+        assert_string_equal(script, cases[i].script);
+    }
+}
+
 static void stat_lines(void **state)
 {
     struct pid_stat st;
@@ -361,6 +400,7 @@ static void packs_in_force(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_script),
         cmocka_unit_test(packs_in_force),
         cmocka_unit_test(forms_of_an_option),
         cmocka_unit_test(the_command_keeps_its_own_options),

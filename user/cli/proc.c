@@ -78,29 +78,74 @@ static void cgroup_read(struct proc *p)
     cgroup_read_names(p->cgroup, p->unit, sizeof(p->unit), p->container, sizeof(p->container));
 }
 
+/* Programs that run a file named by an argument, and their options that take the next word. */
+static const struct interpreter {
+    const char *name;
+    const char *with_value[12];
+    const char *code; /* options with which there is no file */
+} interpreters[] = {
+    { "python", { "-X", "-W", "--check-hash-based-pycs" }, "-c" },
+    { "pypy", { "-X", "-W" }, "-c" },
+    { "node", { "-r", "--require", "--import", "--loader", "--experimental-loader", "-C", "--conditions" }, "-e" },
+    { "java",
+      { "-cp", "-classpath", "--class-path", "-p", "--module-path", "--add-modules", "--add-opens", "--add-exports" },
+      "" },
+    { "ruby", { "-I", "-r", "-C" }, "-e" },
+    { "perl", { "-I" }, "-e" },
+    { "php", { "-c", "-d", "-z", "-S", "-t" }, "-r" },
+    { "bash", { "-o", "+o", "-O", "+O", "--rcfile", "--init-file" }, "-c" },
+    { "dash", { "-o", "+o" }, "-c" },
+    { "sh", { "-o", "+o" }, "-c" },
+};
+
+/* "python3.11" and "php8.2" are, "shutdown" is none. */
+static const struct interpreter *interpreter_of(const char *program)
+{
+    for (size_t i = 0; i < ARRAY_LEN(interpreters); i++) {
+        size_t n = strlen(interpreters[i].name);
+        if (!strncmp(program, interpreters[i].name, n) && strchr("0123456789.-", program[n])) /* or its end */
+            return &interpreters[i];
+    }
+    return NULL;
+}
+
+static bool takes_word(const struct interpreter *x, const char *option)
+{
+    for (size_t i = 0; i < ARRAY_LEN(x->with_value) && x->with_value[i]; i++)
+        if (!strcmp(x->with_value[i], option))
+            return true;
+    return false;
+}
+
+void script_find(const char *program, const char *args, size_t len, char *ret, size_t size)
+{
+    const struct interpreter *x = interpreter_of(program);
+    *ret = 0;
+    for (size_t at = strnlen(args, len) + 1; x && at < len; at += strnlen(args + at, len - at) + 1) {
+        const char *word = args + at;
+        if (!strcmp(word, x->code))
+            return;
+        if (takes_word(x, word))
+            at += strnlen(word, len - at) + 1;
+        else if (*word && *word != '-' && *word != '+') {
+            snprintf(ret, size, "%s", word);
+            return;
+        }
+    }
+}
+
 static void args_read(struct proc *p)
 {
     cleanup(freep) char *text = NULL;
-    size_t len = 0, at = 0;
+    size_t len = 0;
     if (pid_file((u32)p->pid, "cmdline", sizeof(p->args) - 1, &text, &len))
         return;
-    for (bool first = true; at < len; at += strlen(text + at) + 1, first = false)
-        if (!first && text[at] != '-' && !p->script[0])
-            snprintf(p->script, sizeof(p->script), "%.255s", text + at);
+    script_find(p->exe[0] ? base_name(p->exe) : p->comm, text, len, p->script, sizeof(p->script));
     while (len && !text[len - 1])
         len--;
     for (size_t i = 0; i < len; i++)
         p->args[i] = text[i] ? text[i] : ' ';
     p->args[len] = 0;
-}
-
-static bool is_interpreter(const char *name)
-{
-    static const char *const known[] = { "python", "node", "ruby", "perl", "php", "java", "bash", "sh", "dash" };
-    for (size_t i = 0; i < ARRAY_LEN(known); i++)
-        if (!strncmp(name, known[i], strlen(known[i])))
-            return true;
-    return false;
 }
 
 static void exe_read(struct proc *p)
@@ -120,8 +165,6 @@ static void runtime_read(struct proc *p)
         snprintf(p->runtime, sizeof(p->runtime), "python%s%.20s", name[6] ? " " : "", name + 6);
     else
         snprintf(p->runtime, sizeof(p->runtime), "%.40s", name);
-    if (!is_interpreter(name))
-        p->script[0] = 0;
 }
 
 /* libpython in maps names the version when the program is just "python" or embeds it. */

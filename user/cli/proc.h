@@ -14,7 +14,7 @@ struct proc {
     char comm[32];
     char exe[512];         /* path as /proc/PID/exe names it, "" when unreadable */
     char args[1024];       /* joined with spaces */
-    char script[256];      /* first argument that is no option, when the program is an interpreter */
+    char script[256];      /* first argument that belongs to no option, when the program is an interpreter */
     char cgroup[512];      /* path in cgroup v2, else in the systemd or first hierarchy */
     char unit[128];        /* systemd unit, "" */
     char container[80];    /* hexadecimal id, "" */
@@ -37,5 +37,8 @@ void proc_ports(struct proc *v, size_t n);
 
 /* Pure parts, for tests. */
 void cgroup_read_names(const char *path, char *unit, size_t unit_size, char *container, size_t container_size);
+/* The file that an interpreter was started with, "" for code given as text or another program. `args`: as /proc/PID/cmdline,
+ * `len` bytes with a NUL behind. */
+void script_find(const char *program, const char *args, size_t len, char *ret, size_t size);
 
 #endif
