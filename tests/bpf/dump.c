@@ -219,7 +219,8 @@ static int follow_pid(struct probes *p, pid_t pid)
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: dump [-q] [-v] [-p PID] [-f FORCE] [-r RING] [-b BUDGET] [-c CALL] [-R RULES] [--] CMD…\n");
+    fprintf(stderr,
+            "usage: dump [-q] [-v] [-p PID] [-f FORCE] [-r RING] [-b BUDGET] [-c CALL] [-R RULES] [-i IDLE_MS] [--] CMD…\n");
     return 2;
 }
 
@@ -231,7 +232,7 @@ int main(int argc, char **argv)
     char err[1024] = "";
     pid_t pid = 0;
     const char *rules_path = NULL;
-    for (int c; (c = getopt(argc, argv, "+qvp:f:r:b:c:R:")) != -1;) {
+    for (int c; (c = getopt(argc, argv, "+qvp:f:r:b:c:R:i:")) != -1;) {
         switch (c) {
         case 'q':
             quiet = true;
@@ -253,6 +254,9 @@ int main(int argc, char **argv)
             break;
         case 'c':
             o.capture_call = (u32)atoi(optarg);
+            break;
+        case 'i':
+            o.image_idle_ms = (u32)atoi(optarg);
             break;
         case 'R':
             rules_path = optarg;

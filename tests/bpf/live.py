@@ -496,6 +496,56 @@ def case_hits():
     need(all('77' in e.values() for e in orders), 'stack argument', orders)
 
 
+def case_links_come_and_go():
+    """Probed programs of which each has a file of its own come, stay a while and end: the links that they needed end with them,
+    not at once, and one that comes back is probed again, under the numbers that it had."""
+    n, idle, quiet, within = (6, 40, 6, 400) if ARGS.small else (20, 4, 1, 60)
+    d = tempfile.mkdtemp()
+    try:
+        open(d + '/t.c', 'w').write(HIT_C)
+        subprocess.run(['gcc', '-O1', '-o', d + '/t', d + '/t.c'], check=True)
+        for i in range(n):
+            shutil.copy(d + '/t', d + '/svc%d' % i)
+        open(d + '/r.yaml', 'w').write(HIT_RULES % (d + '/svc*', d + '/svc*'))
+        rc, ev, total, kernel, err = python(f'''
+        import os, subprocess, time
+        def links():
+            at = '/proc/%d/fd/' % os.getppid()
+            kinds = [os.readlink(at + f) for f in os.listdir(at) if os.path.islink(at + f)]
+            return sum(k in ('anon_inode:bpf_link', 'anon_inode:bpf-link', 'anon_inode:[perf_event]') for k in kinds)
+        def steady(least=0):
+            now, since, end = links(), time.monotonic(), time.monotonic() + {within}
+            while (now < least or time.monotonic() < since + {quiet}) and time.monotonic() < end:
+                time.sleep(.1)
+                if links() != now: now, since = links(), time.monotonic()
+            return now
+        def round():
+            for i in range({n}): subprocess.run(['{d}/svc%d' % i], stdout=subprocess.DEVNULL)
+        before = links()
+        round()
+        seen = [steady(before + 2 * {n})]
+        round()
+        seen.append(steady())
+        end = time.monotonic() + {within}
+        while links() > seen[0] - 2 * {n} and time.monotonic() < end: time.sleep(.1)
+        seen.append(steady())
+        round()
+        seen.append(steady(seen[2] + 2 * {n}))
+        open('{d}/links', 'w').write(repr(seen))
+        ''', '-R', d + '/r.yaml', '-i', str(idle * 1000))
+        first, busy, after, again = eval(open(d + '/links').read())
+    finally:
+        shutil.rmtree(d)
+    need(rc == 0, rc, err)
+    need(busy == first, 'links while they are used now and then', first, busy)
+    need(first - after >= 2 * n, 'links', first, 'after', after)
+    need(again > after, 'probed again', after, again)
+    sites = {e['site'] for e in of(ev, 'hit')}
+    hits = len(of(ev, 'hit'))
+    need(hits >= 14 * n, 'hits', hits) # of the second round all, of the others those after the probes sat
+    need(max(map(int, sites)) < 4 * n + 4, 'numbers', len(sites), max(map(int, sites)))
+
+
 CASES = {k[5:]: v for k, v in list(globals().items()) if k.startswith('case_')}
 
 

@@ -369,6 +369,7 @@ int agent_open(const struct agent_options *o, struct agent **ret, enum agent_fai
     }
     a->o = *o;
     output_choose(&a->o);
+    a->o.probe.keep_numbers = o->capture;
     if (getrandom(a->seed, sizeof(a->seed), 0) != sizeof(a->seed))
         a->seed[0] = clock_wall_ns(), a->seed[1] = (u64)getpid();
     a->wall_minus_boot = clock_offset();

@@ -5,6 +5,7 @@
 #include "probe/py_sites.h"
 #include "probe/tls_sites.h"
 #include "inproc/python/bridge_abi.h"
+#include "self/ledger.h"
 #include <glob.h>
 #include <sys/stat.h>
 
@@ -12,16 +13,38 @@ enum { IMAGES_MAX = 16384 };
 
 static void image_drop(void *arg, const void *key, void *value, enum table_drop_cause cause)
 {
-    UNUSED(arg), UNUSED(key), UNUSED(cause);
-    free(((struct image *)value)->py);
+    struct probes *p = arg;
+    struct image *image = value;
+    if (cause == TABLE_EVICTED)
+        ledger_add(images_evicted, 1);
+    if (cause == TABLE_CLOSED) {
+        links_move(p, &image->links);
+    } else {
+        memcpy(p->retired, key, sizeof(*p->retired));
+        links_retire(p, &image->links);
+        sites_release(p, image);
+    }
+    images_release(p, &image->needs);
+    free(image->py);
+    image->serial = 0;
 }
 
 int images_open(struct probes *p)
 {
     elf_guard();
-    p->images = table_new(&(struct table_spec){
-        .key_size = sizeof(struct image_key), .value_size = sizeof(struct image), .max = IMAGES_MAX, .drop = image_drop });
-    return p->images ? 0 : -ENOMEM;
+    p->retired = calloc(1, sizeof(*p->retired));
+    p->images = table_new(&(struct table_spec){ .key_size = sizeof(struct image_key),
+                                                .value_size = sizeof(struct image),
+                                                .max = IMAGES_MAX,
+                                                .drop = image_drop,
+                                                .arg = p });
+    return p->images && p->retired ? 0 : -ENOMEM;
+}
+
+void images_free(struct probes *p)
+{
+    p->images = table_free(p->images);
+    free(take_ptr(p->retired));
 }
 
 /* Attaches one program and says what came of it: a place that cannot be probed is worth a line, not a failure. */
@@ -141,12 +164,29 @@ static int image_key(const char *path, struct image_key *ret);
 static void image_look(struct probes *p, struct image *image, const char *path, const char *seen_as);
 static void image_look_again(struct probes *p, struct image *image, const char *path, const char *seen_as);
 
+/* One whose links are just being closed is waited for, or a call would be told twice. */
+static struct image *image_entry(struct probes *p, const struct image_key *key)
+{
+    bool fresh = false;
+    if (table_count(p->images) == IMAGES_MAX && !table_peek(p->images, key))
+        images_room(p);
+    struct image *image = table_put(p->images, key, &fresh);
+    if (image && fresh) {
+        image->serial = ++p->image_serial;
+        if (!memcmp(key, p->retired, sizeof(*key))) {
+            links_settle(p);
+            sites_settle(p);
+        }
+    }
+    return image;
+}
+
 /* The file's entry, looked at. NULL with *ret_err when it can't be read or remembered. */
 static struct image *image_of(struct probes *p, const char *path, const char *seen_as, int *ret_err)
 {
     struct image_key key;
     int err = image_key(path, &key);
-    struct image *image = err ? NULL : table_put(p->images, &key, NULL);
+    struct image *image = err ? NULL : image_entry(p, &key);
     if (image && !image->looked)
         image_look(p, image, path, seen_as);
     else if (image && sites_due(p, image, seen_as))
@@ -156,8 +196,8 @@ static struct image *image_of(struct probes *p, const char *path, const char *se
     return image;
 }
 
-/* When the queue of the last of them was probed; 0: none was. */
-static u64 visit_glob(struct probes *p, const char *pattern)
+/* For the one that needs them. When the queue of the last of them was probed; 0: none was. */
+static u64 visit_glob(struct probes *p, struct image *needs, const char *pattern)
 {
     glob_t found = { 0 };
     u64 handover = 0;
@@ -165,7 +205,9 @@ static u64 visit_glob(struct probes *p, const char *pattern)
         return 0;
     for (size_t i = 0; i < found.gl_pathc && i < 4; i++) {
         int err;
-        const struct image *image = image_of(p, found.gl_pathv[i], found.gl_pathv[i], &err);
+        struct image *image = image_of(p, found.gl_pathv[i], found.gl_pathv[i], &err);
+        if (image)
+            image_hold(p, &needs->needs, image);
         handover = image ? max_u64(handover, image->handover) : handover;
     }
     globfree(&found);
@@ -186,11 +228,11 @@ static void visit_stdlib(struct probes *p, struct image *image, const char *root
     char pattern[4400];
     for (size_t i = 0; slash && i < ARRAY_LEN(places); i++) {
         snprintf(pattern, sizeof(pattern), places[i], root, (int)(slash - at), at, py->major, py->minor);
-        u64 probed = visit_glob(p, pattern);
+        u64 probed = visit_glob(p, image, pattern);
         image->handover = image->handover ? image->handover : probed;
     }
     snprintf(pattern, sizeof(pattern), "%s/usr/lib/*/libssl.so.[0-9]*", root);
-    visit_glob(p, pattern);
+    visit_glob(p, image, pattern);
 }
 
 /* glibc's linker calls an empty function whenever its list of objects has changed, for debuggers to stop in. */
@@ -241,6 +283,7 @@ static void image_look(struct probes *p, struct image *image, const char *path, 
     image->rules = -1;
     if (elf_open(path, &elf))
         return;
+    p->looking = image;
     look_kind(image, elf);
     attach_linker(p, elf, path);
     attach_tls(p, elf, path);
@@ -248,6 +291,8 @@ static void image_look(struct probes *p, struct image *image, const char *path, 
     attach_bridge(p, elf, path);
     attach_output(p, elf, path);
     sites_attach(p, image, elf, seen_as, path);
+    p->looking = NULL;
+    image_idle(p, image);
 }
 
 /* For rules that came since. */
@@ -256,9 +301,11 @@ static void image_look_again(struct probes *p, struct image *image, const char *
     cleanup(elf_closep) struct elf_image *elf = NULL;
     if (!elf_open(path, &elf))
         sites_attach(p, image, elf, seen_as, path);
+    if (!image->users)
+        image_idle(p, image);
 }
 
-const struct image *image_visit(struct probes *p, pid_t pid, const struct map_module *m)
+struct image *image_visit(struct probes *p, pid_t pid, const struct map_module *m)
 {
     char path[4200], root[32];
     int err;
@@ -272,7 +319,10 @@ const struct image *image_visit(struct probes *p, pid_t pid, const struct map_mo
 int image_visit_path(struct probes *p, const char *path)
 {
     int err = 0;
-    return image_of(p, path, path, &err) ? 0 : err;
+    struct image *image = image_of(p, path, path, &err);
+    if (image)
+        image->pinned = true;
+    return err;
 }
 
 struct image *image_visit_ahead(struct probes *p, const char *path)

@@ -67,6 +67,13 @@ enum form hook_pick(const struct hook *h, const char *force, const struct hook_f
 
 struct image;
 struct proc;
+struct closer;
+
+/* Links that live and end together. */
+struct link_list {
+    struct bpf_link **v;
+    u32 n, room;
+};
 
 struct probes {
     struct probe_options options;
@@ -75,13 +82,16 @@ struct probes {
     struct site_link *site_links; /* of rules */
     u32 n_site_links, site_links_room;
     struct site_drop *drop; /* those that a thread lets go of; NULL: none */
-    struct bpf_link **links;
-    u32 link_count, link_room;
+    struct link_list links; /* for as long as we are here; those of files are with their images */
+    struct closer *closer;
     struct control *control;
     int targets_fd, verdicts_fd, sites_fd, stats_fd, unit_fd;
     struct ring_reader *ring;
-    struct table *images; /* files already looked at */
-    struct table *procs;  /* processes seen */
+    struct table *images;  /* files already looked at */
+    struct image *looking; /* at this one, now: what is attached is its */
+    u64 image_serial, idle_due;
+    struct image_key *retired; /* the file whose links were given to the closer last */
+    struct table *procs;       /* processes seen */
     const struct rules *rules;
     struct table *output_fds; /* descriptors that lead to log files; NULL: none were looked for */
     u32 output_round;
@@ -117,6 +127,11 @@ struct link_spec {
 int link_user(struct probes *p, struct bpf_program *prog, const struct link_spec *spec);
 int link_make(struct bpf_program *prog, const struct link_spec *spec, struct bpf_link **ret);
 int link_keep(struct probes *p, struct bpf_link *link); /* takes it, also when it fails */
+void links_move(struct probes *p, struct link_list *l); /* to those that stay until the end */
+/* Closes them soon, in a thread of its own; `l` is empty then. */
+void links_retire(struct probes *p, struct link_list *l);
+bool links_retiring(struct probes *p); /* some are being closed */
+void links_settle(struct probes *p);   /* waits until none is */
 void links_close(struct probes *p);
 
 /* images.c: what a file offers to probe. */
@@ -125,6 +140,14 @@ struct image_key {
 };
 struct map_module;
 struct py_plan;
+struct image_ref {
+    struct image *image;
+    u64 serial; /* of the image when it was taken: another one there now is not meant */
+};
+struct image_refs {
+    struct image_ref *v;
+    u32 n, room;
+};
 struct image {
     bool looked;
     bool stdlib;         /* a Python's: the modules beside it were looked at */
@@ -134,13 +157,30 @@ struct image {
     s64 rules;           /* generation of the rules that were attached last, -1: none were */
     u64 handover;        /* boot ns since when the queue that this Python uses is probed; 0: it is not */
     struct py_plan *py;  /* owned; NULL when it is no part of a Python */
+    bool pinned;         /* named by the user: attached for good */
+    u32 users;           /* processes that map it, and images that need it */
+    u64 serial;
+    u64 idle_since; /* boot ns; of one without users */
+    struct link_list links;
+    u32 n_sites;             /* links of rules in it */
+    struct image_refs needs; /* what a Python loads later */
 };
 int images_open(struct probes *p);
+void images_free(struct probes *p); /* after the processes; the links are moved to those that stay */
 /* Attaches to a file of a process if that was not done before. NULL when it cannot be opened or remembered. */
-const struct image *image_visit(struct probes *p, pid_t pid, const struct map_module *m);
+struct image *image_visit(struct probes *p, pid_t pid, const struct map_module *m);
 int image_visit_path(struct probes *p, const char *path);
 /* The same for a file of this file system, with what a Python has beside it. Lives until images are evicted. */
 struct image *image_visit_ahead(struct probes *p, const char *path);
+
+/* holds.c: who uses an image. One whose last user has gone is kept for a while, then its links are closed and it is forgotten. */
+void image_hold(struct probes *p, struct image_refs *r, struct image *image);
+void images_release(struct probes *p, struct image_refs *r); /* all of them */
+void images_copy(struct probes *p, struct image_refs *to, const struct image_refs *from);
+struct image *image_deref(const struct image_ref *r);   /* NULL when it has been forgotten */
+void image_idle(struct probes *p, struct image *image); /* nobody uses it, from now on */
+void images_sweep(struct probes *p);                    /* now and then */
+void images_room(struct probes *p);                     /* makes room for one more, by one that nobody uses */
 
 /* previsit.c: what a program will map, just after its exec, when it sees the files that we see. */
 void previsit_exec(struct probes *p, u32 tgid, struct slice filename);
@@ -151,7 +191,10 @@ void sites_attach(struct probes *p, struct image *image, const struct elf_image 
                   const char *open_path);
 /* Whether rules came since that want something in it. */
 bool sites_due(const struct probes *p, const struct image *image, const char *seen_path);
-void sites_close(struct probes *p); /* all of them among the links; before links_close() */
+void sites_release(struct probes *p, struct image *image); /* closes its links soon, in a thread of their own */
+bool sites_retiring(struct probes *p);                     /* some are being closed */
+void sites_settle(struct probes *p);                       /* waits until none is */
+void sites_close(struct probes *p);                        /* all of them among the links; before links_close() */
 void sites_close_objects(struct probes *p);
 
 /* targets.c */
@@ -168,8 +211,9 @@ struct proc {
     bool unit_wait; /* waits for its runtime to be initialised */
     u8 tries;
     struct proc_runtime runtime;
-    u64 unit_key_address; /* of the thread-specific key in the process */
-    struct target unit;   /* what to write once the key is known */
+    u64 unit_key_address;    /* of the thread-specific key in the process */
+    struct target unit;      /* what to write once the key is known */
+    struct image_refs holds; /* what it maps that is probed */
 };
 int targets_open(struct probes *p);
 struct proc *targets_proc(struct probes *p, u32 tgid);

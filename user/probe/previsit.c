@@ -17,7 +17,8 @@ enum { TIME_MS = 50, FILES_MAX = 256, NEEDED_MAX = 128, SHEBANG_MAX = 256, CACHE
 struct ahead {
     struct probes *p;
     u64 deadline;
-    char *files[FILES_MAX]; /* real paths, a queue */
+    char *files[FILES_MAX];                 /* real paths, a queue */
+    struct image_ref by[FILES_MAX], holder; /* who needs a file; of those that are found now */
     u32 count, next;
     char *cache; /* of ld.so */
     size_t cache_len;
@@ -36,8 +37,10 @@ static void ahead_add(struct ahead *a, const char *path)
             return;
         }
     }
-    if (real)
-        a->files[a->count++] = real;
+    if (!real)
+        return;
+    a->by[a->count] = a->holder;
+    a->files[a->count++] = real;
 }
 
 static void add_glob(struct ahead *a, const char *pattern)
@@ -162,13 +165,24 @@ static void add_python(struct ahead *a, const struct py_plan *py, const char *at
     }
 }
 
-static void follow(struct ahead *a, const char *path)
+/* A Python keeps what it loads later; what is needed at once is mapped by whoever needs it, and held by that. */
+static void follow_python(struct ahead *a, struct image *image, const char *path)
 {
-    struct image *image = image_visit_ahead(a->p, path);
+    a->holder = (struct image_ref){ image, image->serial };
+    add_python(a, image->py, path);
+    a->holder = (struct image_ref){ 0 };
+}
+
+static void follow(struct ahead *a, u32 number)
+{
+    const char *path = a->files[number];
+    struct image *image = image_visit_ahead(a->p, path), *by = image_deref(&a->by[number]);
     if (!image)
         return;
+    if (by && by != image && !(image->py && image->py->runtime)) /* no Python holds another: none would ever go */
+        image_hold(a->p, &by->needs, image);
     if (image->py && image->py->runtime)
-        add_python(a, image->py, path);
+        follow_python(a, image, path);
     if (image->ahead)
         return;
     image->ahead = true;
@@ -186,7 +200,7 @@ static void follow(struct ahead *a, const char *path)
 static void follow_all(struct ahead *a)
 {
     while (a->next < a->count && clock_boot_ns() < a->deadline)
-        follow(a, a->files[a->next++]);
+        follow(a, a->next++);
 }
 
 static void ahead_done(struct ahead *a)

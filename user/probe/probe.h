@@ -16,6 +16,8 @@ struct probe_options {
     bool no_tls, no_runtime; /* leave library probes out */
     bool output;             /* what targets write to standard output and error */
     bool output_files;       /* and to files that probes_output_scan() looks for */
+    bool keep_numbers;       /* of sites: a number means one thing for ever (a capture tells it once) */
+    u32 image_idle_ms;       /* how long a file that no target maps stays probed; default five minutes */
     const char *force;       /* for tests: "tp_btf", "fentry", "kprobe", "tracepoint", comma-separated ladder */
 };
 

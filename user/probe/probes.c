@@ -50,9 +50,9 @@ struct probes *probes_close(struct probes *p)
     if (!p)
         return NULL;
     p->ring = ring_close(p->ring);
+    p->procs = table_free(p->procs); /* they hold images, and those links */
+    images_free(p);
     loader_close(p);
-    p->images = table_free(p->images);
-    p->procs = table_free(p->procs);
     p->rejected = table_free(p->rejected);
     p->output_fds = table_free(p->output_fds);
     free(p);
@@ -125,6 +125,8 @@ static void after_record(struct probes *p, const struct rec_hdr *h)
             const struct proc *maker = targets_proc(p, h->tgid);
             struct proc_runtime same = maker ? maker->runtime : (struct proc_runtime){ 0 };
             *child = (struct proc){ .tgid = f->child_tgid, .started = true, .runtime = same };
+            if (maker)
+                images_copy(p, &child->holds, &maker->holds);
         }
         break;
     }
@@ -162,6 +164,7 @@ int probes_poll(struct probes *p, int timeout_ms, void (*take)(void *arg, const 
     p->take = take;
     p->take_arg = arg;
     targets_retry(p);
+    images_sweep(p);
     return ring_turn(p->ring, timeout_ms);
 }
 

@@ -3,6 +3,7 @@
  * the number built in. A return goes before its entry, so that no entry is left without the chance of a return. */
 #include "probe/internal.h"
 #include "probe/rule_sites.h"
+#include "self/ledger.h"
 #include <pthread.h>
 #include <signal.h>
 
@@ -29,6 +30,7 @@ static u8 program_strings(const struct site *s)
 
 struct site_link {
     u32 rule, number;
+    u64 image; /* its serial */
     struct bpf_link *link;
     struct bpf_object *own; /* without cookies: one for each site, else NULL */
 };
@@ -44,6 +46,7 @@ static int site_link_add(struct probes *p, const struct site_link *l)
         p->site_links_room = room;
     }
     p->site_links[p->n_site_links++] = *l;
+    ledger_add(links_attached, 1);
     return 0;
 }
 
@@ -53,10 +56,10 @@ static void site_link_done(struct site_link *l)
     bpf_object__close(l->own);
 }
 
-static int site_attach(struct probes *p, const struct rule_site *s, const char *path)
+static int site_attach(struct probes *p, struct image *image, const struct rule_site *s, const char *path)
 {
     struct site program = s->program;
-    struct site_link l = { .rule = s->rule, .number = s->number };
+    struct site_link l = { .rule = s->rule, .number = s->number, .image = image->serial };
     program.n_strings = program_strings(&program);
     int err = loader_sites(p);
     if (err)
@@ -78,6 +81,7 @@ static int site_attach(struct probes *p, const struct rule_site *s, const char *
         err = site_link_add(p, &l);
     if (err)
         site_link_done(&l);
+    image->n_sites += !err;
     return err;
 }
 
@@ -116,7 +120,7 @@ void sites_attach(struct probes *p, struct image *image, const struct elf_image 
     int n = rule_sites(p->rules, elf, seen_path, &env, &v);
     for (int pass = 0; pass < 2; pass++) {
         for (int i = 0; i < n; i++) {
-            int err = returns(&v[i]) == (pass == 0) ? site_attach(p, &v[i], open_path) : 0;
+            int err = returns(&v[i]) == (pass == 0) ? site_attach(p, image, &v[i], open_path) : 0;
             if (err)
                 log_warn("rules", "cannot probe %s at offset %#llx: %s (goes on without it)", seen_path,
                          (unsigned long long)v[i].offset, errno_name(err));
@@ -125,7 +129,7 @@ void sites_attach(struct probes *p, struct image *image, const struct elf_image 
     free(v);
 }
 
-/* --- rules that come and go --- */
+/* --- rules and files that come and go --- */
 
 /* Detaching waits for the kernel, a tenth of a second each: not on the reader's thread. */
 struct site_drop {
@@ -145,7 +149,7 @@ static void *drop_run(void *arg)
 
 static void drop_done(struct probes *p, struct site_drop *d)
 {
-    for (u32 i = 0; i < d->n; i++)
+    for (u32 i = 0; i < d->n && !p->options.keep_numbers; i++)
         site_free(p->rules->sites, d->v[i].number); /* it may be given again */
     free(d);
 }
@@ -178,17 +182,29 @@ static void drop_start(struct probes *p, struct site_drop *d)
     p->drop = d;
 }
 
-void probes_rules_drop(struct probes *p, bool (*gone)(const void *arg, u32 rule), const void *arg)
+/* Which links are let go of: those of some rules, or of one image. */
+struct choice {
+    bool (*gone)(const void *arg, u32 rule); /* NULL: by image */
+    const void *arg;
+    u64 image;
+};
+
+static bool chosen(const struct choice *c, const struct site_link *l)
+{
+    return c->gone ? c->gone(c->arg, l->rule) : l->image == c->image;
+}
+
+static void links_let_go(struct probes *p, const struct choice *c)
 {
     u32 left = 0, n = 0;
     drops_reap(p, false);
     for (u32 i = 0; i < p->n_site_links; i++)
-        n += gone(arg, p->site_links[i].rule);
+        n += chosen(c, &p->site_links[i]);
     struct site_drop *d = n ? calloc(1, sizeof(*d) + n * sizeof(d->v[0])) : NULL;
     if (!d) /* out of memory: they stay attached; what they say is not heard */
         return;
     for (u32 i = 0; i < p->n_site_links; i++) {
-        if (!gone(arg, p->site_links[i].rule)) {
+        if (!chosen(c, &p->site_links[i])) {
             p->site_links[left++] = p->site_links[i];
             continue;
         }
@@ -196,8 +212,29 @@ void probes_rules_drop(struct probes *p, bool (*gone)(const void *arg, u32 rule)
         site_leave(p->rules->sites, p->site_links[i].number);
     }
     p->n_site_links = left;
+    ledger_add(links_detached, n);
     drop_start(p, d);
 }
+
+void probes_rules_drop(struct probes *p, bool (*gone)(const void *arg, u32 rule), const void *arg)
+{
+    links_let_go(p, &(struct choice){ .gone = gone, .arg = arg });
+}
+
+void sites_release(struct probes *p, struct image *image)
+{
+    if (image->n_sites)
+        links_let_go(p, &(struct choice){ .image = image->serial });
+    image->n_sites = 0;
+}
+
+bool sites_retiring(struct probes *p)
+{
+    drops_reap(p, false);
+    return p->drop;
+}
+
+void sites_settle(struct probes *p) { drops_reap(p, true); }
 
 void sites_close(struct probes *p)
 {

@@ -14,9 +14,19 @@
 
 enum { PROCS_MAX = 65536, RETRY_MS = 3, TRIES_MAX = 250 };
 
+static void proc_drop(void *arg, const void *key, void *value, enum table_drop_cause cause)
+{
+    struct probes *p = arg;
+    struct proc *proc = value;
+    UNUSED(key), UNUSED(cause);
+    p->pending -= proc->unit_wait;
+    images_release(p, &proc->holds);
+}
+
 int targets_open(struct probes *p)
 {
-    p->procs = table_new(&(struct table_spec){ .key_size = sizeof(u32), .value_size = sizeof(struct proc), .max = PROCS_MAX });
+    p->procs = table_new(&(struct table_spec){
+        .key_size = sizeof(u32), .value_size = sizeof(struct proc), .max = PROCS_MAX, .drop = proc_drop, .arg = p });
     return p->procs ? 0 : -ENOMEM;
 }
 
@@ -103,10 +113,12 @@ struct found {
 
 static void module_visit(struct probes *p, struct proc *proc, const struct map_module *m, struct found *f)
 {
-    const struct image *image = image_visit(p, (pid_t)proc->tgid, m);
+    struct image *image = image_visit(p, (pid_t)proc->tgid, m);
     f->gevent |= strstr(m->path, "/gevent/") != NULL;
-    if (image)
+    if (image) {
         runtime_add(&proc->runtime, image);
+        image_hold(p, &proc->holds, image);
+    }
     if (!image || !image->py)
         return;
     f->greenlets |= plan_has(image->py, PY_GREENLET_SWITCH);
@@ -133,17 +145,11 @@ void targets_renew(struct probes *p, u32 tgid)
     if (!proc)
         return;
     unit_forget(p, proc);
+    images_release(p, &proc->holds);
     proc->runtime = (struct proc_runtime){ 0 };
 }
 
-void targets_forget(struct probes *p, u32 tgid)
-{
-    struct proc *proc = table_peek(p->procs, &tgid);
-    if (proc) {
-        p->pending -= proc->unit_wait;
-        table_del(p->procs, &tgid);
-    }
-}
+void targets_forget(struct probes *p, u32 tgid) { (void)table_del(p->procs, &tgid); }
 
 static void modules_visit(struct probes *p, struct proc *proc, const struct maps *maps, struct found *f)
 {
