@@ -4,7 +4,7 @@
 #     scripts/arm64_sysroot.sh DIRECTORY
 set -eu
 
-libraries='libbpf-dev libelf-dev zlib1g-dev libbrotli-dev libzstd-dev libyaml-dev libjansson-dev libpcre2-dev libsqlite3-dev libssl-dev libmicrohttpd-dev libprotobuf-c-dev libcurl4-openssl-dev libiberty-dev libc6-dev'
+libraries='libbpf-dev libelf-dev zlib1g-dev libbrotli-dev libzstd-dev libyaml-dev libjansson-dev libpcre2-dev libsqlite3-dev libssl-dev libmicrohttpd-dev libgnutls28-dev libprotobuf-c-dev libcurl4-openssl-dev libiberty-dev libc6-dev'
 programs='busybox-static dash coreutils python3 curl redis-server openssl'
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 

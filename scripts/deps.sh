@@ -5,7 +5,7 @@
 #     scripts/deps.sh [build|demo|test]     demo and test (the default) include build
 set -eu
 
-build='gcc libc6-dev make git pkg-config libelf-dev zlib1g-dev libbrotli-dev libzstd-dev libyaml-dev libjansson-dev libmicrohttpd-dev libprotobuf-c-dev protobuf-c-compiler
+build='gcc libc6-dev make git pkg-config libelf-dev zlib1g-dev libbrotli-dev libzstd-dev libyaml-dev libjansson-dev libmicrohttpd-dev libgnutls28-dev libprotobuf-c-dev protobuf-c-compiler
        protobuf-compiler libiberty-dev libpcre2-dev libsqlite3-dev libssl-dev'
 demo='ca-certificates python3 python3-venv redis-server postgresql'
 tests='libcmocka-dev clang-format python3 python3-venv python3-dev python3-grpcio redis-server redis-tools postgresql nginx wrk

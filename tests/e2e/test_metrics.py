@@ -4,6 +4,7 @@ import collections
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 import urllib.error
@@ -137,6 +138,66 @@ def scraped_safely(case):
     assert p.stdout == "401", p
     p = subprocess.run(["curl", "-s", f"http://localhost:{port}/metrics"], capture_output=True, text=True)
     assert p.returncode != 0 and not p.stdout, p
+
+
+@test("metrics/scrapers-with-certificates", limit=90)
+def certified(case):
+    """mutual TLS: who has a certificate of the authority scrapes, health is open; certificate, authority and password are rotated, a
+    half-done rotation changes nothing; a reload changes the same port's options"""
+    ca, cert, key = tls.make_certs(case.dir / "tls")
+    other, other_cert, other_key = tls.make_certs(case.dir / "other")
+    password, port, conf = case.dir / "password", procs.free_port(), case.dir / "c.yaml"
+    password.write_text("one\n")
+
+    def text(more=""):
+        return f"""file_format: "1.1"
+meter_provider:
+  readers:
+    - pull:
+        exporter:
+          prometheus/development:
+            host: 127.0.0.1
+            port: {port}
+            basic_auth: {{username: anna, password_file: {password}}}
+            tls: {{cert_file: {cert}, key_file: {key}, ca_file: {ca}}}
+{more}"""
+
+    def ask(path="/metrics", user="anna:one", trust=ca, mine=(cert, key), more=()):
+        own = ["--cert", mine[0], "--key", mine[1]] if mine else []
+        p = subprocess.run(["curl", "-s", "-u", user, "--cacert", trust, *own, "-o", case.dir / "page", "-w", "%{http_code}", *more,
+                            f"https://127.0.0.1:{port}{path}"], capture_output=True, text=True)
+        return p.stdout if not p.returncode else f"curl {p.returncode}"
+
+    conf.write_text(text())
+    t = tracer.Tracer(case.dir, ["sleep", "60"], opts=["-c", str(conf), "-v"], export=False)
+    case.defer(procs.stop, t.proc)
+    procs.wait_port(port, t.proc, t.log, 20)
+    assert (ask(), ask(mine=None), ask(mine=None, path="/healthz"), ask(user="anna:two")) == ("200", "403", "200", "401")
+    assert ask(mine=(other_cert, other_key)) in ("403", "curl 56"), "a stranger's certificate"
+    password.write_text("two\n")
+    procs.wait_for("the new password", lambda: ask(user="anna:two") == "200", 10, t.proc, t.log)
+    assert ask() == "401"
+    cert.write_bytes(other_cert.read_bytes()) # its key is still the old one
+    procs.wait_for("the word on it", lambda: "stay in force" in t.said(), 10, t.proc, t.log)
+    old = case.dir / "old"
+    _, client, client_key = tls.make_certs(old)
+    assert ask(user="anna:two", trust=ca, mine=(other_cert, other_key)) in ("403", "curl 56")
+    key.write_bytes(other_key.read_bytes())
+    ca.write_bytes(other.read_bytes())
+    procs.wait_for("the new certificates", lambda: ask(user="anna:two", trust=other, mine=(other_cert, other_key)) == "200", 10, t.proc, t.log)
+    assert ask(user="anna:two", trust=other, mine=(client, client_key)) in ("403", "curl 56")
+    p = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-CAfile", other, "-verify_return_error"], input="",
+                       capture_output=True, text=True)
+    assert "Verify return code: 0 (ok)" in p.stdout and "Acceptable client certificate CA names" in p.stdout, p.stdout[-1500:]
+    conf.write_text(text("            translation_strategy: no_translation/development\n            target_info_enabled/development: false\n"))
+    t.proc.send_signal(signal.SIGHUP)
+    procs.wait_for("the reload", lambda: "configuration read again" in t.said(), 20, t.proc, t.log)
+
+    def page():
+        assert ask(user="anna:two", trust=other, mine=(other_cert, other_key)) == "200"
+        return (case.dir / "page").read_text()
+    procs.wait_for("the new page", lambda: "target_info" not in page(), 10, t.proc, t.log)
+    t.finish()
 
 
 @test("metrics/collector", limit=400)

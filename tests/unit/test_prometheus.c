@@ -201,7 +201,7 @@ static void options_are_read_and_mistakes_told(void **state)
     assert_int_equal(prometheus_options_parse("localhost", &o, err, 300), 0);
     assert_int_equal(o.port, 9464);
     static const char *const bad[] = {
-        "h:70000", "h:x", "h:1?cert=/c", "h:1?nonsense=1", "h:1?translation=x", "h:1?target_info=yes", "h:1?key="
+        "h:70000", "h:x", "h:1?cert=/c", "h:1?ca=/c", "h:1?nonsense=1", "h:1?translation=x", "h:1?target_info=yes", "h:1?key="
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         assert_int_equal(prometheus_options_parse(bad[i], &o, err, 300), -EINVAL);
@@ -262,6 +262,33 @@ static void the_port_answers_known_callers(void **state)
     assert_non_null(strstr(err, "/no/such"));
 }
 
+/* Who comes takes the address over from who goes; every caller is answered by one of the two. */
+static void an_address_changes_hands(void **state)
+{
+    char err[300] = "", out[4096];
+    struct serve *a, *b;
+    struct serve_options o = { .host = "127.0.0.1", .answer = answer };
+    assert_int_equal(serve_open(&o, &a, err, sizeof(err)), 0);
+    o.port = serve_port(a);
+    serve_close(a);
+    assert_int_equal(serve_open(&o, &a, err, sizeof(err)), 0);
+    for (int turn = 0; turn < 5; turn++) {
+        assert_int_equal(serve_open(&o, &b, err, sizeof(err)), 0);
+        assert_int_equal(serve_port(b), o.port);
+        for (int i = 0; i < 5; i++) {
+            ask(o.port, "GET /x HTTP/1.0\r\n\r\n", out, sizeof(out));
+            assert_non_null(strstr(out, " 200 "));
+        }
+        serve_close(a);
+        ask(o.port, "GET /x HTTP/1.0\r\n\r\n", out, sizeof(out));
+        assert_non_null(strstr(out, " 200 "));
+        a = b;
+    }
+    o.certificate = o.key = "/no/such";
+    assert_int_equal(serve_open(&o, &b, err, sizeof(err)), -ENOENT);
+    serve_close(a);
+}
+
 /* Callers that connect and say nothing take their places and no more than those; the rest is turned away, nobody waits for them. */
 static void silent_callers_hold_nothing_but_their_place(void **state)
 {
@@ -295,6 +322,7 @@ int main(void)
         cmocka_unit_test(names_as_they_are_when_both_sides_want_it),
         cmocka_unit_test(no_two_targets_share_an_identity),
         cmocka_unit_test(options_are_read_and_mistakes_told),
+        cmocka_unit_test(an_address_changes_hands),
         cmocka_unit_test(the_port_answers_known_callers),
         cmocka_unit_test(silent_callers_hold_nothing_but_their_place),
     };

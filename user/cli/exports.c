@@ -275,22 +275,16 @@ static void scraped_labels(char *target, size_t size, const struct config_select
     scraped_option(target, size, "resource_labels=%s", list);
 }
 
-/* "user:password" */
+/* "user:password", or a reference to the password's file, which is read again when it changes. */
 static int scraped_user(const struct maker *m, const struct config_basic_auth *b, const char **ret)
 {
-    cleanup(freep) char *file = NULL;
-    size_t n;
-    int e = b->password_file ? read_small_file(b->password_file, 1024, &file, &n) : 0;
-    if (e)
-        return refuse(m, "cannot read %s: %s", b->password_file, errno_name(e));
-    if (file)
-        file[strcspn(file, "\r\n")] = 0;
-    const char *user = b->username ? b->username : "", *password = file ? file : b->password ? b->password : "";
-    size_t size = strlen(user) + strlen(password) + 2;
+    const char *file = b->password_file, *user = b->username ? b->username : "";
+    const char *password = file ? file : b->password ? b->password : "";
+    size_t size = strlen(user) + strlen(password) + 16;
     char *line = config_keep(m->o->config, size);
     if (!line)
         return refuse(m, "out of memory");
-    snprintf(line, size, "%s:%s", user, password);
+    snprintf(line, size, "%s:%s%s%s", user, file ? "${file:" : "", password, file ? "}" : "");
     *ret = line;
     return 0;
 }
@@ -307,8 +301,8 @@ static int add_scraped(const struct maker *m, const struct config_prometheus *x)
     int code = x->basic_auth ? scraped_user(m, x->basic_auth, &s.headers) : 0;
     if (code)
         return code;
-    if (x->tls && x->tls->ca_file)
-        return refuse(m, "tls.ca_file: certificates of scrapers are not asked for; use basic_auth");
+    if (x->tls && x->tls->ca_file && !x->tls->cert_file)
+        return refuse(m, "tls.ca_file: certificates of scrapers want TLS: cert_file and key_file are missing");
     if (a->n_exports == AGENT_EXPORTS)
         return refuse(m, "more than %d exporters", AGENT_EXPORTS);
     snprintf(s.target, sizeof(s.target), "%s%s%s:%lld", v6 ? "[" : "", x->host, v6 ? "]" : "", (long long)x->port);
@@ -318,6 +312,8 @@ static int add_scraped(const struct maker *m, const struct config_prometheus *x)
                    x->scope_info ? "on" : "off");
     if (x->tls && x->tls->cert_file)
         scraped_option(s.target, sizeof(s.target), "cert=%s&key=%s", x->tls->cert_file, x->tls->key_file ? x->tls->key_file : "");
+    if (x->tls && x->tls->ca_file)
+        scraped_option(s.target, sizeof(s.target), "ca=%s", x->tls->ca_file);
     if (x->resource_constant_labels)
         scraped_labels(s.target, sizeof(s.target), x->resource_constant_labels);
     a->exports[a->n_exports++] = s;

@@ -107,6 +107,23 @@ static int take_plugins(struct options *o, char *err, size_t err_size)
     return 0;
 }
 
+/* Two pages on one address would answer in turn. */
+static int pages_apart(const struct agent_options *a, char *err, size_t err_size)
+{
+    for (size_t i = 0; i < a->n_exports; i++)
+        for (size_t k = 0; k < i; k++) {
+            const struct export_spec *x = &a->exports[i], *y = &a->exports[k];
+            size_t n = strcspn(x->target, "?");
+            if (strcmp(x->kind, "prometheus") || strcmp(y->kind, x->kind) || n != strcspn(y->target, "?") ||
+                memcmp(x->target, y->target, n) || !strcmp(x->target + (n > 2 ? n - 2 : 0), ":0"))
+                continue;
+            snprintf(err, err_size, "two scrape ports on %.*s: give one of them another address", (int)min_u64(n, 200),
+                     x->target);
+            return -EINVAL;
+        }
+    return 0;
+}
+
 static int default_exporters(struct options *o, char *err, size_t err_size)
 {
     struct agent_options *a = &o->agent;
@@ -115,7 +132,7 @@ static int default_exporters(struct options *o, char *err, size_t err_size)
         return -EINVAL;
     for (size_t i = 0; i < a->n_exports; i++)
         a->exports[i].color = wants_color(o);
-    return 0;
+    return pages_apart(a, err, err_size);
 }
 
 /* o->given and o->config → o->agent. */

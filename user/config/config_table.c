@@ -301,7 +301,9 @@ static const struct config_key prometheus_keys[] = {
     WORD(prometheus, translation_strategy, "translation_strategy", translations, "underscore_escaping_with_suffixes",
          "how names are written"),
     GROUP(prometheus, basic_auth, "basic_auth", basic_auth, "who may scrape", OURS),
-    GROUP(prometheus, tls, "tls", tls, "certificate of the port", OURS),
+    GROUP(prometheus, tls, "tls", tls,
+          "certificate of the port; `ca_file`: who signs the certificates that scrapers must have. Read again when they change",
+          OURS),
 };
 DEFINE(prometheus, prometheus, "prometheus/development", "A port to scrape.");
 static const struct config_key pull_exporter_keys[] = {

@@ -45,6 +45,7 @@ struct option_key {
 static const struct option_key option_keys[] = {
     { "cert", offsetof(struct prometheus_options, certificate), 256 },
     { "key", offsetof(struct prometheus_options, key), 256 },
+    { "ca", offsetof(struct prometheus_options, ca), 256 },
     { "passwords", offsetof(struct prometheus_options, passwords), 256 },
 };
 static const char *const translations[] = { [TRANSLATE_ESCAPE_SUFFIX] = "underscore_escaping_with_suffixes",
@@ -100,7 +101,7 @@ static int option_parse(struct slice key, struct slice value, struct prometheus_
             "use underscore_escaping_with_suffixes, underscore_escaping_without_suffixes, no_utf8_escaping_with_suffixes or "
             "no_translation");
     return bad(err, err_size, "unknown option", key,
-               "there are cert, key, passwords, resource_labels, translation, target_info, scope_labels");
+               "there are cert, key, ca, passwords, resource_labels, translation, target_info, scope_labels");
 }
 
 static int listen_parse(struct slice at, struct prometheus_options *o, char *err, size_t err_size)
@@ -137,6 +138,8 @@ int prometheus_options_parse(const char *text, struct prometheus_options *ret, c
     }
     if (!e && !o.certificate[0] != !o.key[0])
         e = bad(err, err_size, "TLS wants both", slice_str("cert and key"), "one is missing");
+    if (!e && o.ca[0] && !o.certificate[0])
+        e = bad(err, err_size, "certificates of scrapers want TLS:", slice_str("ca"), "cert and key are missing");
     if (!e)
         *ret = o;
     return e;
@@ -252,6 +255,7 @@ static int prometheus_open(const struct export_spec *spec, void **ret, char *err
                                .port = p->o.port,
                                .certificate = p->o.certificate[0] ? p->o.certificate : NULL,
                                .key = p->o.key[0] ? p->o.key : NULL,
+                               .ca = p->o.ca[0] ? p->o.ca : NULL,
                                .passwords = p->o.passwords[0] ? p->o.passwords : NULL,
                                .users = spec->headers,
                                .answer = answer,

@@ -18,6 +18,7 @@ struct prometheus_options {
     char host[256]; /* "" is every address */
     u16 port;
     char certificate[256], key[256];    /* PEM files; "": plain HTTP */
+    char ca[256];                       /* PEM file: who signs scrapers' certificates; "": none is asked for */
     char passwords[256];                /* file with USER:PASSWORD lines; "": open to all */
     char labels[PROMETHEUS_LABELS][64]; /* globs: resource attributes that become labels of every series */
     u32 n_labels;

@@ -212,7 +212,8 @@ static int lane_kept(const struct export_queues *q, const struct export_spec *s,
 {
     struct origin o = origin_of(s);
     for (u32 i = 0; i < q->n; i++)
-        if (!(taken & 1u << i) && (q->made_of[i].all == o.all || (q->made_of[i].place == o.place && !q->lanes[i]->x->encode)))
+        if (!(taken & 1u << i) && (q->made_of[i].all == o.all ||
+                                   (q->made_of[i].place == o.place && !q->lanes[i]->x->encode && !q->lanes[i]->x->pulled)))
             return (int)i;
     return -1;
 }

@@ -1,21 +1,10 @@
-#include "export/serve.h"
+/* One request: who may ask, and the answer on its way. */
+#include "export/serve_internal.h"
 
-#include <microhttpd.h>
-#include <netdb.h>
-#include <stdarg.h>
-#include <sys/socket.h>
+#include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
 
-#define CONNECTIONS    16
-#define IDLE_SECONDS   10
-#define HARD_SECONDS   30
-#define SECRETS_MAX    (64u << 10)
-#define REQUEST_MEMORY (32u << 10)
-
-struct serve {
-    struct serve_options o;
-    struct MHD_Daemon *daemon;
-    char *certificate, *key, *passwords; /* contents */
-};
+#define HARD_SECONDS 30
 
 /* A reply on its way: MHD asks for a piece whenever the socket has room. */
 struct sending {
@@ -65,7 +54,17 @@ static bool same_secret(const char *a, size_t n, const char *b, size_t m)
     return !differ;
 }
 
-static bool may_enter(const struct serve *s, struct MHD_Connection *c)
+/* The scraper's certificate is one that the authority signed, for clients, and in its time. */
+static bool is_certified(struct MHD_Connection *c)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    gnutls_typed_vdata_st purpose = { .type = GNUTLS_DT_KEY_PURPOSE_OID,
+                                      .data = (unsigned char *)(uintptr_t)GNUTLS_KP_TLS_WWW_CLIENT };
+    unsigned status = UINT32_MAX;
+    return info && info->tls_session && !gnutls_certificate_verify_peers(info->tls_session, &purpose, 1, &status) && !status;
+}
+
+static bool may_enter(const struct serving *s, struct MHD_Connection *c)
 {
     char *password = NULL, *user = MHD_basic_auth_get_username_password(c, &password);
     bool found = false;
@@ -103,11 +102,11 @@ static enum MHD_Result send_reply(struct MHD_Connection *c, const struct serve_r
     return result;
 }
 
-static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const char *url, const char *method, const char *version,
-                                  const char *data, size_t *data_size, void **state)
+enum MHD_Result serve_request_take(void *cls, struct MHD_Connection *c, const char *url, const char *method, const char *version,
+                                   const char *data, size_t *data_size, void **state)
 {
     static int seen;
-    const struct serve *s = cls;
+    const struct serving *s = cls;
     bool get = !strcmp(method, "GET") || !strcmp(method, "HEAD");
     if (!get) /* said before a body comes */
         return plain(c, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD\n", MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
@@ -117,122 +116,14 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
         return MHD_YES;
     }
     bool open_to_all = !strcmp(url, "/healthz") || !strcmp(url, "/readyz");
+    if (s->ca && !open_to_all && !is_certified(c))
+        return plain(c, MHD_HTTP_FORBIDDEN, "a client's certificate, please\n", NULL, NULL);
     if (s->passwords && !open_to_all && !may_enter(s, c))
         return plain(c, MHD_HTTP_UNAUTHORIZED, "user and password, please\n", MHD_HTTP_HEADER_WWW_AUTHENTICATE,
                      "Basic realm=\"wftrace\"");
     const char *accept = MHD_lookup_connection_value(c, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
     struct serve_request q = { url, accept ? accept : "", !strcmp(method, "HEAD") };
     struct serve_reply reply = { .status = 200, .type = "text/plain; charset=utf-8", .body = "" };
-    s->o.answer(s->o.arg, &q, &reply);
+    s->of->o.answer(s->of->o.arg, &q, &reply);
     return send_reply(c, &reply);
-}
-
-/* What a peer does wrong is its own affair, and no text of its comes into our log. */
-static void silent(void *cls, const char *fmt, va_list args) {}
-
-static int contents(const char *file, const char *what, char **ret, char *err, size_t err_size)
-{
-    size_t n;
-    int e = file ? read_small_file(file, SECRETS_MAX, ret, &n) : 0;
-    if (e)
-        snprintf(err, err_size, "cannot read %s %s: %s", what, file, errno_name(e));
-    return e;
-}
-
-static int address_of(const struct serve_options *o, struct sockaddr_storage *ret, char *err, size_t err_size)
-{
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV }, *list = NULL;
-    char port[8];
-    snprintf(port, sizeof(port), "%u", o->port);
-    int e = getaddrinfo(*o->host ? o->host : NULL, port, &hints, &list);
-    if (e || !list) {
-        snprintf(err, err_size, "cannot listen on '%s': %s", o->host, gai_strerror(e));
-        return -EINVAL;
-    }
-    const struct addrinfo *best = list;
-    for (const struct addrinfo *a = list; a && !*o->host; a = a->ai_next)
-        if (a->ai_family == AF_INET6) /* takes IPv4 too */
-            best = a;
-    memcpy(ret, best->ai_addr, best->ai_addrlen);
-    freeaddrinfo(list);
-    return 0;
-}
-
-static int daemon_start(struct serve *s, char *err, size_t err_size)
-{
-    struct sockaddr_storage at = { 0 };
-    int e = address_of(&s->o, &at, err, err_size);
-    if (e)
-        return e;
-    unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL | MHD_USE_ERROR_LOG;
-    if (at.ss_family == AF_INET6)
-        flags |= *s->o.host ? MHD_USE_IPv6 : MHD_USE_DUAL_STACK;
-    if (s->certificate)
-        flags |= MHD_USE_TLS;
-    struct MHD_OptionItem tls[] = { { MHD_OPTION_HTTPS_MEM_CERT, 0, s->certificate },
-                                    { MHD_OPTION_HTTPS_MEM_KEY, 0, s->key },
-                                    { MHD_OPTION_END, 0, NULL } };
-    errno = 0;
-    s->daemon = MHD_start_daemon(flags, s->o.port, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, silent, NULL,
-                                 MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&at, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS,
-                                 MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                                 (size_t)REQUEST_MEMORY, MHD_OPTION_THREAD_STACK_SIZE, (size_t)(256u << 10), MHD_OPTION_ARRAY,
-                                 s->certificate ? tls : &tls[2], MHD_OPTION_END);
-    if (s->daemon)
-        return 0;
-    e = errno ? -errno : -EINVAL;
-    snprintf(err, err_size, "cannot listen on %s:%u: %s", s->o.host, s->o.port,
-             e != -EINVAL     ? errno_name(e)
-             : s->certificate ? "certificate and key do not work"
-                              : "the server did not start");
-    return e;
-}
-
-int serve_open(const struct serve_options *o, struct serve **ret, char *err, size_t err_size)
-{
-    struct serve *s = calloc(1, sizeof(*s));
-    if (!s)
-        return -ENOMEM;
-    s->o = *o;
-    int e = contents(o->certificate, "the certificate", &s->certificate, err, err_size);
-    if (!e)
-        e = contents(o->key, "the key", &s->key, err, err_size);
-    if (!e)
-        e = contents(o->passwords, "the file of passwords", &s->passwords, err, err_size);
-    if (!e && o->users && !(s->passwords = strdup(o->users)))
-        e = -ENOMEM;
-    if (!e)
-        e = daemon_start(s, err, err_size);
-    s->o.certificate = s->o.key = s->o.passwords = s->o.users = s->o.host = NULL; /* borrowed until here */
-    if (e)
-        s = serve_close(s);
-    else
-        *ret = s;
-    return e;
-}
-
-u16 serve_port(const struct serve *s)
-{
-    const union MHD_DaemonInfo *info = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_BIND_PORT);
-    return info ? info->port : 0;
-}
-
-static void secret_free(char *s)
-{
-    if (s)
-        explicit_bzero(s, strlen(s));
-    free(s);
-}
-
-struct serve *serve_close(struct serve *s)
-{
-    if (!s)
-        return NULL;
-    if (s->daemon)
-        MHD_stop_daemon(s->daemon);
-    secret_free(s->certificate);
-    secret_free(s->key);
-    secret_free(s->passwords);
-    free(s);
-    return NULL;
 }

@@ -1,5 +1,8 @@
-/* A small HTTP server for scrapers (libmicrohttpd): GET and HEAD of known paths, few connections, each within a time limit.
- * Whoever is slow or hostile holds one of those connections for a while and nothing else. */
+/* A small HTTP(S) server for scrapers (libmicrohttpd): GET and HEAD of known paths, few connections, each within a time limit.
+ * Whoever is slow or hostile holds one of those connections for a while and nothing else.
+ *
+ * Its files are looked at once a second and read again when one has changed; whoever is connected stays so for at most half a
+ * minute. Two servers may have the same address at once: the one that comes and the one that goes. */
 #ifndef WF_EXPORT_SERVE_H
 #define WF_EXPORT_SERVE_H
 
@@ -22,8 +25,9 @@ struct serve_options {
     const char *host;              /* address or name; "": every address */
     u16 port;                      /* 0: any */
     const char *certificate, *key; /* PEM files, or NULL */
-    const char *users;             /* USER:PASSWORD lines themselves, or NULL */
-    const char *passwords;         /* file of USER:PASSWORD lines for every path but /healthz and /readyz, or NULL */
+    const char *ca;        /* PEM file: who signs the scrapers' certificates; every path but health asks for one. Or NULL */
+    const char *users;     /* USER:PASSWORD lines themselves, ${file:…} in them as in export/secret.h; or NULL */
+    const char *passwords; /* file of USER:PASSWORD lines for every path but /healthz and /readyz, or NULL */
     /* Called on the connection's thread; may block for a while. */
     void (*answer)(void *arg, const struct serve_request *q, struct serve_reply *ret);
     void *arg;
