@@ -12,7 +12,7 @@
 /* Bytes of one, at most or nearly so, with its place in a table. */
 #define COST_SERIES  1024
 #define COST_OPEN    160  /* an activity beside its span */
-#define COST_WAITING 4096 /* a span in a queue: rarely more, usually a third */
+#define COST_WAITING 2048 /* a span in a queue: usually half of it; so that there is room for what begins */
 #define COST_POINT   400
 #define COST_ENCODED (24 << 10) /* a span in its three forms: structs, message, compressed */
 #define COST_CONN    640
@@ -21,11 +21,10 @@
 
 /* Thousandths of what is beyond the base. The ring has up to a sixteenth. */
 enum share {
-    SHARE_SPANS = 360, /* a sixteenth of it for those that grow beyond the ceiling */
+    SHARE_SPANS = 440, /* a sixteenth of it for those that grow beyond the ceiling */
     SHARE_OPEN = 60,
     SHARE_RESOURCES = 80,
     SHARE_LOGS = 60,
-    SHARE_TAIL = 80,
     SHARE_SERIES = 40,
     SHARE_POINTS = 40,
     SHARE_BUFFERED = 40,
@@ -33,9 +32,10 @@ enum share {
     SHARE_CONNS = 50,
     SHARE_UNITS = 30,
     SHARE_PROCESSES = 15,
+    SHARE_TAIL = 80, /* of the spans */
 };
-_Static_assert(SHARE_SPANS + SHARE_OPEN + SHARE_RESOURCES + SHARE_LOGS + SHARE_TAIL + SHARE_SERIES + SHARE_POINTS +
-                       SHARE_BUFFERED + SHARE_ENCODED + SHARE_CONNS + SHARE_UNITS + SHARE_PROCESSES <=
+_Static_assert(SHARE_SPANS + SHARE_OPEN + SHARE_RESOURCES + SHARE_LOGS + SHARE_SERIES + SHARE_POINTS + SHARE_BUFFERED +
+                       SHARE_ENCODED + SHARE_CONNS + SHARE_UNITS + SHARE_PROCESSES <=
                    1000 - 1000 / 16,
                "more is given away than there is");
 
@@ -59,7 +59,7 @@ struct memory_plan memory_plan_of(u64 limit, size_t n_exporters)
     p.points = part(rest, SHARE_POINTS, COST_POINT, 1024, UINT32_MAX);
     p.buffered_bytes = part(rest, SHARE_BUFFERED, 1, 512 << 10, 16u << 20);
     p.batch = (u32)part(rest, SHARE_ENCODED, COST_ENCODED * lanes, 16, 512);
-    p.queue = (u32)min_u64(p.span_bytes / COST_WAITING, 8192); /* a receiver that is away leaves room for what begins */
+    p.queue = (u32)min_u64(p.span_bytes / COST_WAITING, 8192);
     p.conns = (u32)part(rest, SHARE_CONNS, COST_CONN, 1024, 65536);
     p.units = (u32)part(rest, SHARE_UNITS, COST_UNIT, 2048, 65536);
     p.processes = (u32)part(rest, SHARE_PROCESSES, COST_PROCESS, 512, 16384);

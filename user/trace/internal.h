@@ -26,21 +26,15 @@ struct unit_key {
 
 #define PENDING_MAX 64
 struct unit {
-    struct activity *top;    /* innermost open activity pushed here */
-    struct weak inherited;   /* label from the unit that made this one, or from a hand-over */
-    struct weak fresh;       /* threads: the request just read here, until anything else happens on the thread */
-    u64 fresh_maker;         /* threads: the first unit that made another since; 0 none yet */
-    struct pending *pending; /* threads of native pools: calls that wait for their thread's answer, newest first */
+    struct activity *top;     /* innermost open activity pushed here */
+    struct weak inherited;    /* label from the unit that made this one, or from a hand-over */
+    struct weak fresh;        /* threads: the request just read here, until anything else happens on the thread */
+    u64 fresh_maker;          /* threads: the first unit that made another since; 0 none yet */
+    struct activity *pending; /* threads of native pools: calls that wait for their thread's answer, newest first */
     u16 n_pending;
     u16 requests;  /* server requests among the open activities */
     bool acts;     /* moves bytes, or makes units at any time: never takes `fresh` */
     bool received; /* has read a request itself: no closure by answer */
-};
-
-/* A finished or running call whose parent will be told by the thread's next answer. */
-struct pending {
-    struct activity *a;
-    struct pending *next;
 };
 
 struct process {

@@ -59,7 +59,7 @@ struct activity {
     /* private to trace/ */
     u32 generation;
     bool pushed, open;
-    struct activity *below; /* in its unit; of an unused one: the next unused */
+    struct activity *below; /* in its unit; of a call that waits for its thread's answer, of an unused one: the next like it */
 };
 struct activity_start {
     u64 time; /* boot ns */

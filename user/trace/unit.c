@@ -237,12 +237,9 @@ void unit_drop(void *tracer, const void *key, void *value, enum table_drop_cause
         ledger_add(units_evicted, 1);
     for (struct activity *a = u->top; a; a = a->below)
         a->pushed = false;
-    while (u->pending) {
-        struct pending *p = u->pending;
-        u->pending = p->next;
-        if (cause != TABLE_CLOSED)
-            activity_release(t, p->a);
-        free(p);
+    for (struct activity *a; cause != TABLE_CLOSED && (a = u->pending);) {
+        u->pending = a->below;
+        activity_release(t, a);
     }
 }
 
@@ -392,11 +389,10 @@ void units_event(struct tracer *t, const struct event *e)
 void unit_wait(struct tracer *t, struct activity *a)
 {
     struct unit *u = unit_get(t, key_thread(a->tgid, a->tid));
-    struct pending *p = u && u->n_pending < PENDING_MAX ? malloc(sizeof(*p)) : NULL;
-    if (!p)
+    if (!u || u->n_pending >= PENDING_MAX)
         return;
-    *p = (struct pending){ a, u->pending };
-    u->pending = p;
+    a->below = u->pending;
+    u->pending = a;
     u->n_pending++;
     slot_of(a)->waiting = true;
 }
@@ -407,14 +403,12 @@ void unit_answered(struct tracer *t, struct activity *request, u32 tgid, u32 tid
     struct unit *u = table_peek(t->units, &key);
     if (!u)
         return;
-    while (u->pending) {
-        struct pending *p = u->pending;
-        u->pending = p->next;
+    for (struct activity *a; (a = u->pending);) {
+        u->pending = a->below;
         u->n_pending--;
-        if (p->a->start >= request_start && p->a != request)
-            activity_adopt(t, p->a, request, JOIN_ANSWER);
-        activity_release(t, p->a);
-        free(p);
+        if (a->start >= request_start && a != request)
+            activity_adopt(t, a, request, JOIN_ANSWER);
+        activity_release(t, a);
     }
 }
 
@@ -422,16 +416,14 @@ static bool expire_unit(void *tracer, const void *key, void *value)
 {
     struct tracer *t = tracer;
     struct unit *u = value;
-    for (struct pending **at = &u->pending; *at;) {
-        struct pending *p = *at;
-        if (t->now - p->a->start < 60 * NSEC_PER_SEC) {
-            at = &p->next;
+    for (struct activity **at = &u->pending, *a; (a = *at);) {
+        if (t->now - a->start < 60 * NSEC_PER_SEC) {
+            at = &a->below;
             continue;
         }
-        *at = p->next;
+        *at = a->below;
         u->n_pending--;
-        activity_release(t, p->a);
-        free(p);
+        activity_release(t, a);
     }
     return true;
 }
