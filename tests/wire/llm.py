@@ -266,6 +266,7 @@ def openai_completions():
                 "usage": {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}}))
 
 
+AZURE = "myresource.openai.azure.com"
 RESPONSE = {
     "id": "resp_67ccd2bed1ec8190b14f964abc054267", "object": "response", "created_at": 1741476542, "status": "completed", "error": None,
     "incomplete_details": None, "instructions": None, "max_output_tokens": None, "model": "o3-mini-2025-01-31",
@@ -314,9 +315,52 @@ def openai_responses_incomplete():
 
 
 @case
+def openai_responses_failed():
+    begun = {**RESPONSE, "status": "in_progress", "output": [], "usage": None}
+    error = {"code": "server_error", "message": "The model failed to generate a response."}
+    ask = post("/v1/responses", OPENAI, {"model": "o3-mini", "input": "Tell me a story", "stream": True})
+    event = lambda name, **more: sse({"type": name, **more}, name)
+    return Case("OpenAI, responses, streamed: one that failed, one that ends in an error event").ask(ask).get(
+        streamed(), chunk(event("response.created", response=begun)),
+        chunk(event("response.failed", response={**begun, "status": "failed", "error": error})) + LAST).ask(ask).get(
+        streamed(), chunk(event("response.created", response=begun)),
+        chunk(event("error", code="rate_limit_exceeded", message="Rate limit reached", param=None, sequence_number=1)) + LAST)
+
+
+@case
+def openai_chat_stream_error():
+    return Case("A server of OpenAI's form: the stream begins with 200 and ends in an error").ask(post(
+        "/v1/chat/completions", "inference.example:8000", {"messages": MESSAGES, "model": "my-llama", "stream": True})).get(
+        streamed(), chunk(delta({"content": "Hel"})),
+        chunk(sse({"error": {"message": "CUDA out of memory", "type": "InternalServerError", "param": None, "code": 500}})),
+        chunk(sse(b"[DONE]")) + LAST)
+
+
+@case
+def azure_chat_stream():
+    first = sse({"choices": [], "created": 0, "id": "", "model": "", "object": "", "prompt_filter_results": [
+        {"prompt_index": 0, "content_filter_results": {"hate": {"filtered": False, "severity": "safe"}}}]})
+    return Case("Azure OpenAI, streamed: what the filter says comes first, without a model").ask(post(
+        "/openai/deployments/my-gpt-4o/chat/completions?api-version=2024-10-21", AZURE, {
+            "messages": MESSAGES, "stream": True, "stream_options": {"include_usage": True}}, "api-key: hidden")).get(
+        streamed("apim-request-id: 2"), chunk(first), chunk(delta({"role": "assistant", "content": ""})), chunk(delta({"content": "Hi"})),
+        chunk(delta({}, "content_filter")), chunk(sse({"choices": [], "model": "gpt-4o-mini-2024-07-18", "usage": OPENAI_USAGE}))
+        + chunk(sse(b"[DONE]")) + LAST)
+
+
+@case
+def azure_embeddings_and_responses():
+    return Case("Azure OpenAI, embeddings by deployment, responses by model").ask(post(
+        "/openai/deployments/my-embedder/embeddings?api-version=2024-10-21", AZURE, {"input": ["a", "b"]}, "api-key: hidden")).get(
+        answer({"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.1]}], "model": "text-embedding-3-large",
+                "usage": {"prompt_tokens": 2, "total_tokens": 2}})).ask(post(
+        "/openai/v1/responses", AZURE, {"model": "my-o3", "input": "Tell me a story"}, "api-key: hidden")).get(answer(RESPONSE))
+
+
+@case
 def azure_chat():
     return Case("Azure OpenAI: the deployment in the path").ask(post(
-        "/openai/deployments/my-gpt-4o/chat/completions?api-version=2024-10-21", "myresource.openai.azure.com",
+        "/openai/deployments/my-gpt-4o/chat/completions?api-version=2024-10-21", AZURE,
         {"messages": MESSAGES, "temperature": 0.5}, "api-key: hidden")).get(
         answer({**completion({"role": "assistant", "content": "Hi"}, "stop"), "model": "gpt-4o-2024-08-06",
                 "prompt_filter_results": [{"prompt_index": 0, "content_filter_results": {}}]}, "apim-request-id: 1",
@@ -407,6 +451,28 @@ def anthropic_messages_overloaded():
 
 
 @case
+def anthropic_messages_cut():
+    c = Case("Anthropic, the stream breaks in the middle: what it had used so far is not what it used").ask(post("/v1/messages", ANTHROPIC, {
+        "model": "claude-3-5-sonnet-latest", "messages": MESSAGES[1:], "max_tokens": 256, "stream": True}, *ANTHROPIC_HEAD)).get(
+        streamed(), chunk(ANTHROPIC_START),
+        chunk(anthropic_event("content_block_delta", index=0, delta={"type": "text_delta", "text": "Hello"})))
+    c.append("close 104")
+    return c
+
+
+@case
+def anthropic_messages_limited():
+    return Case("Anthropic, 429 and the SDK's second attempt").ask(post("/v1/messages", ANTHROPIC, {
+        "model": "claude-3-5-sonnet-latest", "messages": MESSAGES[1:], "max_tokens": 256}, "x-stainless-retry-count: 0")).get(
+        answer({"type": "error", "error": {"type": "rate_limit_error", "message": "Number of requests has exceeded your limit"}},
+               "retry-after: 13", "anthropic-ratelimit-requests-limit: 50", "anthropic-ratelimit-requests-remaining: 0",
+               "request-id: req_018", status="429 Too Many Requests")).ask(post("/v1/messages", ANTHROPIC, {
+        "model": "claude-3-5-sonnet-latest", "messages": MESSAGES[1:], "max_tokens": 256}, "x-stainless-retry-count: 1")).get(
+        answer({"id": "msg_02", "type": "message", "role": "assistant", "model": "claude-3-5-sonnet-20241022", "stop_reason": "end_turn",
+                "content": [{"type": "text", "text": "Hi"}], "usage": {"input_tokens": 9, "output_tokens": 3}}))
+
+
+@case
 def anthropic_messages_refused():
     return Case("Anthropic, not authorised").ask(post("/v1/messages", ANTHROPIC, {
         "model": "claude-3-5-sonnet-latest", "messages": MESSAGES[1:], "max_tokens": 256}, "anthropic-version: 2023-06-01")).get(
@@ -462,6 +528,16 @@ def gemini_error():
     return Case("Gemini, quota").ask(post("/v1beta/models/gemini-2.5-pro:generateContent", GEMINI, GEMINI_ASK)).get(
         answer({"error": {"code": 429, "message": "You exceeded your current quota", "status": "RESOURCE_EXHAUSTED"}},
                status="429 Too Many Requests"))
+
+
+@case
+def gemini_embed():
+    return Case("Gemini, embeddings, one and several: nobody counts their tokens").ask(post(
+        "/v1beta/models/gemini-embedding-001:embedContent", GEMINI, {"content": {"parts": [{"text": "hi"}]}, "outputDimensionality": 4})).get(
+        answer({"embedding": {"values": [0.01, 0.02, 0.03, 0.04]}})).ask(post(
+        "/v1beta/models/gemini-embedding-001:batchEmbedContents", GEMINI, {"requests": [
+            {"model": "models/gemini-embedding-001", "content": {"parts": [{"text": "hi"}]}, "outputDimensionality": 8}]})).get(
+        answer({"embeddings": [{"values": [0.01]}]}))
 
 
 @case
@@ -558,6 +634,27 @@ def bedrock_invoke_stream():
 
 
 @case
+def bedrock_embed():
+    return Case("Bedrock, InvokeModel of models that embed: Titan, Cohere").ask(post(
+        "/model/amazon.titan-embed-text-v2%3A0/invoke", BEDROCK, {"inputText": "hi", "dimensions": 256})).get(
+        answer({"embedding": [0.1, 0.2], "inputTextTokenCount": 3}, "X-Amzn-Bedrock-Input-Token-Count: 3")).ask(post(
+        "/model/cohere.embed-english-v3/invoke", BEDROCK, {"texts": ["hi"], "input_type": "search_document"})).get(
+        answer({"embeddings": [[0.1]], "id": "e1", "response_type": "embeddings_floats", "texts": ["hi"]},
+               "X-Amzn-Bedrock-Input-Token-Count: 2"))
+
+
+@case
+def bedrock_stream_cut():
+    c = Case("Bedrock, ConverseStream, the connection breaks in the middle of a message").ask(
+        post("/model/amazon.nova-lite-v1%3A0/converse-stream", BEDROCK, CONVERSE)).get(
+        streamed("x-amzn-RequestId: 7a1f", type="application/vnd.amazon.eventstream"), chunk(event("messageStart", {"role": "assistant"})),
+        chunk(event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "Sure"}})),
+        chunk(event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "!"}}))[:60])
+    c.append("close 104")
+    return c
+
+
+@case
 def bedrock_throttled():
     return Case("Bedrock, throttled").ask(post("/model/amazon.nova-lite-v1%3A0/converse", BEDROCK, CONVERSE)).get(
         answer({"message": "Too many requests, please wait before trying again."},
@@ -649,6 +746,13 @@ MCP_HEAD = ("Accept: application/json, text/event-stream", "MCP-Protocol-Version
 
 def rpc(method, id=None, **params):
     return {"jsonrpc": "2.0", **({"id": id} if id is not None else {}), "method": method, **({"params": params} if params else {})}
+
+
+@case
+def not_mcp():
+    return Case("JSON-RPC of another protocol, with MCP's Accept: plain HTTP").ask(post(
+        "/a2a", "agents.example", rpc("message/send", 1, message={"role": "user", "parts": []}), *MCP_HEAD)).get(
+        answer({"jsonrpc": "2.0", "id": 1, "result": {"isError": True}}))
 
 
 @case

@@ -83,6 +83,8 @@ struct llm *llm_begin(const struct http1_head *head, struct slice bytes, struct 
         l->limits[i] = NAN;
     llm_sinks_set(l);
     model_set(l, model);
+    if (l->dialect == LLM_DIALECT_INVOKE && holds(model, "embed")) /* so are they all called */
+        l->operation = "embeddings";
     l->body[SIDE_REQUEST].framing = FRAMING_JSON;
     body_encoding(&l->body[SIDE_REQUEST], bytes);
     llm_limits_read(l, bytes);
@@ -178,10 +180,22 @@ static const struct {
 #include "protocol/llm_field.def"
 };
 
+/* Others speak JSON-RPC over HTTP too (A2A): a method of this protocol's tells. */
+static bool is_mcp_method(const char *method)
+{
+    static const char *const families[] = { "initialize",     "ping",        "tools/",          "prompts/",      "resources/",
+                                            "notifications/", "completion/", "logging/",        "sampling/",     "elicitation/",
+                                            "roots/",         "tasks/",      "server/discover", "subscriptions/" };
+    for (size_t i = 0; i < ARRAY_LEN(families); i++)
+        if (!strncmp(method, families[i], strlen(families[i])))
+            return true;
+    return false;
+}
+
 static bool is_call(const struct llm *l)
 {
     if (l->dialect == LLM_DIALECT_MCP)
-        return llm_has(l, LLM_MCP_METHOD);
+        return llm_has(l, LLM_MCP_METHOD) && is_mcp_method(l->text[LLM_MCP_METHOD]);
     return l->sure || llm_has(l, LLM_MODEL);
 }
 

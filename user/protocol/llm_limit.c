@@ -47,7 +47,7 @@ static double number_of(struct slice s)
     memcpy(text, s.p, s.n);
     text[s.n] = 0;
     double v = strtod(text, &end);
-    return *end || !isfinite(v) ? NAN : v;
+    return *end || !(v < 1e15) ? NAN : v;
 }
 
 /* «attempt=2; max=5» (AWS), «1» (SDKs made by Stainless: OpenAI, Anthropic) */
@@ -104,7 +104,7 @@ void llm_limits_tell(const struct llm *l, struct attr_set *attrs)
 {
     for (int i = 0; i < RETRY_AFTER; i++)
         if (!isnan(l->limits[i]))
-            attr_int(attrs, limit_attr[i], (s64)min_u64((u64)l->limits[i], INT64_MAX));
+            attr_int(attrs, limit_attr[i], (s64)l->limits[i]);
     if (!isnan(l->limits[RETRY_AFTER]))
         attr_double(attrs, limit_attr[RETRY_AFTER], l->limits[RETRY_AFTER]);
     if (l->request_id[0])
