@@ -45,7 +45,7 @@ def check(case, adapter, env):
         if e.get("kind") == "test" and key in spans:
             assert spans[key].name in e["id"], (spans[key], e)
             e["name"] = spans[key].name
-    engine.compare(case, run.spans, spans, run.record, seconds=0.02)
+    engine.compare(case, run.spans, spans, run.record)
     compiled = 0
     for key, e in run.record.items():
         s = spans[key]

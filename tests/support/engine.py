@@ -66,6 +66,7 @@ def compare(case, found, keyed, record, seconds=0.005):
         if entry.get("outcome") is not None:
             assert span["wftrace.decision.outcome"] == entry["outcome"], \
                 f"{entry['name']}: {span['wftrace.decision.outcome']!r}, not {entry['outcome']!r}"
+        assert (span["wftrace.active_time"] or 0) <= (span.end - span.start) / 1e9 + 1e-6, f"{entry['name']} worked longer than it was there"
         for what, ours in (("seconds", span.end - span.start), ("began", span.start), ("ended", span.end)):
             if entry.get(what) is not None:
                 apart[what].append(abs(ours / 1e9 - entry[what]))

@@ -1,6 +1,7 @@
 """Graphs with a branch, parallel nodes, a nested graph, retries, a failing node and an interrupt, sync and async, streamed or not.
 The record is the engine's own: stream_mode "debug", which tells of each task with the graph it belongs to."""
 import asyncio
+import datetime
 import json
 import operator
 import os
@@ -98,26 +99,29 @@ broken = graph("broken", {"a": (step("a"), {}), "bad": (fails, {})}, [(START, "a
 asking = graph("asking", {"ask": (asks, {})}, [(START, "ask"), ("ask", END)], checkpointer=InMemorySaver())
 
 
-def note(namespace, kind, payload, top):
+def note(namespace, event, top):
     """A task of the engine: its graph is the task named by the namespace, or the run itself."""
-    if kind == "task":
+    payload, at = event["payload"], datetime.datetime.fromisoformat(event["timestamp"]).timestamp()
+    if event["type"] == "task_result":
+        next(e for e in reversed(record) if e["key"] == payload["id"])["ended"] = at
+    if event["type"] == "task":
         parent = namespace[-1].split(":")[1] if namespace else top
         if namespace and not any(e["key"] == f"graph {parent}" for e in record):
             record.append({"key": f"graph {parent}", "name": "inner", "parent": parent, "error": None})
-        record.append({"key": payload["id"], "name": payload["name"], "error": None,
+        record.append({"key": payload["id"], "name": payload["name"], "error": None, "began": at,
                        "parent": f"graph {parent}" if namespace else top})
 
 
 def run(g, state, config=None, top=None):
     record.append({"key": top, "name": g.name, "parent": None, "error": None})
     for namespace, event in g.stream(state, config, stream_mode="debug", subgraphs=True):
-        note(namespace, event["type"], event["payload"], top)
+        note(namespace, event, top)
 
 
 async def arun(g, state, config=None, top=None):
     record.append({"key": top, "name": g.name, "parent": None, "error": None})
     async for namespace, event in g.astream(state, config, stream_mode="debug", subgraphs=True):
-        note(namespace, event["type"], event["payload"], top)
+        note(namespace, event, top)
 
 
 def expect_failure(call):

@@ -107,7 +107,8 @@ def entries(wf):
         elif type(spec).__name__ == "BusinessRuleTask":
             outcome = "large"
         yield {"key": str(t.id), "name": spec.bpmn_name or spec.bpmn_id, "parent": str(inner) if inner else under[str(t.id)],
-               "error": error, "outcome": outcome, "type": type(spec).__name__}
+               "error": error, "outcome": outcome, "type": type(spec).__name__,
+               "ended": t.last_state_change if t.has_state(TaskState.FINISHED_MASK) else None}
 
 
 def main():
