@@ -127,7 +127,7 @@ def never(case):
     lines = [line for line in p.stderr.splitlines() if "rules.yaml:" in line]
     assert len(lines) == 2, p.stderr
     assert "bridge_apps" in lines[0] and "did you mean bridge_app" in lines[0], lines
-    assert "ood" in lines[1], lines
+    assert "bridge_app:ood never came (did you mean bridge_app:odd?)" in lines[1], lines
 
 
 @test("bridge/odd-values", limit=60)

@@ -190,6 +190,9 @@ static void report_one(const struct workflow_watch *w, const struct rule *r, con
     const char *like = nearest_word(w->module, near->v, near->n);
     if (w->why[0])
         complain("%s:%d: python:%s:%s: %s", r->file, r->line, w->module, w->function, w->why);
+    else if (w->near[0])
+        complain("%s:%d: python:%s:%s never came (did you mean %s:%s?)", r->file, r->line, w->module, w->function, w->module,
+                 w->near);
     else if (like && strcmp(like, w->module))
         complain("%s:%d: python:%s:%s never came (did you mean %s?)", r->file, r->line, w->module, w->function, like);
     else

@@ -31,14 +31,25 @@ static void on_resume(struct bridge *b, const struct event *e, struct call *c)
         activity_resume(b->tracer, c->a, e->tid, e->unit);
 }
 
-static struct watch_state *state_of(struct bridge *b, struct slice *text)
+static struct watch_state *state_of(struct bridge *b, struct slice *text, const char **ret_function)
 {
     u64 n;
     ptrdiff_t blank = slice_find(*text, ' ');
     struct slice number = blank < 0 ? *text : slice_head(*text, (size_t)blank);
     *text = slice_from(*text, number.n + 1);
     struct issue *of = slice_u64(number, &n) ? NULL : issue_of(b, n);
+    if (of)
+        *ret_function = of->book.v[n - of->first].function;
     return of ? &of->states[n - of->first] : NULL;
+}
+
+static void keep_nearest(struct watch_state *state, const char *function, struct slice name)
+{
+    char text[sizeof(state->near)];
+    const char *const both[] = { state->near, text };
+    snprintf(text, sizeof(text), "%.*s", (int)min_u64(name.n, sizeof(text) - 1), (const char *)name.p);
+    if (nearest_word(function, both, 2) == text)
+        memcpy(state->near, text, sizeof(text));
 }
 
 static void on_note(struct bridge *b, const struct event *e)
@@ -56,10 +67,13 @@ static void on_note(struct bridge *b, const struct event *e)
     if (slice_eq(key, "failed") && slice_starts(value, "0 ") && !b->notes.refused[0])
         snprintf(b->notes.refused, sizeof(b->notes.refused), "process %u: %.*s", e->tgid, (int)min_u64(value.n - 2, 100),
                  (const char *)value.p + 2);
-    struct watch_state *state = state_of(b, &value);
+    const char *function = NULL;
+    struct watch_state *state = state_of(b, &value, &function);
     if (!state)
         return;
-    if (slice_eq(key, "bound"))
+    if (slice_eq(key, "name"))
+        keep_nearest(state, function, value);
+    else if (slice_eq(key, "bound"))
         state->bound++;
     else if (slice_eq(key, "attr_failed"))
         state->values_failed = true;

@@ -29,6 +29,7 @@ struct watch_state {
     u32 bound;
     bool values_failed;
     char why[160];
+    char near[96]; /* of the names that its module has the one most like its function's */
 };
 /* Watches as they stood after a change of rules. A process goes on with those that it read when it started, and numbers are never
  * given twice, so the number tells which they are. */

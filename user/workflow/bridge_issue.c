@@ -94,5 +94,6 @@ bool bridge_state(const struct bridge *b, size_t i, struct workflow_watch *ret)
                                     .bound = of->states[i].bound,
                                     .values_failed = of->states[i].values_failed };
     memcpy(ret->why, of->states[i].why, sizeof(ret->why));
+    memcpy(ret->near, of->states[i].near, sizeof(ret->near));
     return true;
 }

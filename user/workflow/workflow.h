@@ -26,6 +26,7 @@ struct workflow_watch {
     u32 rule;           /* id of its first rule */
     u32 bound;          /* functions that were found */
     char why[160];      /* "" or why one could not be watched */
+    char near[96];      /* "" or the function that its module has instead */
     bool values_failed; /* one of its values could not be read at least once */
 };
 struct workflow_notes {

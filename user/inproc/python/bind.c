@@ -225,12 +225,44 @@ static void bind_inner(const char *module, const char *prefix, PyObject *code, i
     }
 }
 
+/* A rule that names a function which its module does not have was perhaps mistyped: the tracer is told what there is. */
+#define NAMES_MAX 256
+static void say_names(u16 id, const char *prefix, PyObject *code, int *left)
+{
+    cleanup(py_unrefp) PyObject *consts = PyObject_GetAttrString(code, "co_consts");
+    for (Py_ssize_t i = 0; consts && i < PyTuple_Size(consts) && *left > 0; i++) {
+        PyObject *inner = PyTuple_GetItem(consts, i);
+        cleanup(py_unrefp) PyObject *name = py_type(inner) == &PyCode_Type ? PyObject_GetAttrString(inner, "co_name") : NULL;
+        const char *text = text_utf8(name);
+        if (!text || text[0] == '<')
+            continue;
+        bool function = code_number(inner, "co_flags") & CO_OPTIMIZED;
+        cleanup(freep) char *full = NULL;
+        if (asprintf(&full, "%s%s%s", prefix, text, function ? ".<locals>." : ".") < 0)
+            return;
+        *left -= 1; /* which bounds the depth as well */
+        if (function)
+            note("name=%u %s%s", id, prefix, text);
+        say_names(id, full, inner, left);
+    }
+}
+
+static void say_missing(const char *module, PyObject *code)
+{
+    for (struct watch *w = watches; w && tracer_present(); w = w->next) {
+        int left = NAMES_MAX;
+        if (!w->bound && !w->pattern && !strcmp(w->module, module))
+            say_names(w->id, "", code, &left);
+    }
+}
+
 void bind_tree(const char *module, PyObject *code)
 {
     if (py_type(code) != &PyCode_Type)
         return;
     struct quiet q = quiet_enter();
     bind_inner(module, "", code, 0);
+    say_missing(module, code);
     quiet_leave(&q);
 }
 

@@ -37,7 +37,8 @@ enum bridge_kind {
     BRIDGE_NOTE,      /* about the bridge itself: watch = 0; attribute 0 is a line "key=value" (see below) */
 };
 /* Notes: "loaded=3.12.4", "bound=ID MODULE:QUALNAME" at the first function bound to a watch, "failed=ID reason" for one that
- * could not be, "attr_failed=ID INDEX" at the first failure of each, "unloaded=". */
+ * could not be, "attr_failed=ID INDEX" at the first failure of each,
+ * "name=ID QUALNAME" for what a module has that has not the function named, "unloaded=". */
 
 struct bridge_event {
     __u16 size; /* of the whole event */
