@@ -148,7 +148,7 @@ def reload(case):
     ask(p2, "two/1")
     agent.configure('[{ name: "two.py" }]')
     agent.proc.send_signal(signal.SIGHUP)
-    procs.wait_for("the new targets", lambda: "configuration read again" in agent.log.read_text(), 10, agent.proc, agent.log)
+    procs.wait_for("the new targets", lambda: "by the new configuration" in agent.log.read_text(), 10, agent.proc, agent.log)
     ask(p1, "one/2")
     ask(p2, "two/2")
     agent.config.write_text("wftrace: { targetz: 1 }\n")

@@ -167,6 +167,7 @@ def words(case):
     r.conf.write_text(HEAD + "wftrace:\n  processors:\n    - rename: {steps: [{pattern: \"(\", name: x}]}\n")
     r.t.proc.send_signal(signal.SIGHUP)
     procs.wait_for("the refusal", lambda: "stays in force" in r.t.said(), 20, r.t.proc, r.t.log)
+    assert f"{r.conf}:4:7: pattern '('" in r.t.said(), r.t.said()
     r.t.finish()
 
 

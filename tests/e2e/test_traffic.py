@@ -105,14 +105,25 @@ def sampling(case):
 
 @test("traffic/baggage", limit=60)
 def baggage(case):
-    """chosen keys of baggage through uvicorn; without the propagator nothing is read"""
+    """chosen keys of baggage through uvicorn, to the call, the request at its other end and the command below; without the propagator
+    nothing is read"""
     out, port = case.dir / "a.jsonl", procs.free_port()
     argv = [venv("web") / "bin" / "python", "-m", "uvicorn", "--port", port, "--no-access-log", "--log-level", "warning", "answers:app"]
-    (case.dir / "answers.py").write_text("""
+    (case.dir / "answers.py").write_text(f"""
+import asyncio
+
+
 async def app(scope, receive, send):
-    if scope["type"] == "http":
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-        await send({"type": "http.response.body", "body": b"ok"})
+    if scope["type"] != "http":
+        return
+    if scope["path"] == "/nowhere":
+        r, w = await asyncio.open_connection("127.0.0.1", {port})
+        w.write(b"GET /below HTTP/1.1\\r\\nHost: here\\r\\nConnection: close\\r\\n\\r\\n")
+        await r.read()
+        w.close()
+        await (await asyncio.create_subprocess_exec("true")).wait()
+    await send({{"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]}})
+    await send({{"type": "http.response.body", "body": b"ok"}})
 """)
     for propagators, want in (("tracecontext,baggage", ["42", "r-1 é"]), ("none", [None, None])):
         out.unlink(missing_ok=True)
@@ -125,8 +136,11 @@ async def app(scope, receive, send):
         c.getresponse().read()
         c.close()
         t.finish()
-        [s] = _served(out)
+        [s] = [x for x in _served(out) if x["url.path"] == "/nowhere"]
         assert [s["user.id"], s["request.id"]] == want and s["other"] is None, s.attrs
+        under = [x for x in spans.load(out) if x.trace_id == s.trace_id and x is not s and x.span_id != s.span_id]
+        assert {x.kind for x in under} == {"client", "server", "internal"} and "true" in {x.name for x in under}, under
+        assert all([x["user.id"], x["request.id"]] == want for x in under), [(x.name, x.attrs) for x in under]
         assert (s.trace_id == f"{5:032x}") == (propagators != "none"), s
 
 

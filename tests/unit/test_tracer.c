@@ -555,6 +555,47 @@ static void context_is_read_as_asked(void **state)
     t = was;
 }
 
+/* Who asked travels: to what the request does, and to what that does; not to what another does, nor over what a span says itself. */
+static void baggage_goes_down(void **state)
+{
+    static const char *const keys[] = { "user.id", "request.id" };
+    struct tracer_options o = { .seed = { 1, 2 }, .baggage = keys, .n_baggage = 2 };
+    struct tracer *was = t;
+    struct call *k = calloc(1, sizeof(*k));
+    struct attr own[2];
+    char text[64];
+    struct attr_set says = { .v = own, .max = 2, .text = text, .text_max = sizeof(text) };
+    t = tracer_new(&o, &sink);
+    k->c = (struct conn_info){ .id = 9, .family = AF_INET, .role = CONN_SERVER, .tgid = PID };
+    k->x = (struct exchange){ .protocol = &fake, .conn = &k->c, .start = now, .tid = 101 };
+    message_clear(&k->m);
+    strcpy(k->m.baggage, "user.id=7,request.id=r,other=x");
+    struct exchange_sink *s = tracer_exchanges(t);
+    struct activity *request = s->begin(s, &k->x, &k->m);
+    struct activity *step =
+        activity_begin(t, &(struct activity_start){ .time = now, .tgid = PID, .tid = 101, .name = slice_str("s"), .push = true });
+    attr_str(&says, "request.id", slice_str("mine"));
+    struct activity *below = activity_begin(
+        t, &(struct activity_start){ .time = now, .tgid = PID, .tid = 101, .name = slice_str("b"), .attrs = &says });
+    struct activity *elsewhere =
+        activity_begin(t, &(struct activity_start){ .time = now, .tgid = PID + 9, .tid = PID + 9, .name = slice_str("e") });
+    assert_string_equal(attr_get(&step->span->attrs, "user.id")->s, "7");
+    assert_string_equal(attr_get(&step->span->attrs, "request.id")->s, "r");
+    assert_string_equal(attr_get(&below->span->attrs, "user.id")->s, "7");
+    assert_string_equal(attr_get(&below->span->attrs, "request.id")->s, "mine");
+    assert_null(attr_get(&below->span->attrs, "other"));
+    assert_null(attr_get(&elsewhere->span->attrs, "user.id"));
+    activity_adopt(t, elsewhere, step, JOIN_ENGINE);
+    assert_string_equal(attr_get(&elsewhere->span->attrs, "user.id")->s, "7");
+    activity_end(t, elsewhere, now);
+    activity_end(t, below, now);
+    activity_end(t, step, now);
+    s->end(s, request, &k->x, NULL, &(struct exchange_answer){ .how = EXCHANGE_ANSWERED, .first = now, .last = now, .tid = 101 });
+    free(k);
+    tracer_free(t);
+    t = was;
+}
+
 /* threading.Thread in a handler is the handler's work; a native thread too. */
 static void a_new_thread_inherits(void **state)
 {
@@ -692,6 +733,7 @@ int main(void)
         T(attached_late),
         T(traceparents),
         T(baggage_is_chosen_decoded_and_bounded),
+        T(baggage_goes_down),
         T(context_is_read_as_asked),
         T(a_new_thread_inherits),
         T(a_new_thread_of_an_unprobed_python),

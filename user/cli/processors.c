@@ -186,19 +186,35 @@ static bool limits_something(const struct processor_spec *s)
 }
 
 /* --- the chain --- */
+/* Opened once to see whether it can be, while it is known where it was written. Not what is the user's own code. */
+static int attempt(const struct processor_spec *s, char *why, size_t size)
+{
+    const struct processor *x = processor_by_name(s->kind);
+    void *self = NULL;
+    int code = strcmp(s->kind, "plugin") ? x->open(s, &self, why, size) : 0;
+    if (self)
+        x->close(self);
+    return code;
+}
+
 static int add(struct options *o, struct processor_spec *chain, const struct processor_spec *s, const char *path, char *err,
                size_t err_size)
 {
     struct pipeline_options *p = &o->agent.pipeline;
-    char where[300];
+    char where[300], text[300] = "";
     const char *why = NULL;
     if (!processor_by_name(s->kind))
         why = "is not in this version";
     else if (p->n_processors == PROCESSORS_MAX)
         why = "is one processor too many";
-    if (!why) {
+    int code = why ? -EINVAL : attempt(s, text, sizeof(text));
+    if (!code) {
         chain[p->n_processors++] = *s;
         return 0;
+    }
+    if (!why) {
+        snprintf(err, err_size, "%s: %s", config_where(o->config, path, where, sizeof(where)), *text ? text : errno_name(code));
+        return code;
     }
     snprintf(err, err_size, "%s: the processor %s %s", config_where(o->config, path, where, sizeof(where)), s->kind, why);
     return -EINVAL;

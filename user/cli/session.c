@@ -191,7 +191,12 @@ bool session_reload(struct options *o, struct agent *a, int (*fits)(const struct
     session_signal.reload = 0;
     *err = 0;
     if (reload(o, a, fits, restart, sizeof(restart), err, sizeof(err))) {
-        log_error("config", "reload: %s (the old configuration stays in force)", err);
+        for (char *line = err, *next; line; line = next) { /* each mistake is one */
+            next = strchr(line, '\n');
+            if (next)
+                *next++ = 0;
+            log_error("config", "reload: %s%s", line, next ? "" : " (the old configuration stays in force)");
+        }
         return false;
     }
     if (*restart)

@@ -127,6 +127,9 @@ struct activity *activity_open(struct tracer *t, const struct activity_start *s,
     span_set_name(span, s->name);
     if (s->attrs)
         attr_set_copy(&span->attrs, s->attrs);
+    struct activity *above = weak_get(slot_of(a)->parent);
+    if (above)
+        baggage_inherit(&span->attrs, &above->span->attrs, t->o.baggage, t->o.n_baggage);
     ledger_add(spans_started, 1);
     if (s->push)
         unit_push(t, a);
@@ -160,6 +163,7 @@ void activity_adopt(struct tracer *t, struct activity *child, struct activity *p
     child->span->join = join;
     slot_of(child)->parent = weak_to(parent);
     slot_of(parent)->children++;
+    baggage_inherit(&child->span->attrs, &parent->span->attrs, t->o.baggage, t->o.n_baggage);
 }
 
 struct activity *activity_current(struct tracer *t, u32 tgid, u32 tid, u64 unit)

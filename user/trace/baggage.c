@@ -1,5 +1,5 @@
 /* W3C Baggage («key=value;property,…», percent-encoded UTF-8): members whose key was chosen become attributes of the span that
- * received them. What comes in is another's word: a member that breaks the form is passed over, no more than BAGGAGE_VALUE bytes
+ * received them, and of the spans below it on this host, while that is open. What comes in is another's word: a member that breaks the form is passed over, no more than BAGGAGE_VALUE bytes
  * of a value are kept. */
 #include "trace/internal.h"
 
@@ -21,6 +21,15 @@ static struct slice until(struct slice s, u8 byte)
 {
     ptrdiff_t at = slice_find(s, byte);
     return at < 0 ? s : slice_head(s, (size_t)at);
+}
+
+void baggage_inherit(struct attr_set *to, const struct attr_set *from, const char *const *keys, size_t n_keys)
+{
+    for (size_t i = 0; i < n_keys; i++) {
+        const struct attr *a = attr_get(from, keys[i]);
+        if (a && a->type == ATTR_STR && !attr_get(to, keys[i]))
+            attr_str(to, keys[i], slice_of(a->s, a->len));
+    }
 }
 
 void baggage_take(struct attr_set *to, struct slice text, const char *const *keys, size_t n_keys)

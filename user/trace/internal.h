@@ -149,6 +149,7 @@ void exchanges_init(struct tracer *t);
 void join_offer(struct tracer *t, struct activity *a, const struct exchange *x);
 
 /* baggage.c: members of a baggage header named by `keys` (interned) → attributes; the first of a name wins. */
+void baggage_inherit(struct attr_set *to, const struct attr_set *from, const char *const *keys, size_t n_keys);
 void baggage_take(struct attr_set *to, struct slice text, const char *const *keys, size_t n_keys);
 
 /* context.c */
