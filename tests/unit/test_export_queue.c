@@ -244,6 +244,19 @@ static void a_full_queue_drops_the_newest_and_frees_them(void **state)
     span_pool_limit(256u << 20);
 }
 
+/* When it lies beyond the end there is no other attempt, and no waiting for it either. */
+static void the_receivers_own_word_is_not_waited_for_at_the_end(void **state)
+{
+    struct export_queues *q = begin(&plain, OPTIONS(.delay_ms = 1), EXPORT_RETRY, EXPORT_RETRY);
+    fake.after_ms = 60000;
+    put(q, 1);
+    wait_for(&fake.sends, 1);
+    u64 start = clock_boot_ns();
+    assert_int_equal(export_queues_close(q, 200), 1);
+    assert_true(clock_boot_ns() - start < 10 * NSEC_PER_SEC);
+    assert_int_equal(fake.sends, 1);
+}
+
 static void the_deadline_holds(void **state)
 {
     struct export_queues *q = begin(&plain, OPTIONS(.max_batch = 10), EXPORT_RETRY, EXPORT_RETRY);
@@ -446,6 +459,7 @@ int main(void)
         TEST(a_span_waits_no_longer_than_told),
         TEST(a_receiver_that_comes_back_gets_everything),
         TEST(the_receivers_own_word_is_kept),
+        TEST(the_receivers_own_word_is_not_waited_for_at_the_end),
         TEST(a_lasting_absence_is_counted_and_told_once),
         TEST(a_final_no_is_counted_and_the_next_batch_tried),
         TEST(partial_success_is_counted),

@@ -174,10 +174,10 @@ void lane_unreachable(struct lane *l, u64 n, const char *why)
 }
 
 /* When to try again, or 0: never. Half of the pause is jitter, so that many tracers do not come back together. */
-u64 lane_retry_at(struct lane *l, u64 first, u32 attempt, u64 after_ms)
+u64 lane_retry_at(struct lane *l, u64 give_up, u32 attempt, u64 after_ms)
 {
     u64 now = clock_boot_ns(), pause = min_u64(BACKOFF_MAX_MS, (u64)BACKOFF_MIN_MS << min_u64(attempt, 10));
-    u64 give_up = first + l->opt.retry_for_ms * NSEC_PER_MSEC, stop = stop_at(l);
+    u64 stop = stop_at(l);
     pause = pause / 2 + hash_u64(now) % (pause / 2 + 1);
     if (stop) /* short of time: our own patience shrinks, the receiver's word counts */
         pause = min_u64(pause, max_u64((stop > now ? stop - now : 0) / NSEC_PER_MSEC / 4, 50));
@@ -187,18 +187,23 @@ u64 lane_retry_at(struct lane *l, u64 first, u32 attempt, u64 after_ms)
     return at < give_up ? at : 0;
 }
 
-/* Waits for the next attempt. The end of wftrace, when announced meanwhile, cuts a pause of our own short. */
-void lane_retry_wait(struct lane *l, pthread_cond_t *wake, u64 until, u64 not_before)
+/* Waits for the next attempt. The end of wftrace, when announced meanwhile, cuts a pause of our own short; one that the receiver
+ * asked for is kept to, or there is no other attempt. */
+bool lane_retry_wait(struct lane *l, pthread_cond_t *wake, u64 until, u64 not_before)
 {
-    bool ending;
+    bool again = true;
     pthread_mutex_lock(&l->lock);
-    ending = l->stop_at != 0;
-    while (clock_boot_ns() < until) {
-        if (!ending && l->stop_at)
+    bool ending = l->stop_at != 0;
+    while (clock_boot_ns() < until && again) {
+        if (!ending && l->stop_at) {
+            again = not_before < l->stop_at;
             until = min_u64(until, max_u64(not_before, clock_boot_ns()));
-        lane_sleep(l, wake, until);
+        }
+        if (again)
+            lane_sleep(l, wake, until);
     }
     pthread_mutex_unlock(&l->lock);
+    return again;
 }
 
 struct batch lane_hand_batch(struct lane *l, size_t n)
@@ -311,7 +316,7 @@ static void lane_deliver(struct lane *l, size_t n)
 {
     struct batch b = lane_hand_batch(l, n);
     struct slice body = { 0 };
-    u64 first = clock_boot_ns(), weight = lane_hand_weight(l, n);
+    u64 give_up = clock_boot_ns() + l->opt.retry_for_ms * NSEC_PER_MSEC, weight = lane_hand_weight(l, n);
     if (lane_rests(l, weight))
         return;
     for (u32 tries = 0;; tries++) {
@@ -322,13 +327,12 @@ static void lane_deliver(struct lane *l, size_t n)
             return;
         }
         lane_is_down(l, n, &r);
-        u64 at = lane_retry_at(l, first, tries, r.after_ms), not_before = clock_boot_ns() + r.after_ms * NSEC_PER_MSEC;
-        if (!at) {
+        u64 at = lane_retry_at(l, give_up, tries, r.after_ms), not_before = clock_boot_ns() + r.after_ms * NSEC_PER_MSEC;
+        if (!at || !lane_retry_wait(l, &l->wake, at, not_before)) {
             lane_unreachable(l, weight, r.why);
             return;
         }
         ledger_add(export_retries, 1);
-        lane_retry_wait(l, &l->wake, at, not_before);
     }
 }
 

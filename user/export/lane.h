@@ -72,7 +72,9 @@ void lane_gripe(struct lane *l, u64 n, const char *what, const char *why, const 
 void lane_is_down(struct lane *l, size_t in_hand, const struct export_reply *r);
 /* What an answer other than «come again» means for `weight` items. */
 void lane_settle(struct lane *l, enum export_result result, u64 weight, const struct export_reply *r);
-u64 lane_retry_at(struct lane *l, u64 first, u32 attempt, u64 after_ms); /* boot clock; 0: never */
-void lane_retry_wait(struct lane *l, pthread_cond_t *wake, u64 until, u64 not_before);
+/* When, on the boot clock, if before `give_up`; 0: never. */
+u64 lane_retry_at(struct lane *l, u64 give_up, u32 attempt, u64 after_ms);
+/* False: not to be tried again, wftrace ends before the receiver wants to be asked. */
+bool lane_retry_wait(struct lane *l, pthread_cond_t *wake, u64 until, u64 not_before);
 
 #endif

@@ -172,11 +172,10 @@ static bool send_record(struct lane *l, const struct spool_record *rec, u32 *tri
         *tries = 0;
         return true;
     }
-    u64 now = clock_boot_ns(), at = lane_retry_at(l, now, (*tries)++, r.after_ms);
-    if (!at)
+    u64 now = clock_boot_ns(), at = lane_retry_at(l, UINT64_MAX, (*tries)++, r.after_ms);
+    if (!at || !lane_retry_wait(l, &l->more, at, now + r.after_ms * NSEC_PER_MSEC))
         return false;
     ledger_add(export_retries, 1);
-    lane_retry_wait(l, &l->more, at, now + r.after_ms * NSEC_PER_MSEC);
     return true;
 }
 

@@ -423,7 +423,7 @@ enum export_result transport_post(struct transport *t, struct slice body, bool z
         return EXPORT_RETRY;
     }
     if (curl_easy_getinfo(t->curl, CURLINFO_RETRY_AFTER, &after) == CURLE_OK && after > 0)
-        t->answer.retry_after_ms = (u64)after * 1000;
+        t->answer.retry_after_ms = min_u64((u64)after, 86400) * 1000;
     return EXPORT_OK;
 }
 
