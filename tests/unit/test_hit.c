@@ -292,6 +292,50 @@ static void tail_and_exit(void **state)
     assert_true(seen);
 }
 
+static int unfinished(const struct bed *b)
+{
+    int n = 0;
+    for (int i = 0; i < b->n; i++)
+        n += attr_get(&b->got[i]->attrs, "wftrace.unfinished") != NULL;
+    return n;
+}
+
+static void leave_as(struct bed *b, u32 tgid, u32 tid, bool thread)
+{
+    struct event e = { .type = EVENT_EXIT, .tgid = tgid, .tid = tid, .time = b->now += 10, .exit.thread = thread };
+    workflow_event(b->w, &e);
+}
+
+/* A thread's end takes its own calls, those of its units too, and nobody else's; a process's end takes the rest. */
+static void leaving(void **state)
+{
+    struct bed *b = *state;
+    for (b->tid = 7; b->tid < 12; b->tid++) {
+        for (u64 unit = 0; unit < 3; unit++) {
+            struct event e = { .type = EVENT_HIT, .unit = unit * 16 };
+            e.hit.site = S_OUTER;
+            e.hit.sp = 1000;
+            send(b, &e);
+        }
+    }
+    leave_as(b, 8, 9, true); /* another process */
+    leave_as(b, 8, 9, false);
+    leave_as(b, 7, 99, true); /* a thread that owns nothing */
+    assert_int_equal(unfinished(b), 0);
+    leave_as(b, 7, 9, true);
+    assert_int_equal(unfinished(b), 3);
+    leave_as(b, 7, 9, true);
+    assert_int_equal(unfinished(b), 3);
+    b->tid = 10;
+    hit_text(b, S_OUTER_RET, 1000, "");
+    assert_int_equal(unfinished(b), 3); /* the others still go on, and return */
+    assert_int_equal(b->n, 4);
+    leave_as(b, 7, 7, false);
+    assert_int_equal(unfinished(b), 3 + 4 * 3 - 1);
+    leave_as(b, 7, 7, false);
+    assert_int_equal(b->n, 15);
+}
+
 static void hostile(void **state)
 {
     struct bed *b = *state;
@@ -341,7 +385,7 @@ static void commands(void **state)
 #define T(f) cmocka_unit_test_setup_teardown(f, bed_open, bed_close)
 int main(void)
 {
-    const struct CMUnitTest tests[] = { T(nested), T(threads_apart), T(missed_returns), T(exceptions), T(err_no),
-                                        T(usdt),   T(conditions),    T(tail_and_exit),  T(commands),   T(hostile) };
+    const struct CMUnitTest tests[] = { T(nested),     T(threads_apart), T(missed_returns), T(exceptions), T(err_no), T(usdt),
+                                        T(conditions), T(tail_and_exit), T(leaving),        T(commands),   T(hostile) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

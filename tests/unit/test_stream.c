@@ -196,6 +196,38 @@ static void test_tls_object_used_again(void **state)
     stream_free(b.s);
 }
 
+static void gone(struct bench *b, u32 tgid, bool thread)
+{
+    stream_event(b->s, &(struct event){ .type = EVENT_EXIT, .time = b->now, .tgid = tgid, .tid = 8, .exit.thread = thread });
+}
+
+/* A process's end closes its sessions, once; a thread's end, and that of another process, closes none. */
+static void test_tls_process_gone(void **state)
+{
+    struct bench b;
+    bench_open(&b, &(struct stream_options){ 0 });
+    for (u64 ssl = 1; ssl <= 3; ssl++) {
+        conn(&b, ssl, CONN_CLIENT);
+        data_at(&b, ssl, DIR_SEND, 0, "\x16\x03\x01\x02\x00\x01", 6, 517);
+        tls(&b, ssl, DIR_SEND, 0, get);
+        cipher(&b, ssl, DIR_SEND, 517, GET_LEN + 22);
+    }
+    assert_int_equal(b.begun, 3);
+    gone(&b, 7, true);
+    gone(&b, 8, false);
+    assert_int_equal(b.ended, 0);
+    gone(&b, 7, false);
+    assert_int_equal(b.ended, 3);
+    gone(&b, 7, false);
+    assert_int_equal(b.ended, 3);
+    tls(&b, 1, DIR_SEND, 0, get); /* the number again: another process, and an object of its own */
+    cipher(&b, 1, DIR_SEND, 517 + GET_LEN + 22, GET_LEN + 22);
+    assert_int_equal(b.begun, 4);
+    gone(&b, 7, false);
+    assert_int_equal(b.ended, 4);
+    stream_free(b.s);
+}
+
 static void test_unknown_is_ignored(void **state)
 {
     struct bench b;
@@ -236,13 +268,10 @@ static void test_idle_costs_little(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_out_of_order),
-        cmocka_unit_test(test_answer_before_its_request),
-        cmocka_unit_test(test_tls_memory_bio),
-        cmocka_unit_test(test_tls_ambiguous),
-        cmocka_unit_test(test_tls_object_used_again),
-        cmocka_unit_test(test_unknown_is_ignored),
-        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_out_of_order),          cmocka_unit_test(test_answer_before_its_request),
+        cmocka_unit_test(test_tls_memory_bio),        cmocka_unit_test(test_tls_ambiguous),
+        cmocka_unit_test(test_tls_object_used_again), cmocka_unit_test(test_tls_process_gone),
+        cmocka_unit_test(test_unknown_is_ignored),    cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_idle_costs_little),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 #ifndef WF_STREAM_INTERNAL_H
 #define WF_STREAM_INTERNAL_H
 
+#include "base/owners.h"
 #include "base/table.h"
 #include "self/ledger.h"
 #include "stream/stream.h"
@@ -129,9 +130,10 @@ struct stream {
     struct stream_options o;
     struct exchange_sink *sink;
     struct verdict_sink *verdicts;
-    struct table *conns;    /* id → struct conn */
-    struct table *sessions; /* tgid, ssl → struct tls_session */
-    struct table *threads;  /* tid → struct tls_thread */
+    struct table *conns;           /* id → struct conn */
+    struct table *sessions;        /* tgid, ssl → struct tls_session */
+    struct owners *session_owners; /* processes */
+    struct table *threads;         /* tid → struct tls_thread */
     struct hold_pool holds;
     struct message *scratch; /* what parsers write into; swapped for a spare when it must be kept */
     struct message *spares[64];

@@ -31,6 +31,8 @@ struct waiting_piece {
 };
 
 struct tls_session {
+    struct session_key key;
+    struct owned of_process;
     struct conn_info info; /* its own until it is bound, then the connection's */
     struct flow flow;
     u64 conn;  /* bound to; 0: not */
@@ -109,8 +111,10 @@ static void session_end(struct stream *s, struct tls_session *t, enum exchange_e
 static void session_drop(void *arg, const void *key, void *value, enum table_drop_cause cause)
 {
     struct stream *s = arg;
+    struct tls_session *t = value;
     if (cause != TABLE_DELETED)
-        session_end(s, value, EXCHANGE_LOST, s->now, 0);
+        session_end(s, t, EXCHANGE_LOST, s->now, 0);
+    owners_remove(s->session_owners, &t->of_process);
 }
 
 int tls_init(struct stream *s)
@@ -120,9 +124,10 @@ int tls_init(struct stream *s)
                                                   .max = SESSIONS_MAX,
                                                   .drop = session_drop,
                                                   .arg = s });
+    s->session_owners = owners_new(SESSIONS_MAX);
     s->threads =
         table_new(&(struct table_spec){ .key_size = sizeof(u64), .value_size = sizeof(struct tls_thread), .max = THREADS_MAX });
-    return s->sessions && s->threads ? 0 : -ENOMEM;
+    return s->sessions && s->session_owners && s->threads ? 0 : -ENOMEM;
 }
 
 void tls_free(struct stream *s)
@@ -131,6 +136,7 @@ void tls_free(struct stream *s)
         table_free(s->sessions);
     if (s->threads)
         table_free(s->threads);
+    s->session_owners = owners_free(s->session_owners);
     s->sessions = s->threads = NULL;
 }
 
@@ -270,7 +276,9 @@ static bool session_wait(struct stream *s, struct tls_session *t, const struct e
 
 static void session_begin(struct stream *s, struct tls_session *t, const struct event *e)
 {
-    *t = (struct tls_session){ .info = { .tgid = e->tgid, .tls = true, .was_open = true } };
+    *t = (struct tls_session){ .key = t->key,
+                               .of_process = t->of_process,
+                               .info = { .tgid = e->tgid, .tls = true, .was_open = true } };
     t->link = &t->first;
     flow_init(&t->flow, s, &t->info, 0);
     t->flow.plaintext = true;
@@ -290,12 +298,23 @@ static void release_unbound(struct stream *s, struct tls_session *t)
     session_release(s, t);
 }
 
+/* False: no memory, and the entry is gone again. */
+static bool session_own(struct stream *s, struct tls_session *t, const struct session_key *k)
+{
+    t->key = *k;
+    t->link = &t->first;
+    bool owned = owners_add(s->session_owners, k->tgid, &t->of_process);
+    if (!owned)
+        table_del(s->sessions, k);
+    return owned;
+}
+
 void tls_piece(struct stream *s, const struct event *e)
 {
     struct session_key k = { e->tgid, e->tls.ssl };
     bool fresh = false;
     struct tls_session *t = table_put(s->sessions, &k, &fresh);
-    if (!t)
+    if (!t || (fresh && !session_own(s, t, &k)))
         return;
     if (!fresh && began_anew(t, e)) {
         session_end(s, t, EXCHANGE_CLOSED, e->time, 0);
@@ -327,26 +346,15 @@ void tls_conn_closed(struct stream *s, struct conn *c, enum exchange_end how, u6
     table_del(s->sessions, &k);
 }
 
-struct gone {
-    struct stream *s;
-    u64 tgid, time;
-};
-
-static bool drop_of_process(void *arg, const void *key, void *value)
-{
-    struct gone *g = arg;
-    const struct session_key *k = key;
-    if (k->tgid != g->tgid)
-        return true;
-    struct session_key copy = *k;
-    session_end(g->s, value, EXCHANGE_CLOSED, g->time, 0);
-    table_del(g->s->sessions, &copy);
-    return true;
-}
-
 void tls_process_gone(struct stream *s, u32 tgid, u64 time)
 {
-    table_each(s->sessions, drop_of_process, &(struct gone){ s, tgid, time });
+    struct owned *x;
+    while ((x = owners_first(s->session_owners, tgid))) {
+        struct tls_session *t = container_of(x, struct tls_session, of_process);
+        struct session_key k = t->key;
+        session_end(s, t, EXCHANGE_CLOSED, time, 0);
+        table_del(s->sessions, &k);
+    }
 }
 
 static bool tick_session(void *arg, const void *key, void *value)

@@ -11,6 +11,7 @@
  * `until` alone, and is passed over when calls are unwound. */
 #include "workflow/internal.h"
 #include "workflow/bridge.h"
+#include "base/owners.h"
 #include "base/table.h"
 #include "self/ledger.h"
 
@@ -35,6 +36,8 @@ struct thread_key {
     u64 unit;
 };
 struct thread {
+    struct thread_key key;
+    struct owned of_thread, of_process;
     struct frame *top;
     u16 depth;
     bool thrown;    /* an exception is on its way */
@@ -46,6 +49,7 @@ struct workflow {
     size_t planned;
     struct tracer *tracer;
     struct table *threads;
+    struct owners *owners; /* of its entries: threads and processes */
     struct bridge *bridge;
     struct frame *free;
     u32 frames;
@@ -272,6 +276,23 @@ static void on_runtime(struct workflow *w, struct thread *t, const struct event 
     }
 }
 
+/* A process owns under the number 0, which is no thread's. */
+static u64 owner_of(u32 tgid, u32 tid) { return (u64)tgid << 32 | tid; }
+
+static struct thread *thread_put(struct workflow *w, const struct thread_key *key)
+{
+    bool fresh = false;
+    struct thread *t = table_put(w->threads, key, &fresh);
+    if (!t || !fresh)
+        return t;
+    t->key = *key;
+    if (owners_add(w->owners, owner_of(key->tgid, key->tid), &t->of_thread) &&
+        owners_add(w->owners, owner_of(key->tgid, 0), &t->of_process))
+        return t;
+    table_del(w->threads, key);
+    return NULL;
+}
+
 static void on_hit(struct workflow *w, const struct event *e)
 {
     const struct site_row *row = site_get(w->rules->sites, e->hit.site);
@@ -291,7 +312,7 @@ static void on_hit(struct workflow *w, const struct event *e)
         on_point(w, e, r, row);
         return;
     }
-    struct thread *t = begins ? table_put(w->threads, &key, NULL) : table_get(w->threads, &key);
+    struct thread *t = begins ? thread_put(w, &key) : table_get(w->threads, &key);
     if (!t) {
         if (r && rule_begins(r, e->time)) /* a throw in a thread without activities is nobody's */
             ledger_add(hits_unmatched, 1);
@@ -310,12 +331,6 @@ static void on_hit(struct workflow *w, const struct event *e)
 }
 
 /* --- ends of threads --- */
-struct leaving {
-    struct workflow *w;
-    u32 tgid, tid; /* tid 0: all */
-    u64 time;
-};
-
 static void thread_empty(struct workflow *w, struct thread *t, u64 time)
 {
     while (t->top) {
@@ -326,31 +341,26 @@ static void thread_empty(struct workflow *w, struct thread *t, u64 time)
     t->depth = 0;
 }
 
-static bool thread_leave(void *arg, const void *key, void *value)
-{
-    struct leaving *l = arg;
-    struct thread_key k;
-    memcpy(&k, key, sizeof(k));
-    if (k.tgid != l->tgid || (l->tid && k.tid != l->tid))
-        return true;
-    thread_empty(l->w, value, l->time);
-    table_del(l->w->threads, key);
-    return true;
-}
-
 static void threads_leave(struct workflow *w, const struct event *e, bool all)
 {
-    struct leaving l = { w, e->tgid, all ? 0 : e->tid, e->time };
-    if (table_count(w->threads))
-        table_each(w->threads, thread_leave, &l);
+    struct owned *x;
+    while ((x = owners_first(w->owners, owner_of(e->tgid, all ? 0 : e->tid)))) {
+        struct thread *t = all ? container_of(x, struct thread, of_process) : container_of(x, struct thread, of_thread);
+        struct thread_key key = t->key;
+        thread_empty(w, t, e->time);
+        table_del(w->threads, &key);
+    }
 }
 
 static void thread_drop(void *arg, const void *key, void *value, enum table_drop_cause cause)
 {
     struct workflow *w = arg;
+    struct thread *t = value;
     UNUSED(key);
     if (cause == TABLE_EVICTED)
-        thread_empty(w, value, w->now);
+        thread_empty(w, t, w->now);
+    owners_remove(w->owners, &t->of_thread);
+    owners_remove(w->owners, &t->of_process);
 }
 
 void workflow_event(struct workflow *w, const struct event *e)
@@ -391,8 +401,9 @@ struct workflow *workflow_new(const struct rules *rules, struct tracer *tracer)
                                                  .max = THREADS_MAX,
                                                  .drop = thread_drop,
                                                  .arg = w });
+    w->owners = owners_new(2 * THREADS_MAX);
     w->bridge = bridge_new(rules, tracer);
-    if (!w->plans || !w->threads || !w->bridge)
+    if (!w->plans || !w->threads || !w->owners || !w->bridge)
         return workflow_free(w);
     plans_make(w);
     return w;
@@ -443,6 +454,7 @@ struct workflow *workflow_free(struct workflow *w)
     if (w->threads)
         table_each(w->threads, thread_forget, w);
     table_free(w->threads);
+    owners_free(w->owners);
     while (w->free) {
         struct frame *f = w->free;
         w->free = f->below;
