@@ -248,6 +248,33 @@ def attach(case):
     assert procs.tail(log).endswith("function 5\n"), procs.tail(log)
 
 
+HOLDER = """import ctypes, threading, time
+def hold():
+    print("held", flush=True)
+    ctypes.PyDLL(None).sleep(20)  # C code that keeps the interpreter's lock
+    print("let go", flush=True)
+threading.Timer(0.5, hold).start()
+for _ in range(3): time.sleep(9)
+print("fine", flush=True)
+"""
+
+
+@test("bridge/attach-held", limit=120)
+def attach_held(case):
+    """A process whose lock is kept for long: who asks it is told where it waits, in time, and it lives on"""
+    log, rules = case.dir / "app.log", case.dir / "rules.yaml"
+    app = procs.start([paths.PYTHON, "-c", HOLDER], log, cwd=case.dir)
+    case.defer(procs.stop, app)
+    procs.wait_for("the holder", lambda: "held" in procs.tail(log), 20, app, log)
+    rules.write_text('activities:\n  - { name: odd, at: "python:bridge_app:odd" }\n')
+    t = tracer.Tracer(case.dir, pid=app.pid, opts=["-r", rules, "--bridge", "on", "--for", "1s"])
+    procs.wait_for("the sentence", lambda: "PyGILState_Ensure" in t.said(), 30)
+    assert "let go" not in procs.tail(log), t.said()
+    assert t.proc.wait(60) == 0, t.said()
+    assert "would end with us" in t.said(), t.said()
+    assert app.wait(60) == 0 and procs.tail(log).endswith("fine\n"), procs.tail(log)
+
+
 POD = """file_format: "1.0"
 tracer_provider:
   processors:

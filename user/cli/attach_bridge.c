@@ -154,6 +154,15 @@ void attach_bridge_look(struct attach_bridge *b, pid_t command)
     }
 }
 
+/* A process that waits in a call of ours would die if we went. */
+static void wait_for_asked(void)
+{
+    if (bridge_inject_busy())
+        log_warn("bridge", "waiting: a process is still in a call that it was made to make, and would end with us");
+    while (bridge_inject_busy())
+        usleep(20000);
+}
+
 void attach_bridge_close(struct attach_bridge *b, const struct options *o, struct agent *a)
 {
     if (!b->on)
@@ -169,5 +178,6 @@ void attach_bridge_close(struct attach_bridge *b, const struct options *o, struc
             log_warn("bridge", "process %d: taking the helper out: %s (it is silent from now on)", b->v[i].pid,
                      err[0] ? err : errno_name(code));
     }
+    wait_for_asked();
     launch_done(&b->launch);
 }

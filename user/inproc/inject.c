@@ -1,10 +1,16 @@
 /* The steps of inject.h: look, ask, wake, wait for the answer.
  *
  * What the process runs is one line that executes attach.py of the bridge's folder in a namespace of its own; that writes its
- * result into a file beside the watch file which we have made for it. Nobody's word but that file's is taken. */
+ * result into a file beside the watch file which we have made for it. Nobody's word but that file's is taken.
+ *
+ * A thread that was made to call something cannot be let go before it has returned, and what it calls may have to wait: for the
+ * interpreter's lock, that some C code keeps. So a thread of ours holds it, for as long as that takes, and whoever asked
+ * waits no longer than CALL_MS. */
 #include "inject.h"
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -14,6 +20,7 @@
 #include "remote_call.h"
 
 #define PATHS_MAX 1024
+#define CALL_MS   8000
 
 struct attempt {
     pid_t pid;
@@ -130,10 +137,25 @@ static bool wait_answer(struct attempt *a, int ms, int *ret)
     return false;
 }
 
+/* Outlives its asker when the process does not come back in time. */
+struct asking {
+    struct attempt a; /* its `err` is ours */
+    struct python_process p;
+    bool queued;
+    const char *_Atomic step; /* what the process was made to call; NULL: it is being stopped */
+    char err[256];
+    int result;
+    enum { ASK_UNDER_WAY, ASK_DONE, ASK_LEFT } state; /* whoever comes second gives it up */
+};
+static u32 asking_left;
+
 /* Queues the line in the process, or nothing much where the interpreter knows the script already, and has the main thread come
  * to it at once if it waits where that can be done. */
-static int ask_by_ptrace(struct attempt *a, const struct python_process *p, bool queued)
+static int make_call(struct asking *q)
 {
+    struct attempt *a = &q->a;
+    const struct python_process *p = &q->p;
+    const bool queued = q->queued;
     cleanup(remote_closep) struct remote *r = NULL;
     int err = remote_open(a->pid, &r);
     if (err == -EPERM)
@@ -146,12 +168,15 @@ static int ask_by_ptrace(struct attempt *a, const struct python_process *p, bool
         return fail(a, err, "cannot stop its main thread: %s", strerror(-err));
     u64 text = 0, result = 0, state = 0;
     err = remote_text(r, queued ? "pass" : a->line, &text);
+    q->step = "Py_AddPendingCall";
     if (!err)
         err = remote_call(r, p->add_pending_call, p->run_simple_string, text, &result);
     if (!err && (int)result)
         return fail(a, -EAGAIN, "its queue of pending calls is full");
     if (!err && remote_waits(r)) {
+        q->step = "PyGILState_Ensure";
         err = remote_call(r, p->gil_ensure, 0, 0, &state);
+        q->step = "PyRun_SimpleString";
         if (!err)
             err = remote_text(r, "pass", &text);
         if (!err)
@@ -163,6 +188,97 @@ static int ask_by_ptrace(struct attempt *a, const struct python_process *p, bool
     }
     return err ? fail(a, err, "its main thread could not be made to call: %s", strerror(-err)) : 0;
 }
+
+static bool asking_ends(struct asking *q, int as)
+{
+    int from = ASK_UNDER_WAY;
+    return __atomic_compare_exchange_n((int *)&q->state, &from, as, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+static void *asking_run(void *arg)
+{
+    struct asking *q = arg;
+    q->result = make_call(q);
+    if (!asking_ends(q, ASK_DONE)) {
+        free(q);
+        __atomic_fetch_sub(&asking_left, 1, __ATOMIC_RELEASE);
+    }
+    return NULL;
+}
+
+/* The first word of a file of its main thread; of syscall its number, or "running". */
+static const char *thread_word(pid_t pid, const char *file, char *buffer, size_t n)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/task/%d/%s", pid, pid, file);
+    cleanup(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd < 0 ? -1 : read(fd, buffer, n - 1);
+    buffer[got > 0 ? got : 0] = 0;
+    buffer[strcspn(buffer, " \n")] = 0;
+    return buffer[0] ? buffer : "unknown";
+}
+
+static int asking_late(struct attempt *a, const char *step)
+{
+    char call[64], where[64];
+    return fail(a, -ETIMEDOUT,
+                "its main thread has been in %s for %d seconds (system call %s, waiting in %s), and is let go when that returns",
+                step ? step : "a stop", CALL_MS / 1000, thread_word(a->pid, "syscall", call, sizeof call),
+                thread_word(a->pid, "wchan", where, sizeof where));
+}
+
+/* Signals are for others of our threads. */
+static int asking_start(struct asking *q)
+{
+    pthread_t thread;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int err = -pthread_create(&thread, NULL, asking_run, q);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!err)
+        pthread_detach(thread);
+    return err;
+}
+
+static int asking_finish(struct asking *q, struct attempt *a)
+{
+    int result = q->result;
+    if (result)
+        (void)fail(a, result, "%s", q->err);
+    free(q);
+    return result;
+}
+
+static int ask_by_ptrace(struct attempt *a, const struct python_process *p, bool queued)
+{
+    struct asking *q = calloc(1, sizeof *q);
+    if (!q)
+        return -ENOMEM;
+    q->a = *a;
+    q->a.err = q->err;
+    q->a.err_size = sizeof q->err;
+    q->p = *p;
+    q->queued = queued;
+    int err = asking_start(q);
+    if (err) {
+        free(q);
+        return fail(a, err, "no thread to ask it with: %s", strerror(-err));
+    }
+    for (int waited_us = 0; waited_us < CALL_MS * 1000; waited_us += 500) {
+        if (__atomic_load_n((int *)&q->state, __ATOMIC_ACQUIRE) == ASK_DONE)
+            return asking_finish(q, a);
+        usleep(500);
+    }
+    const char *step = q->step;
+    __atomic_fetch_add(&asking_left, 1, __ATOMIC_RELEASE);
+    if (asking_ends(q, ASK_LEFT))
+        return asking_late(a, step);
+    __atomic_fetch_sub(&asking_left, 1, __ATOMIC_RELEASE);
+    return asking_finish(q, a);
+}
+
+bool bridge_inject_busy(void) { return __atomic_load_n(&asking_left, __ATOMIC_ACQUIRE); }
 
 static int ask(struct attempt *a, int *ret_answer)
 {

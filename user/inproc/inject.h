@@ -14,8 +14,11 @@
 /* Loads the bridge of folder `dir` with `watch_file` into `pid`; both paths as `pid` sees them. 0, or -errno with a sentence in
  * `err`: -ESRCH (gone), -ENOEXEC (no CPython), -ENOTSUP (a version or machine that the bridge does not serve), -EPERM,
  * -EBUSY (traced by somebody else), -EALREADY (the bridge is in it), -ETIMEDOUT (its main thread has not run Python in ten
- * seconds: the bridge starts when it does), -EACCES (it cannot read `dir` or `watch_file`). Takes milliseconds when all is well. */
+ * seconds, or waits in a call of ours, `err` says where: the bridge starts when it does), -EACCES (it cannot read `dir` or `watch_file`).
+ * Takes milliseconds when all is well, twenty seconds at most. */
 int bridge_inject(pid_t pid, const char *dir, const char *watch_file, char *err, size_t err_size);
+/* A process that was asked still waits in a call of ours, held by a thread of ours: it would die with us. Wait for it. */
+bool bridge_inject_busy(void);
 /* Takes the bridge out: monitoring off, code restored, nothing of it runs any more (the object stays mapped). */
 int bridge_eject(pid_t pid, const char *dir, const char *watch_file, char *err, size_t err_size);
 

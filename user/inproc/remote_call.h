@@ -16,7 +16,8 @@ bool remote_waits(const struct remote *r);
 /* A lock that it waits for seems interrupted once it goes on: CPython then runs its pending calls and waits again, and any other
  * waiter must expect that as well. */
 void remote_interrupt(struct remote *r);
-/* Calls `function`(a, b) and waits for it as long as it takes: a thread in the middle of a call cannot be let go. Signals
+/* Calls `function`(a, b) and waits for it as long as it takes: a thread in the middle of a call cannot be let go. From a thread that has
+ * nothing else to do. Signals
  * that it gets meanwhile are delivered. 0 and *ret, or -ECHILD when the process ended. */
 int remote_call(struct remote *r, u64 function, u64 a, u64 b, u64 *ret);
 /* A page of the process's own memory with `text` in it, NUL-terminated; it stays. */
