@@ -54,7 +54,7 @@ static inline struct slice slice_head(struct slice s, size_t n) { return slice_o
 static inline bool slice_eq(struct slice s, const char *lit)
 {
     size_t n = strlen(lit);
-    return s.n == n && !memcmp(s.p, lit, n);
+    return s.n == n && (!n || !memcmp(s.p, lit, n)); /* an empty one may have no bytes at all */
 }
 static inline bool slice_starts(struct slice s, const char *lit)
 {
