@@ -195,7 +195,7 @@ static void take(struct agent *a, struct change *c, bool same_resource, char *re
                                                        .no_traceparent = c->o.no_traceparent,
                                                        .baggage = c->o.baggage,
                                                        .n_baggage = c->o.n_baggage });
-    stream_privacy(a->stream, (struct privacy){ .keep_values = c->o.keep_values });
+    stream_privacy(a->stream, (struct privacy){ c->o.keep_values, c->o.chunk_events });
     memcpy(a->processors, c->processors, sizeof(a->processors));
     a->o = c->o;
     a->o.pipeline.processors = a->processors;

@@ -77,6 +77,13 @@ const struct command *command_by_name(const char *name);
 extern const char *const later_commands[]; /* NULL-terminated */
 
 /* --- options --- */
+enum option_shape {
+    OPTION_FUNCTION, /* set() */
+    OPTION_TEXT,     /* const char *, not empty */
+    OPTION_DURATION, /* u64, ns */
+    OPTION_MARK,     /* bool */
+    OPTION_SELECTOR, /* one target more */
+};
 struct option {
     const char *name;  /* without -- */
     char letter;       /* 0: none */
@@ -85,7 +92,12 @@ struct option {
     const char *help;
     /* 0, or -1 with a sentence in err */
     int (*set)(struct options *o, const char *value, char *err, size_t err_size);
+    enum option_shape shape;
+    size_t into; /* where in struct options */
+    enum selector_kind selector;
 };
+/* 0, or -1 with a sentence in err. value: NULL for those that take none. */
+int option_take(const struct option *opt, struct options *o, const char *value, char *err, size_t err_size);
 extern const struct option option_table[]; /* ends with name NULL */
 
 /* argv[0] is the first word after the command's name. 0 or -EINVAL with a sentence in err. */
