@@ -43,7 +43,9 @@ void mapping_read(struct reader *r, struct rule *rule, yaml_node_t *map, const s
 /* rules_yaml.c */
 extern const struct key activity_keys[];
 extern const size_t activity_key_count;
+/* rules_check.c */
 void check_rule(struct reader *r, const struct rule *rule, yaml_node_t *map);
+yaml_node_t *value_of(struct reader *r, yaml_node_t *map, const char *key); /* the map itself when it has no such key */
 /* rules_metric.c, rules_pack.c */
 void read_metrics(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key);
 void read_pack_name(struct reader *r, struct rule *unused, yaml_node_t *v, const char *key);
