@@ -54,3 +54,9 @@ def airflow_3(case):
         trace = re.search(r"00-([0-9a-f]{32})-", run.record[key]["carrier"])[1]
         assert spans[key].trace_id == trace, "the engine's own trace id is used"
         assert abs((spans[key].end - spans[key].start) / 1e9 - run.record[key]["seconds"]) < 0.1
+
+
+@test("engine/airflow-2", limit=240)
+def airflow_2(case):
+    """SequentialExecutor: each task is a command that forks; no API server."""
+    check(case, "airflow210", 150)
