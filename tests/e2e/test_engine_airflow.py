@@ -1,6 +1,7 @@
 """Airflow 3 and 2.10 with their own scheduler against the metadata database: parallel and mapped tasks, a branch, a retry, a deferral, a
 skip, failures; in the processes that the executor forks (3) or starts (2.10)."""
 import re
+import statistics
 
 from support import engine
 from support.harness import test
@@ -23,8 +24,17 @@ def keyed(run):
     return found
 
 
-def check(case, name, limit):
-    run = engine.Run(case, name, "airflow_app.py", env={"ENGINE_LIMIT": str(limit - 40)}, timeout=limit)
+def tell(case, record, spans):
+    """How far the spans of tasks are from the engine's start and end."""
+    for word, key in (("start", "started"), ("end", "ended")):
+        for state in ("success", "skipped", "failed", "up_for_retry"):
+            apart = [abs(getattr(spans[k], word) / 1e9 - e[key]) * 1000 for k, e in record.items() if e.get("started") and e["state"] == state]
+            if apart:
+                case.note(f"{word} of {state}: {statistics.median(apart):.2f} ms (median), {max(apart):.2f} ms (most) from the engine's")
+
+
+def check(case, name, limit, **env):
+    run = engine.Run(case, name, "airflow_app.py", env={"ENGINE_LIMIT": str(limit - 40), **env}, timeout=limit)
     spans = keyed(run)
     assert len(run.record) >= 12, run.record
     engine.compare(case, run.spans, spans, run.record, seconds=0.5)
@@ -35,6 +45,7 @@ def check(case, name, limit):
             assert (s["airflow.operator"], s["wftrace.attempt"], s["airflow.map_index"]) == (
                 entry["operator"], entry["attempt"], entry["map_index"]), (entry, s.attrs)
             assert s["wftrace.queue.wait"] is not None, s.attrs
+    tell(case, run.record, spans)
     branch = run.spans.where(wftrace__activity__type="decision")
     assert [(b.name, b["wftrace.decision.outcome"], b.status) for b in branch] == [("choose", "big", 0)], branch
     assert [engine.nearest(run.spans, b, spans) for b in branch] == ["shop/run_1/choose/-1/1"]
@@ -58,5 +69,5 @@ def airflow_3(case):
 
 @test("engine/airflow-2", limit=240)
 def airflow_2(case):
-    """SequentialExecutor: each task is a command that forks; no API server."""
-    check(case, "airflow210", 150)
+    """LocalExecutor: a worker forks for each task, and once more; no API server, tasks write to the database themselves."""
+    check(case, "airflow210", 150, PG_URL=case.postgres().url)

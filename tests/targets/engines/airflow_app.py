@@ -1,5 +1,5 @@
-"""Airflow 3 or 2.10 with a real scheduler (and, in 3, the API server that its tasks talk to) on SQLite: two DAGs are triggered and run to
-their end. The record is its metadata database: dag_run, task_instance and task_instance_history, and the errors of the task logs."""
+"""Airflow 3 on SQLite or 2.10 on PostgreSQL, with a real scheduler and, in 3, the API server that its tasks talk to: two DAGs are triggered
+and run to their end. The record is its metadata database: dag_run, task_instance and task_instance_history, and the errors of the task logs."""
 import contextlib
 import http.server
 import json
@@ -20,6 +20,7 @@ from datetime import datetime, timezone
 HERE = pathlib.Path(__file__).parent
 HOME = pathlib.Path.cwd() / "airflow"
 DB = HOME / "airflow.db"
+URL = os.environ.get("PG_URL")
 BIN = pathlib.Path(sys.executable).parent / "airflow"
 
 
@@ -68,6 +69,13 @@ def command(*argv):
 
 
 def rows(sql):
+    """Rows as SQLite gives them: moments as text, in UTC."""
+    if URL:
+        import psycopg2.extras
+        with contextlib.closing(psycopg2.connect(URL)) as db, db.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+            cursor.execute(sql)
+            return [{k: str(v.astimezone(timezone.utc).replace(tzinfo=None)) if isinstance(v, datetime) else v for k, v in r.items()}
+                    for r in cursor]
     with contextlib.closing(sqlite3.connect(f"file:{DB}?mode=ro", uri=True, timeout=30)) as db:
         db.row_factory = sqlite3.Row
         return [dict(r) for r in db.execute(sql)]
@@ -110,9 +118,11 @@ def key_of(r):
     return f"{r['dag_id']}/{r['run_id']}/{r['task_id']}/{r['map_index']}/{r['try_number']}"
 
 
+def moment(text):
+    return datetime.fromisoformat(text).replace(tzinfo=timezone.utc).timestamp()
+
+
 def seconds(r):
-    def moment(text):
-        return datetime.fromisoformat(text).replace(tzinfo=timezone.utc).timestamp()
     return moment(r["end_date"]) - moment(r["start_date"])
 
 
@@ -154,10 +164,10 @@ def record(fired):
         error = said.get((r["dag_id"], r["task_id"], r["map_index"], r["try_number"])) if state in ("failed", "up_for_retry") else None
         error = qualified(error) if error else None
         entry = {"key": key, "name": r["task_id"], "parent": f"{r['dag_id']}/{r['run_id']}", "state": state, "error": error,
-                 "operator": r["operator"], "attempt": r["try_number"], "map_index": r["map_index"], "seconds": seconds(r)}
+                 "operator": r["operator"], "attempt": r["try_number"], "map_index": r["map_index"], "seconds": seconds(r), "started": moment(r["start_date"]), "ended": moment(r["end_date"])}
         if key in fired:  # ran twice: until it deferred, and when the trigger had fired
             yield {**entry, "key": key + "/deferred", "state": "deferred", "seconds": None}
-            entry["seconds"] = None
+            entry["seconds"] = entry["started"] = None
         yield entry
 
 
@@ -170,7 +180,9 @@ def main():
     port = prepare()
     three = subprocess.run([sys.executable, "-c", "import importlib.metadata as m; print(m.version('apache-airflow-core'))"],
                            capture_output=True).returncode == 0
-    os.environ["AIRFLOW__CORE__EXECUTOR"] = "LocalExecutor" if three else "SequentialExecutor"
+    os.environ["AIRFLOW__CORE__EXECUTOR"] = "LocalExecutor"
+    if URL:
+        os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = URL.replace("postgresql:", "postgresql+psycopg2:")
     command("db", "migrate")
     command("dags", "reserialize")
     servers = [start("api-server", "--workers", "1", "--port", str(port))] if three else []
