@@ -19,13 +19,13 @@ FUZZ_logs    := pipeline/logs_line pipeline/logs_json ingest/decode $(call fuzz_
 FUZZ_wfcap   := ingest/decode ingest/wfcap
 FUZZ_rules   := ingest/decode $(call fuzz_of,config trace protocol stream)
 FUZZ_config  := $(FUZZ_rules)
-FUZZ_spec    := $(call fuzz_of,trace protocol stream) ingest/decode $(addprefix export/,spec options serve json prometheus prometheus_name prometheus_text group)
+FUZZ_spec    := $(call fuzz_of,trace protocol stream) ingest/decode $(addprefix export/,spec options serve prometheus prometheus_name prometheus_text group)
 FUZZ_elf     := $(addprefix probe/,elf elf_symbol insn place symbols usdt demangle maps tls_sites py_sites cxx_sites)
 FUZZ_alloc   := $(FUZZ_rules)
 FUZZ_TARGETS += redact
 FUZZ_redact  := $(addprefix pipeline/,redact_scan redact_find redact_pair redact_key)
 fuzz_objs     = $(patsubst %,$(B)/fuzz/$(1)/%.o,$(call fuzz_of,base self) $(FUZZ_$(2)))
-FUZZ_LIBS    := -ljansson -lyaml -lz -lbrotlidec -lzstd -liberty -lmicrohttpd -lm -lpthread
+FUZZ_LIBS    := -ljansson -lyaml -lz -lbrotlidec -lzstd -liberty -lmicrohttpd -lgnutls -lm -lpthread
 FUZZ_WRAP    := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=strndup
 
 $(B)/fuzz/libfuzzer/%.o: user/%.c
