@@ -7,7 +7,7 @@ FUZZ_FLAGS   := -max_len=8192 -timeout=10 -print_final_stats=1 -artifact_prefix=
 
 # What each target links, beside user/base and user/self.
 fuzz_of       = $(patsubst user/%.c,%,$(foreach d,$(1),$(wildcard user/$(d)/*.c)))
-FUZZ_WIRE    := trace/attr ingest/decode $(call fuzz_of,protocol stream)
+FUZZ_WIRE    := trace/attr trace/span trace/resource ingest/decode $(call fuzz_of,protocol stream)
 FUZZ_http1   := $(FUZZ_WIRE)
 FUZZ_llm     := $(FUZZ_WIRE)
 FUZZ_resp    := $(FUZZ_WIRE)
