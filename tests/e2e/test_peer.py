@@ -134,7 +134,7 @@ def errors(pairs):
             for p in pairs if (p.their.status == 2) != (p.first.status == 2)]
 
 
-@test("peer/times", limit=300)
+@test("peer/times", limit=600)
 def times(case):
     """Both in the same processes at once: every span of theirs is one of ours, under the same parent, at the same time"""
     app = App(case, "both", True, True)
@@ -148,7 +148,8 @@ def times(case):
     assert not errors(pairs), errors(pairs)[:5]
     apart = collections.defaultdict(list)
     for p in pairs:
-        assert p.first.start < p.their.end + 2e6 and p.last.end > p.their.start - 2e6, f"{p.their.name} and {p.first!r} are not at the same time"
+        gap = max(p.first.start - p.their.end, p.their.start - p.last.end) / 1e6  # theirs may be over before the bytes go
+        assert gap < 100, f"{p.their.name} and {p.first!r} are {gap:.1f} ms apart"
         apart[p.label].append(p.apart)
     for label, both in sorted(apart.items()):
         starts, ends = zip(*both)
@@ -179,7 +180,7 @@ def only_theirs(theirs, pairs):
     assert not told & mine, f"ours says {told & mine}"
 
 
-@test("peer/apart", limit=300)
+@test("peer/apart", limit=600)
 def apart(case):
     """Each alone, the same requests: every span of theirs that belongs to an order is one of ours in the other run, under the same parent"""
     theirs, ours = App(case, "sdk", True, False).theirs(), App(case, "alone", False, True).spans()

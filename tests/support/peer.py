@@ -81,11 +81,12 @@ class Pair:
     label: str
     first: object
     last: object
+    since: object  # the first, or the BEGIN that psycopg says before it: theirs is for both
 
     @property
     def apart(self):
         """How much later ours begins and ends, in ms."""
-        return (self.first.start - self.their.start) / 1e6, (self.last.end - self.their.end) / 1e6
+        return (self.since.start - self.their.start) / 1e6, (self.last.end - self.their.end) / 1e6
 
 
 def match(their_spans, our_spans):
@@ -100,14 +101,15 @@ def match(their_spans, our_spans):
         up = their_spans.parent(s)
         if id(up) in shared and theirs(their_spans, up)[0] == operations:
             one = shared[id(s)] = shared[id(up)]
-            pairs.append(Pair(s, label, one, one))
+            pairs.append(Pair(s, label, one, one, one))
             continue
         got = [_take(pool[_service(s), op, order(their_spans, s)], s, len(operations) > 1 or order(their_spans, s) is None) for op in operations]
         if None in got:
             missing.append(s)
             continue
         shared[id(s)] = got[0]
-        pairs.append(Pair(s, label, got[0], got[-1]))
+        begins = [b for b in our_spans if label == "statement" and b.name == "BEGIN" and b.parent_id == got[0].parent_id and b.end <= got[0].start]
+        pairs.append(Pair(s, label, got[0], got[-1], max(begins, key=lambda b: b.start, default=got[0])))
     rest = [s for group in pool.values() for s in group]
     return pairs, missing, rest
 
