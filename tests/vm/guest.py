@@ -80,6 +80,43 @@ def case_agent(where):
     assert got == ["sleep", "sleep"], (got, log.read_text()[-1500:])
 
 
+UNITS = {"wf.target": "[Unit]\nDefaultDependencies=no\nWants=good.timer bad.timer plain.service\n"}
+for name, words in (("good", "exit 0"), ("bad", "exit 3"), ("plain", "exit 0")):
+    UNITS[name + ".timer"] = "[Unit]\nDefaultDependencies=no\n[Timer]\nOnActiveSec=1s\nAccuracySec=100ms\n"
+    UNITS[name + ".service"] = ("[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\n"
+                                "ExecStart=/bin/sh -c 'sleep 0.5; echo %s $$TRIGGER_UNIT $$INVOCATION_ID >>@WHERE@/record; %s'\n" % (name, words))
+
+
+def case_timers(where):
+    """systemd itself, in a process namespace: services that its timers started, with the timer and the id that they were told."""
+    if not os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
+        return  # it manages control groups: not those of the machine that runs the tests
+    out, record, said = where / "out.jsonl", where / "record", where / "log"
+    for name, text in UNITS.items():
+        (where / name).write_text(text.replace("@WHERE@", str(where)))
+    os.makedirs("/run/systemd", exist_ok=True)
+    with open(said, "w") as log:
+        p = subprocess.Popen([WFTRACE, "run", "-v", "-e", "otlp-json:%s" % out, "--", "unshare", "-pfmu", "--mount-proc", "--kill-child",
+                              "/lib/systemd/systemd", "--system", "--unit=wf.target", "--log-target=kmsg", "--show-status=no"],
+                             stdout=log, stderr=log, env={**os.environ, "SYSTEMD_UNIT_PATH": str(where), "container": "wftrace"})
+    end = time.monotonic() + 300
+    while (not record.exists() or record.read_text().count("\n") < 3) and p.poll() is None and time.monotonic() < end:
+        time.sleep(0.2)
+    time.sleep(1)
+    for child in pathlib.Path("/proc/%d/task/%d/children" % (p.pid, p.pid)).read_text().split():
+        os.kill(int(child), signal.SIGKILL)  # unshare lets no other signal through
+    p.wait(100)
+    refused(said.read_text())
+    ran = {line.split()[0]: line.split()[1:] for line in record.read_text().splitlines()}
+    assert ran.keys() == {"good", "bad", "plain"} and len(ran["plain"]) == 1, ran
+    jobs = {s.name: s for s in spans.load(out) if s["systemd.timer"]}
+    assert jobs.keys() == {"good.service", "bad.service"}, (jobs, said.read_text()[-1500:])
+    for name in ("good", "bad"):
+        s = jobs[name + ".service"]
+        assert [s["systemd.timer"], s["systemd.invocation_id"]] == ran[name] and s["systemd.unit"] == s.name, (s.attrs, ran)
+        assert s["wftrace.activity.type"] == "workflow" and s["error.type"] == (None if name == "good" else "3"), s.attrs
+
+
 CASES = {k[5:]: v for k, v in list(globals().items()) if k.startswith("case_")}
 
 
