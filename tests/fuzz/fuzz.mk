@@ -7,7 +7,7 @@ FUZZ_FLAGS   := -max_len=8192 -timeout=10 -print_final_stats=1 -artifact_prefix=
 
 # What each target links, beside user/base and user/self.
 fuzz_of       = $(patsubst user/%.c,%,$(foreach d,$(1),$(wildcard user/$(d)/*.c)))
-FUZZ_WIRE    := trace/attr trace/span trace/resource ingest/decode $(call fuzz_of,protocol stream)
+FUZZ_WIRE    := ingest/decode $(call fuzz_of,trace protocol stream)
 FUZZ_http1   := $(FUZZ_WIRE)
 FUZZ_llm     := $(FUZZ_WIRE)
 FUZZ_resp    := $(FUZZ_WIRE)
@@ -19,7 +19,8 @@ FUZZ_logs    := pipeline/logs_line pipeline/logs_json ingest/decode $(call fuzz_
 FUZZ_wfcap   := ingest/decode ingest/wfcap
 FUZZ_rules   := ingest/decode $(call fuzz_of,config trace protocol stream)
 FUZZ_config  := $(FUZZ_rules)
-FUZZ_spec    := $(call fuzz_of,trace protocol stream) ingest/decode $(addprefix export/,spec options serve prometheus prometheus_name prometheus_text group)
+FUZZ_spec    := $(call fuzz_of,trace protocol stream) ingest/decode $(addprefix export/,spec options group secret) \
+    $(patsubst user/%.c,%,$(wildcard user/export/serve*.c user/export/prometheus*.c))
 FUZZ_elf     := $(addprefix probe/,elf elf_symbol insn place symbols usdt demangle maps tls_sites py_sites cxx_sites)
 FUZZ_alloc   := $(FUZZ_rules)
 FUZZ_TARGETS += redact
