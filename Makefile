@@ -69,7 +69,8 @@ $(B)/tests/unit/%: tests/unit/%.c $$(call unit_objs,$$*)
 
 UNIT     := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 unit: $(UNIT) ## unit tests
-	@fail=0; for t in $(UNIT); do $$t >$$t.log 2>&1 || { fail=1; cat $$t.log; echo "FAILED $$t"; }; done; exit $$fail
+	@n=0; fail=0; for t in $(UNIT); do n=$$((n + 1)); $$t >$$t.log 2>&1 || { fail=$$((fail + 1)); cat $$t.log; echo "FAILED $$t"; }; done; \
+	echo "$$((n - fail)) passed, $$fail failed"; [ $$fail = 0 ]
 
 check: deps ## every test: unit, wire, replay, live BPF, end to end (CI_VM="suite …", CI_ARM="suite …" add guests)
 	@python3 tests/support/check.py --build $(B) $(foreach v,$(CI_VM),--vm $(v)) $(foreach v,$(CI_ARM),--arm64 $(v))
@@ -80,11 +81,28 @@ demo: ## a small order service, traced: the live tree in under a minute
 	@demo/run.sh
 
 # No -Werror: with sanitizers gcc warns of null pointers and unset variables that are none.
+SAN_ASAN := SAN="-fsanitize=address,undefined -fno-omit-frame-pointer -Wno-error"
+SAN_TSAN := SAN="-fsanitize=thread -Wno-error"
 san: ## unit tests and golden replays under ASan and UBSan
-	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 WFTRACE=$(abspath $(B))/san/wftrace \
-	    $(MAKE) B=$(B)/san SAN="-fsanitize=address,undefined -fno-omit-frame-pointer -Wno-error" all unit check-replay
+	@$(MAKE) --no-print-directory san-unit
+	@$(MAKE) --no-print-directory san-replay
+san-unit:
+	@UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 $(MAKE) --no-print-directory B=$(B)/san $(SAN_ASAN) unit
+san-replay:
+	@UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 WFTRACE=$(abspath $(B))/san/wftrace \
+	    $(MAKE) --no-print-directory B=$(B)/san $(SAN_ASAN) check-replay
 tsan: ## unit tests under the thread sanitizer
-	$(MAKE) B=$(B)/tsan SAN="-fsanitize=thread -Wno-error" unit
+	@$(MAKE) --no-print-directory B=$(B)/tsan $(SAN_TSAN) unit
+# Memory ceilings are not asked for then: the sanitizers' own memory is many times ours.
+FAULTS ?= export/(faults|grpc-faults|partial|token|retry|comes-back|traces-only|proxy|spool|outage|test-connection)
+san-faults: ## end to end, receivers that misbehave (FAULTS=PATTERN picks others), under ASan and UBSan and then under TSan
+	@$(MAKE) --no-print-directory B=$(B)/san $(SAN_ASAN) all
+	@$(MAKE) --no-print-directory B=$(B)/tsan $(SAN_TSAN) all
+	@for s in san tsan; do rm -f $(B)/$$s/report.*; \
+	    ASAN_OPTIONS=log_path=$(abspath $(B))/$$s/report UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1:log_path=$(abspath $(B))/$$s/report \
+	    TSAN_OPTIONS=log_path=$(abspath $(B))/$$s/report WF_SANITIZED=1 WFTRACE=$(abspath $(B))/$$s/wftrace \
+	    python3 tests/e2e/run.py -k '$(FAULTS)' || failed=1; \
+	    for r in $(B)/$$s/report.*; do [ ! -e $$r ] || { failed=1; head -60 $$r; }; done; done; exit $${failed:-0}
 golden: ## write the golden files anew (then read the diff)
 	$(MAKE) $(B)/tests/unit/test_wire && WF_GOLDEN=write $(B)/tests/unit/test_wire
 	$(MAKE) check-replay UPDATE=1
@@ -103,5 +121,5 @@ check-built: all
 	+@$(MAKE) --no-print-directory $(UNIT) $(B)/tests/bpf/dump $(FUZZ_BUILT)
 
 -include $(shell find $(B)/obj $(B)/tests -name '*.d' 2>/dev/null)
-.PHONY: all san tsan golden fmt unit check demo clean help
+.PHONY: all san san-unit san-replay tsan san-faults golden fmt unit check demo clean help
 .SECONDARY:

@@ -169,7 +169,7 @@ def kill9(case):
     assert not left, left
     assert "spool_corrupt" not in t.said() or re.search(r"spool_corrupt=\d{1,3}\b", t.said()), t.said()
     case.note(f"{len(want)} spans kept over 3 kills, {len(got)} arrived ({len(got) - len(set(got))} twice), peak {peak} MB")
-    assert peak < 120, f"{peak} MB"
+    assert peak < 120 or paths.SANITIZED, f"{peak} MB"
 
 
 def _rows(file):
@@ -180,7 +180,7 @@ def _rows(file):
 @test("export/outage-steady", limit=int(os.environ.get("WF_OUTAGE_SECONDS", 40)) * 4 + 300)
 def steady(case):
     """down for 40 s (WF_OUTAGE_SECONDS) under 5,000 spans/s, kill -9 in the middle: every command arrives, memory stays below its limit"""
-    seconds, limit, peak = int(os.environ.get("WF_OUTAGE_SECONDS", 40)), 128, 0
+    seconds, limit, peak = int(os.environ.get("WF_OUTAGE_SECONDS", 40)), 2048 if paths.SANITIZED else 128, 0
     port, folder, rows = procs.free_port(), case.dir / "spool", case.dir / "rows"
     load = procs.start([paths.PYTHON, paths.TARGETS / "steady_redis.py", case.redis().port, 5000, rows], case.dir / "load.log")
     case.defer(procs.stop, load)
