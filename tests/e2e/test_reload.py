@@ -96,11 +96,15 @@ def load(case):
     outs = [case.dir / "a.jsonl", case.dir / "b.jsonl"]
     r = Reloaded(case, _config(outs[0], 0))
     traffic = Load(r.port)
+    def told(turn):
+        return outs[turn % 2].exists() and f'"turn.{turn}"' in outs[turn % 2].read_text()
+
     for turn in range(1, 9):
-        time.sleep(0.3)
+        procs.wait_for(f"spans of turn {turn - 1}", lambda: told(turn - 1), 20, r.t.proc, r.t.log)
+        time.sleep(0.2)
         tail = "    tail: {errors: true, ratio: 1, wait: 50ms}\n" if turn in (3, 4, 7) else ""
         r.reload(_config(outs[turn % 2], turn).replace("    rules:\n", tail + "    rules:\n"))
-    time.sleep(0.3)
+    procs.wait_for("spans of turn 8", lambda: told(8), 20, r.t.proc, r.t.log)
     asked = traffic.end()
     r.t.finish()
     found = [s for out in outs for s in spans.load(out) if s.kind == "server"]
