@@ -46,9 +46,9 @@ def check(case, name, limit, **env):
                 entry["operator"], entry["attempt"], entry["map_index"]), (entry, s.attrs)
             assert s["wftrace.queue.wait"] is not None, s.attrs
     tell(case, run.record, spans)
-    branch = run.spans.where(wftrace__activity__type="decision")
-    assert [(b.name, b["wftrace.decision.outcome"], b.status) for b in branch] == [("choose", "big", 0)], branch
-    assert [engine.nearest(run.spans, b, spans) for b in branch] == ["shop/run_1/choose/-1/1"]
+    branch = sorted(run.spans.where(wftrace__activity__type="decision"), key=lambda s: s.name)
+    assert [(b.name, b["wftrace.decision.outcome"], b.status) for b in branch] == [("choose", "big", 0), ("enough", "False", 0)], branch
+    assert [engine.nearest(run.spans, b, spans) for b in branch] == ["shop/run_1/choose/-1/1", "stock/run_1/enough/-1/1"]
     errors = {s.name: s["error.type"] for s in run.spans if str(s.name).endswith(".execute") and s.status == 2}
     assert set(errors) == {"BashOperator.execute", "PythonOperator.execute"}, errors
     # What the operators do is beneath them: a command with its exit code, a request.

@@ -82,7 +82,7 @@ def rows(sql):
 
 
 def wait_for(port, server):
-    until = time.time() + 60
+    until = time.time() + 120
     while time.time() < until and server.poll() is None:
         with socket.socket() as s:
             if not s.connect_ex(("127.0.0.1", port)):
@@ -166,7 +166,7 @@ def record(fired):
         entry = {"key": key, "name": r["task_id"], "parent": f"{r['dag_id']}/{r['run_id']}", "state": state, "error": error,
                  "operator": r["operator"], "attempt": r["try_number"], "map_index": r["map_index"], "seconds": seconds(r), "started": moment(r["start_date"]), "ended": moment(r["end_date"])}
         if key in fired:  # ran twice: until it deferred, and when the trigger had fired
-            yield {**entry, "key": key + "/deferred", "state": "deferred", "seconds": None}
+            yield {**entry, "key": key + "/deferred", "state": "deferred", "seconds": None, "started": None, "ended": None}
             entry["seconds"] = entry["started"] = None
         yield entry
 

@@ -8,7 +8,7 @@ import airflow
 
 if airflow.__version__ >= "3":
     from airflow.providers.standard.operators.bash import BashOperator
-    from airflow.providers.standard.operators.python import BranchPythonOperator, PythonOperator
+    from airflow.providers.standard.operators.python import BranchPythonOperator, PythonOperator, ShortCircuitOperator
     from airflow.sdk import DAG, BaseOperator
     from airflow.sdk.exceptions import AirflowSkipException
 else:
@@ -16,7 +16,7 @@ else:
     from airflow.exceptions import AirflowSkipException
     from airflow.models.baseoperator import BaseOperator
     from airflow.operators.bash import BashOperator
-    from airflow.operators.python import BranchPythonOperator, PythonOperator
+    from airflow.operators.python import BranchPythonOperator, PythonOperator, ShortCircuitOperator
 from airflow.triggers.testing import SuccessTrigger
 
 
@@ -69,5 +69,6 @@ with DAG("shop", **common):
 
 with DAG("stock", **common):
     PythonOperator(task_id="count", python_callable=work, op_args=[1]) >> BashOperator(task_id="tell", bash_command="true")
+    ShortCircuitOperator(task_id="enough", python_callable=lambda: False) >> BashOperator(task_id="order", bash_command="true")
     if os.environ.get("SHOP_BROKEN"):
         PythonOperator(task_id="boom", python_callable=boom)
