@@ -101,7 +101,7 @@ extern const char *const join_name[JOIN_MAX];
 #define SPAN_LINKS       4
 #define SPAN_TEXT        4096 /* of one text at most, with its NUL */
 #define TRACESTATE_ROOM  128
-#define SPAN_ROOM        576
+#define SPAN_ROOM        560
 
 struct span_event {
     const char *name; /* static or in the span's arena */
