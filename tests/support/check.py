@@ -35,7 +35,7 @@ def suites(build, vm, arm64):
         name = os.path.basename(test)[:-2]
         yield "unit/" + name[5:], ["%s/tests/unit/%s" % (build, name)], 300, False
     yield "lint", ["make", "-s", "lint"], 120, False
-    yield "fuzz-corpora", ["make", "-s", "fuzz-replay"], 300, False
+    yield "fuzz-corpora", ["make", "-s", "fuzz-replay"], 600, False
     yield "replay", ["make", "-s", "check-replay"], 300, False
     yield "bpf", ["make", "-s", "check-root"], 300, True
     yield "bridge", ["python3", "tests/inproc/run.py"], 600, True

@@ -7,7 +7,7 @@
 #include "probe/internal.h"
 #include "self/ledger.h"
 
-enum { HOLDS_MAX = 512, IDLE_MS = 5 * 60 * 1000 };
+enum { HOLDS_MAX = 512, IDLE_MS = 65 * 60 * 1000 }; /* an hourly job is met by its probes */
 
 struct image *image_deref(const struct image_ref *r) { return r->image && r->image->serial == r->serial ? r->image : NULL; }
 

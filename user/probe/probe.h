@@ -17,7 +17,7 @@ struct probe_options {
     bool output;             /* what targets write to standard output and error */
     bool output_files;       /* and to files that probes_output_scan() looks for */
     bool keep_numbers;       /* of sites: a number means one thing for ever (a capture tells it once) */
-    u32 image_idle_ms;       /* how long a file that no target maps stays probed; default five minutes */
+    u32 image_idle_ms;       /* how long a file that no target maps stays probed; default 65 minutes */
     const char *force;       /* for tests: "tp_btf", "fentry", "kprobe", "tracepoint", comma-separated ladder */
 };
 
