@@ -244,6 +244,7 @@ struct target {
     __u8 steps;
     __u16 pad;
     __s32 path[4];
+    __u64 moved[2]; /* bytes on TCP since it is a target: sent, received */
 };
 
 enum verdict_mode { VERDICT_HEAD = 0, VERDICT_IGNORE = 1, VERDICT_ALL = 2 };

@@ -27,6 +27,7 @@ static __always_inline int on_fork(u64 *ctx)
     r.child_tid = BPF_CORE_READ(child, pid);
     if (t->flags & TARGET_F_FOLLOW && r.child_tgid == r.child_tid) {
         struct target copy = *t;
+        copy.moved[DATA_SEND] = copy.moved[DATA_RECV] = 0;
         if (bpf_map_update_elem(&targets, &r.child_tgid, &copy, BPF_ANY))
             stat_add(STAT_target_table_full, 1);
     }

@@ -67,6 +67,8 @@ static __always_inline int on_data(struct sock *sk, int ret, int flags, u32 dir,
     dir &= 1;
     u64 pos = c->pos[dir];
     c->pos[dir] = pos + ret;
+    if (!c->is_unix)
+        __sync_fetch_and_add(&t->moved[dir], ret);
     conn_verdict(c, ctl);
     if (c->mode == VERDICT_IGNORE)
         return 0;

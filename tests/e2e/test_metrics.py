@@ -280,3 +280,31 @@ time.sleep(60)
     shell = t.target()
     procs.send(procs.children(shell)[0], 9)
     procs.wait_for("none open", lambda: active() == 0, 10)
+
+
+@test("metrics/network", limit=60)
+def network(case):
+    """bytes on TCP are those of the process that moved them, also on a connection that its parent opened"""
+    code = """
+import os, socket, time
+l = socket.create_server(("127.0.0.1", 0)); c = socket.create_connection(l.getsockname()); s, _ = l.accept()
+u, v = socket.socketpair()
+child = os.fork()
+if not child:
+    c.sendall(b"x" * 70000); u.sendall(b"x" * 900); time.sleep(3); os._exit(0)
+def take(s, n):
+    while n: n -= len(s.recv(n))
+take(s, 70000); c.sendall(b"x" * 20000); take(s, 20000); s.sendall(b"x" * 5000); take(c, 5000)
+print(os.getpid(), child, flush=True); os.waitpid(child, 0)
+"""
+    t = tracer.Tracer(case.dir, [paths.PYTHON, "-c", code], env={**os.environ, "OTEL_METRIC_EXPORT_INTERVAL": "300"})
+    case.defer(procs.stop, t.proc)
+    assert t.proc.wait(30) == 0, t.said()
+    last = {}
+    for c in points.load(t.file):
+        for p in c:
+            if p.name == "process.network.io":
+                assert p.monotonic and p.unit == "By", vars(p)
+                last[p.resource["process.pid"], p.attrs["network.io.direction"]] = p.value
+    found = sorted(last.values())
+    assert found == [0, 25000, 70000, 95000] and len({pid for pid, _ in last}) == 2, last

@@ -260,6 +260,12 @@ static u64 kernel_stat(void *arg, size_t i, const char **ret_name, const char **
     return agent_kernel_stat(a, i, ret_name);
 }
 
+static bool network(void *arg, u32 tgid, u64 ret[2])
+{
+    struct agent *a = arg;
+    return a->probes && !probes_moved(a->probes, tgid, ret);
+}
+
 struct metering_options agent_metering_options(struct agent *a, const struct agent_options *o)
 {
     return (struct metering_options){ .meters = &o->meters,
@@ -267,6 +273,7 @@ struct metering_options agent_metering_options(struct agent *a, const struct age
                                       .start_ns = a->probes ? clock_boot_ns() + (u64)a->wall_minus_boot : 0,
                                       .live = a->probes,
                                       .kernel_stat = a->probes ? kernel_stat : NULL,
+                                      .network = a->probes ? network : NULL,
                                       .arg = a };
 }
 

@@ -212,6 +212,12 @@ static u64 options_print(const struct metrics_options *o)
     return print;
 }
 
+static bool network(void *arg, u32 tgid, u64 ret[2])
+{
+    const struct metering *m = arg;
+    return m->o.network(m->o.arg, tgid, ret);
+}
+
 static struct metric_rule *rules_convert(const struct metering_options *o, const struct rules *rules, size_t *ret_n)
 {
     struct metric_rule *v = calloc(rules_count(rules) + PROCESSORS_MAX + 1, sizeof(*v));
@@ -238,6 +244,7 @@ int metering_prepare(struct metering *m, const struct metering_options *o, const
     mo.each_open = each_open;
     mo.each_process = each_process;
     mo.numbers = o->live ? numbers : NULL;
+    mo.network = o->network ? network : NULL;
     mo.arg = m;
     *ret = (struct metering_change){ 0 };
     if (!push && !pull)

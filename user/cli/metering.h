@@ -15,6 +15,7 @@ struct metering_options {
     u64 start_ns;                            /* wall clock */
     bool live;                               /* /proc is of the processes traced */
     u64 (*kernel_stat)(void *arg, size_t i, const char **ret_name, const char **ret_help); /* or NULL; NULL name past the end */
+    bool (*network)(void *arg, u32 tgid, u64 ret[2]); /* or NULL; pipeline/metrics.h */
     void *arg;
 };
 struct metering {

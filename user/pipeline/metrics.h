@@ -94,6 +94,7 @@ struct metrics_options {
     void (*each_open)(void *arg, void (*see)(void *to, const struct span *s), void *to);
     void (*each_process)(void *arg, void (*see)(void *to, const struct metric_process *p), void *to);
     size_t (*numbers)(void *arg, struct metric_number *v, size_t max);
+    bool (*network)(void *arg, u32 tgid, u64 ret[2]); /* bytes sent and received since it is traced */
     void *arg;
 };
 

@@ -351,41 +351,50 @@ static void add_numbers(struct builder *b)
 
 struct process_metric {
     const char *name, *unit, *text;
-    bool monotonic, io;
+    bool monotonic;
     u8 n;
     const char *key, *value[2];
 };
-enum { CPU, MEMORY, VIRTUAL, THREADS, DESCRIPTORS, DISK, FAULTS, PROCESS_METRICS };
+enum { CPU, MEMORY, VIRTUAL, THREADS, DESCRIPTORS, DISK, FAULTS, NETWORK, PROCESS_METRICS };
 static const struct process_metric process_metrics[PROCESS_METRICS] = {
     [CPU] = { "process.cpu.time",
               "s",
               "Total CPU seconds broken down by different CPU modes.",
               true,
-              false,
               2,
               "cpu.mode",
               { "user", "system" } },
-    [MEMORY] = { "process.memory.usage", "By", "The amount of physical memory in use.", false, false, 1, NULL, { NULL } },
-    [VIRTUAL] = { "process.memory.virtual", "By", "The amount of committed virtual memory.", false, false, 1, NULL, { NULL } },
-    [THREADS] = { "process.thread.count", "{thread}", "Process threads count.", false, false, 1, NULL, { NULL } },
+    [MEMORY] = { "process.memory.usage", "By", "The amount of physical memory in use.", false, 1, NULL, { NULL } },
+    [VIRTUAL] = { "process.memory.virtual", "By", "The amount of committed virtual memory.", false, 1, NULL, { NULL } },
+    [THREADS] = { "process.thread.count", "{thread}", "Process threads count.", false, 1, NULL, { NULL } },
     [DESCRIPTORS] = { "process.unix.file_descriptor.count",
                       "{file_descriptor}",
                       "Number of unix file descriptors in use by the process.",
                       false,
-                      false,
                       1,
                       NULL,
                       { NULL } },
-    [DISK] = { "process.disk.io", "By", "Disk bytes transferred.", true, true, 2, "disk.io.direction", { "read", "write" } },
+    [DISK] = { "process.disk.io", "By", "Disk bytes transferred.", true, 2, "disk.io.direction", { "read", "write" } },
     [FAULTS] = { "process.paging.faults",
                  "{fault}",
                  "Number of page faults the process has made.",
                  true,
-                 false,
                  2,
                  "system.paging.fault.type",
                  { "minor", "major" } },
+    [NETWORK] = { "process.network.io",
+                  "By",
+                  "Network bytes transferred.",
+                  true,
+                  2,
+                  "network.io.direction",
+                  { "transmit", "receive" } },
 };
+
+static bool has_value(const struct process_numbers *p, u32 metric)
+{
+    return metric == DISK ? p->io : metric == NETWORK ? p->net : true;
+}
 
 static void process_values(const struct process_numbers *p, u64 out[PROCESS_METRICS][2])
 {
@@ -397,17 +406,22 @@ static void process_values(const struct process_numbers *p, u64 out[PROCESS_METR
     out[DISK][1] = p->write_bytes;
     out[FAULTS][0] = p->minor_faults;
     out[FAULTS][1] = p->major_faults;
+    out[NETWORK][0] = p->sent;
+    out[NETWORK][1] = p->received;
 }
 
 static void add_process_metric(struct builder *b, const struct process_numbers *p, const struct process_metric *k, const u64 v[2])
 {
     struct metric_point *points = take(b, k->n * sizeof(*points));
     double tick = (double)sysconf(_SC_CLK_TCK);
+    u64 start = p->start_ns ? p->start_ns : b->m->o.start_ns;
+    if (k == &process_metrics[NETWORK]) /* counted since we look */
+        start = max_u64(start, b->m->o.start_ns);
     for (u8 i = 0; points && i < k->n; i++) {
         struct attr a = { .key = k->key, .type = ATTR_STR, .len = k->key ? (u16)strlen(k->value[i]) : 0, .s = k->value[i] };
         points[i] = (struct metric_point){ .attrs = keep_attrs(b, &a, k->key != NULL),
                                            .n_attrs = k->key != NULL,
-                                           .start_ns = p->start_ns ? p->start_ns : b->m->o.start_ns,
+                                           .start_ns = start,
                                            .time_ns = b->now,
                                            .is_int = k != &process_metrics[CPU] };
         if (points[i].is_int)
@@ -436,7 +450,7 @@ static void add_processes(struct builder *b)
             continue;
         process_values(p, values);
         for (u32 k = 0; k < PROCESS_METRICS; k++)
-            if (!process_metrics[k].io || p->io)
+            if (has_value(p, k))
                 add_process_metric(b, p, &process_metrics[k], values[k]);
     }
 }

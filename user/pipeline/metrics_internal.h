@@ -190,8 +190,8 @@ struct process_numbers {
     u32 tgid;
     struct resource *resource;
     u64 start_ns; /* wall clock; 0 unknown */
-    bool fresh, io;
-    u64 user_ticks, system_ticks, threads, fds, rss, vm, read_bytes, write_bytes, minor_faults, major_faults;
+    bool fresh, io, net;
+    u64 user_ticks, system_ticks, threads, fds, rss, vm, read_bytes, write_bytes, minor_faults, major_faults, sent, received;
 };
 bool processes_open(struct metrics *m);
 void processes_close(struct metrics *m);

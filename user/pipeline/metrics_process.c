@@ -1,4 +1,4 @@
-/* What /proc knows of the traced processes, read in slices of the shard's time: a collection waits for as many ticks as it
+/* What /proc and the kernel side know of the traced processes, read in slices of the shard's time: a collection waits for as many ticks as it
  * takes. A process that ends meanwhile is left out. */
 #include "pipeline/metrics_internal.h"
 #include "base/procfs.h"
@@ -80,6 +80,14 @@ static void read_io(struct process_numbers *p)
         p->read_bytes = in, p->write_bytes = out;
 }
 
+static void read_net(const struct metrics *m, struct process_numbers *p)
+{
+    u64 moved[2];
+    p->net = m->o.network && m->o.network(m->o.arg, p->tgid, moved);
+    if (p->net)
+        p->sent = moved[0], p->received = moved[1];
+}
+
 static void read_fds(struct process_numbers *p)
 {
     char path[32];
@@ -100,6 +108,7 @@ bool processes_read(struct metrics *m, u64 budget_ns)
         p->fresh = read_stat(p, m->now, now);
         if (p->fresh) {
             read_io(p);
+            read_net(m, p);
             read_fds(p);
         }
     }

@@ -45,9 +45,9 @@ static int target_unit_set(struct probes *p, u32 tgid, const struct target *unit
     int err = bpf_map_lookup_elem(p->targets_fd, &tgid, &t);
     if (err)
         return err;
-    u32 flags = t.flags;
-    t = *unit;
-    t.flags = flags;
+    t.unit_kind = unit->unit_kind;
+    t.steps = unit->steps;
+    memcpy(t.path, unit->path, sizeof(t.path));
     return bpf_map_update_elem(p->targets_fd, &tgid, &t, BPF_EXIST);
 }
 
@@ -256,6 +256,15 @@ int probes_target(struct probes *p, pid_t tgid, bool follow)
     if (!err && follow)
         target_add_children(p, (u32)tgid, 0);
     return err;
+}
+
+int probes_moved(struct probes *p, u32 tgid, u64 ret[2])
+{
+    struct target t;
+    if (bpf_map_lookup_elem(p->targets_fd, &tgid, &t))
+        return -ESRCH;
+    memcpy(ret, t.moved, sizeof(t.moved));
+    return 0;
 }
 
 int probes_untarget(struct probes *p, pid_t tgid)
