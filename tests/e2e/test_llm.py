@@ -1,5 +1,6 @@
 """S7: calls of language models: what the providers' own libraries say of them, and what a real model's server says."""
 import json
+import os
 import pathlib
 import subprocess
 import zipfile
@@ -245,7 +246,7 @@ def _stdio(case, sessions, count, *launcher, bridge="on"):
     rules, out = case.dir / "r.yaml", case.dir / "mcp.jsonl"
     rules.write_text(STEP)
     p = tracer.once("run", "--bridge", bridge, "-r", rules, "--export", f"otlp-json:{out}", "--", _python(), paths.TARGETS / "mcp_stdio_client.py",
-                    sessions, count, *launcher, timeout=90)
+                    sessions, count, *launcher, timeout=90, env={**os.environ, "HELPER": "_wftrace" if bridge == "on" else ""})
     assert p.returncode == 0, p.stderr[-1500:]
     said = {f"step {e['step']}": e for e in _said(p) if "step" in e}
     assert len(said) == sessions * count, p.stdout[-500:]

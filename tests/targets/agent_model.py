@@ -39,4 +39,5 @@ class Model(BaseHTTPRequestHandler):
         pass
 
 
+ThreadingHTTPServer.request_queue_size = 128  # twenty agents ask at once
 ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Model).serve_forever()

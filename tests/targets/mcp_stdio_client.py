@@ -3,6 +3,8 @@
 task in between that fails. Which server has which process is told, and what each call gave.
 
     mcp_stdio_client.py SESSIONS COUNT [LAUNCHER…]
+
+With HELPER in the environment the calls begin when each server has mapped a file whose path contains that.
 """
 import asyncio, json, os, random, sys
 
@@ -20,11 +22,31 @@ class Step:
         print(json.dumps({"step": number, "tool": tool, "place": place, "error": r.is_error}), flush=True)
 
 
+def below(pid):
+    found = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/children") as f:
+            for child in f.read().split():
+                found += [int(child), *below(child)]
+    return found
+
+
+def lacks(helper):
+    for pid in below(os.getpid()):
+        with open(f"/proc/{pid}/cmdline") as c, open(f"/proc/{pid}/maps") as m:
+            if c.read().startswith(sys.executable) and helper not in m.read():
+                return True
+    return False
+
+
 async def one(at):
     command = [*launcher, sys.executable, SERVER]
     async with stdio_client(StdioServerParameters(command=command[0], args=command[1:])) as (r, w), ClientSession(r, w) as session:
         await session.initialize()
         await session.list_tools()
+        while lacks(os.environ.get("HELPER", "")):
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(0.3)
         steps = []
         for i in range(count):
             number = at * count + i
