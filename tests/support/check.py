@@ -37,6 +37,8 @@ def suites(build, vm, arm64):
     yield "lint", ["make", "-s", "lint"], 120, False
     yield "fuzz-corpora", ["make", "-s", "fuzz-replay"], 600, False
     yield "replay", ["make", "-s", "check-replay"], 300, False
+    for name, target in ("san/unit", "san-unit"), ("san/replay", "san-replay"), ("san/threads", "tsan"):  # these compile for themselves
+        yield name, ["make", "-s", "-j%d" % os.cpu_count(), target], 1200, False
     yield "bpf", ["make", "-s", "check-root"], 300, True
     yield "bridge", ["python3", "tests/inproc/run.py"], 600, True
     yield "e2e", ["python3", "tests/e2e/run.py", "--again", "1"], 3000, True
