@@ -51,7 +51,12 @@ static const char text[] =
     "      attributes: { ask: 'join(self.last + 1)' } }\n"
     "  - { name: serve, kind: server, at: 'python:demo.pipe:serve', parent_id: { from_parent: 'join(arg.id, arg.tool)' } }\n"
     "  - { into: node, at: 'python:demo.graph:say', started_at: arg.begun, ended_at: arg.ended, queued_at: arg.asked,\n"
-    "      attributes: { error.type: type(arg.exc) } }\n";
+    "      attributes: { error.type: type(arg.exc) } }\n"
+    "  - { name: duty, label: duty, at: 'python:demo.duty:run', queued_at: arg.at, error: [ exception, 'attr.state == "
+    "\"failed\"' ],\n"
+    "      attributes: { state: '\"\"' } }\n"
+    "  - { into: duty, at: 'python:demo.duty:tell', started_at: arg.begun, ended_at: now, caught: arg.exc,\n"
+    "      attributes: { state: arg.state } }\n";
 
 enum {
     W_GRAPH = 1,
@@ -70,7 +75,9 @@ enum {
     W_KEEP,
     W_ASK,
     W_SERVE,
-    W_SAY
+    W_SAY,
+    W_DUTY,
+    W_TELL
 };
 
 struct bed {
@@ -416,6 +423,39 @@ static void told_into(void **state)
     assert_null(attr_get(&told->attrs, "error.type"));
     assert_true(late->end_ns - late->start_ns >= 4 * NSEC_PER_SEC); /* a time to come is none */
     assert_string_equal(str(bad, "error.type"), "ValueError");
+}
+
+/* A later start leaves more time in the queue; `now` is when the call began that said so; an exception told before is not replaced by
+ * what a condition finds, and without one it is. */
+static void told_now(void **state)
+{
+    struct bed *b = *state;
+    for (u64 i = 1; i < 3; i++) {
+        str_at(b, W_DUTY, "arg.at", READ_AT_ENTRY, "1970-01-01 01:23:20.5");
+        call(b, BRIDGE_SAYS_START, W_DUTY, i);
+        b->now += 2 * NSEC_PER_SEC;
+        str_at(b, W_TELL, "arg.begun", READ_AT_ENTRY, i == 1 ? "1970-01-01 01:23:22.5" : "1970-01-01 01:23:25.5");
+        str_at(b, W_TELL, "arg.state", READ_AT_ENTRY, "failed");
+        if (i == 1) {
+            str_at(b, W_TELL, "type(arg.exc)", READ_AT_ENTRY, "builtins.ValueError");
+            str_at(b, W_TELL, "str(arg.exc)", READ_AT_ENTRY, "no such order");
+        }
+        call(b, BRIDGE_SAYS_START, W_TELL, i + 10);
+        u64 told = 5000000000000 + b->now;
+        b->now += NSEC_PER_SEC;
+        call(b, BRIDGE_SAYS_END, W_TELL, i + 10);
+        call(b, BRIDGE_SAYS_END, W_DUTY, i);
+        assert_int_equal(b->got[i - 1]->end_ns, told);
+        assert_int_equal(b->got[i - 1]->status, STATUS_ERROR);
+    }
+    const struct span *raised = b->got[0], *failed = b->got[1];
+    assert_int_equal(raised->start_ns, 5002500000000);
+    assert_float_equal(attr_get(&raised->attrs, "wftrace.queue.wait")->d, 2, 1e-6);
+    assert_float_equal(attr_get(&failed->attrs, "wftrace.queue.wait")->d, 5, 1e-6);
+    assert_string_equal(str(raised, "error.type"), "ValueError");
+    assert_string_equal(raised->status_message, "no such order");
+    assert_string_equal(str(failed, "error.type"), "failed");
+    assert_string_equal(failed->status_message, "state is failed");
 }
 
 static void values_and_outcome(void **state)
@@ -908,6 +948,7 @@ static void mistakes(void **state)
         { "attributes: { a: 'join(self.a, self.b + 1)' }", "«,» or «)» is missing" },
         { "started_at: ret.at", "something that the call is given" },
         { "ended_at: arg.at", "told of the activity that «into» names" },
+        { "ended_at: now", "told of the activity that «into» names" },
         { "trace: old", "trace «old» is not known" },
         { "metrics: [ { counter: a, attributes: [ zz ] } ]", "there is no attribute «zz»" },
         { "metrics: [ { histogram: a } ]", "needs «of»" },
@@ -934,6 +975,7 @@ int main(void)
         T(caught_into),
         T(into_by_id),
         T(told_into),
+        T(told_now),
         T(suspended),
         T(inner_wakes_first),
         T(generator_elsewhere),

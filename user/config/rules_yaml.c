@@ -279,7 +279,13 @@ static void read_started(struct reader *r, struct rule *rule, yaml_node_t *v, co
 }
 static void read_ended(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
 {
-    read_given(r, rule, v, key, &rule->ended_at);
+    const char *text = v->type == YAML_SCALAR_NODE ? (const char *)v->data.scalar.value : "";
+    rule->ended_now = !strcmp(text, "now");
+    rule->ended_at = (struct source){ 0 };
+    if (!rule->ended_now)
+        read_given(r, rule, v, key, &rule->ended_at);
+    else
+        python_only(r, rule, v, key);
 }
 static void read_traceparent(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
 {

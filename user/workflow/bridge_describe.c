@@ -120,7 +120,8 @@ void call_describe_end(struct bridge *b, const struct call *c, struct span *s, u
 {
     bool told = failed || call_take_caught(b, c);
     bool error = !c->rule->error_given && told && !is_close(b->values.error_type);
-    for (u8 i = 0; i < c->rule->n_errors && !error; i++)
+    bool known = s->status == STATUS_ERROR && !told; /* by a rule into it, with the exception itself */
+    for (u8 i = 0; i < c->rule->n_errors && !error && !known; i++)
         error = condition_fails(b, c, i, s, failed, told);
     if (told && !is_close(b->values.error_type))
         call_set_exception(b, s, time, error);

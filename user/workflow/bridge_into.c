@@ -25,6 +25,16 @@ static struct activity *into_activity(struct bridge *b, const struct event *e, c
     return NULL;
 }
 
+/* The time that it waited ends where it starts. */
+static void move_start(struct bridge *b, struct activity *a, u64 start)
+{
+    const struct attr *wait = attr_get(&a->span->attrs, "wftrace.queue.wait");
+    double seconds = wait ? wait->d + ((double)start - (double)a->start) / 1e9 : -1;
+    activity_restart(b->tracer, a, start);
+    if (seconds >= 0)
+        attr_double(&a->span->attrs, "wftrace.queue.wait", seconds);
+}
+
 /* What the engine says of the times of an activity that it is at. */
 static void set_moments(struct bridge *b, const struct event *e, const struct rule *r, struct activity *a)
 {
@@ -32,8 +42,10 @@ static void set_moments(struct bridge *b, const struct event *e, const struct ru
     u64 started = moment_told(b, e, &r->started_at, &slots->started_at),
         ended = moment_told(b, e, &r->ended_at, &slots->ended_at);
     struct event_value at;
+    if (r->ended_now && e->bridge.phase == BRIDGE_SAYS_START)
+        ended = e->time;
     if (started)
-        activity_restart(b->tracer, a, started);
+        move_start(b, a, started);
     if (ended)
         a->told_end = ended;
     if (r->queued_at.n_expr && values_get(&b->values, &r->queued_at, &slots->queued_at, &at))

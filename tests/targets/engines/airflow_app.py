@@ -99,7 +99,7 @@ def fire(fired):
 
     for r in rows("SELECT * FROM task_instance WHERE state = 'deferred' AND trigger_id IS NOT NULL"):
         waited = time.time() - datetime.fromisoformat(r["updated_at"]).replace(tzinfo=timezone.utc).timestamp()
-        if key_of(r) not in fired and not os.path.exists(f"/proc/{r['pid']}") and waited > 5:
+        if key_of(r) not in fired and not os.path.exists(f"/proc/{r['pid']}") and waited > 8:
             fired.add(key_of(r))
             Trigger.submit_event(r["trigger_id"], TriggerEvent(True))
 
@@ -122,8 +122,9 @@ def moment(text):
     return datetime.fromisoformat(text).replace(tzinfo=timezone.utc).timestamp()
 
 
-def seconds(r):
-    return moment(r["end_date"]) - moment(r["start_date"])
+def times(r):
+    began, ended = moment(r["start_date"]), moment(r["end_date"])
+    return {"seconds": ended - began, "began": began, "ended": ended}
 
 
 def errors():
@@ -154,7 +155,7 @@ def qualified(name):
 def record(fired):
     said = errors()
     for r in rows("SELECT * FROM dag_run"):
-        yield {"key": f"{r['dag_id']}/{r['run_id']}", "name": r["dag_id"], "parent": None, "state": r["state"], "seconds": seconds(r),
+        yield {"key": f"{r['dag_id']}/{r['run_id']}", "name": r["dag_id"], "parent": None, "state": r["state"], **times(r),
                "carrier": r.get("context_carrier"), "error": "failed" if r["state"] == "failed" else None}
     tries = {key_of(r): r for table in ("task_instance_history", "task_instance") for r in rows(f"SELECT * FROM {table}")}
     for key, r in tries.items():
@@ -164,10 +165,10 @@ def record(fired):
         error = said.get((r["dag_id"], r["task_id"], r["map_index"], r["try_number"])) if state in ("failed", "up_for_retry") else None
         error = qualified(error) if error else None
         entry = {"key": key, "name": r["task_id"], "parent": f"{r['dag_id']}/{r['run_id']}", "state": state, "error": error,
-                 "operator": r["operator"], "attempt": r["try_number"], "map_index": r["map_index"], "seconds": seconds(r), "started": moment(r["start_date"]), "ended": moment(r["end_date"])}
-        if key in fired:  # ran twice: until it deferred, and when the trigger had fired
-            yield {**entry, "key": key + "/deferred", "state": "deferred", "seconds": None, "started": None, "ended": None}
-            entry["seconds"] = entry["started"] = None
+                 "operator": r["operator"], "attempt": r["try_number"], "map_index": r["map_index"], **times(r)}
+        if key in fired:  # ran twice, from its start until it deferred, and when the trigger had fired until its end
+            yield {**entry, "key": key + "/deferred", "state": "deferred", "seconds": None, "ended": None}
+            entry["seconds"] = entry["began"] = None
         yield entry
 
 
