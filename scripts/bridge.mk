@@ -1,7 +1,7 @@
 # The Python bridge: one extension module for CPython 3.8 to 3.14. It is built without Python's headers (capi.h) and linked to no
 # library: its symbols come from the process that loads it, whatever its C library's kind and age.
 BRIDGE     := $(B)/inproc/python
-BRIDGE_SRC := $(wildcard user/inproc/python/*.c) user/base/base.c
+BRIDGE_SRC := $(wildcard user/inproc/python/*.c) user/base/base.c user/base/condition.c
 BRIDGE_OBJ := $(BRIDGE_SRC:user/%.c=$(B)/obj/pic/%.o)
 BRIDGE_PY  := $(patsubst user/inproc/python/%,$(BRIDGE)/%,$(wildcard user/inproc/python/*.py))
 BRIDGE_DIST := $(patsubst user/inproc/python/%,$(BRIDGE)/%,$(wildcard user/inproc/python/*.dist-info/*))

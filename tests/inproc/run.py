@@ -14,6 +14,7 @@ BUILD = os.path.join(TOP, os.environ.get("B", "build"))
 BRIDGE = os.path.join(BUILD, "inproc/python")
 RECORDER = os.path.join(BUILD, "tests/inproc/recorder.so")
 INJECT = os.path.join(BUILD, "tests/inproc/inject")
+STEP = cases.STEP
 WORK = "wftrace-bridge 2\nwatch\t1\t__main__\twork\nwatch\t2\t__main__\thidden\nwatch\t3\t__main__\tsteps\nwatch\t4\t__main__\tin_child\n"
 
 
@@ -396,6 +397,143 @@ def test_imports_politely(python):
             "import importlib; importlib.reload(quiet_one).f()\n")
     b.run("-c", text)
     assert calls(b.events()).get(1) == [["START", "END"]] * 2
+
+
+WHEN = """wftrace-bridge 3
+watch	1	__main__	Step.run
+attr	0	entry	self.name
+attr	1	entry	arg.value
+attr	2	return	ret
+when	0	1	%s
+watch	2	__main__	steps
+attr	0	entry	arg.value
+when	0	0	%s
+watch	3	__main__	wait
+attr	0	entry	arg.value
+when	0	0	%s
+"""
+# The program's values, and which of them each condition lets through. What cannot be read or told is the tracer's to decide.
+VALUES = ["None", "True", "0", "7", "1.5", "'seven'", "b'seven'", "'7'", "''", "2**70", "object()"]
+LEFT_IN = {
+    "==\tnull": ["None", "2**70", "object()"],
+    "!=\tnull": VALUES[1:],
+    "==\t7": ["7", "2**70", "object()"],
+    "!=\t7": ["None", "True", "0", "1.5", "'seven'", "b'seven'", "'7'", "''", "2**70", "object()"],
+    ">\t1": ["7", "1.5", "2**70", "object()"],
+    "<=\t1": ["True", "0", "2**70", "object()"],
+    "==\t1": ["True", "2**70", "object()"],
+    "==\t\"7": ["7", "1.5", "'7'", "2**70", "object()"],
+    "!=\t\"true": ["None", "0", "7", "1.5", "'seven'", "b'seven'", "'7'", "''", "2**70", "object()"],
+    "~\t\"*@(eve|x)n": ["1.5", "'seven'", "b'seven'", "2**70", "object()"],
+    "!~\t\"?*": ["None", "1.5", "''", "2**70", "object()"],
+    "~\t\"[7]": [v for v in VALUES if v != "None"],
+}
+
+
+def test_when(python):
+    """conditions: a call that meets none is not said at all, whatever kind of function it is"""
+    text = ("import asyncio, sys\n"
+            "class Step:\n"
+            "    def __init__(self): self.name = 's'\n"
+            "    def run(self, value): return value\n"
+            "def steps(value):\n    yield value\n    yield value\n"
+            "async def wait(value): await asyncio.sleep(0)\n"
+            "values = [" + ", ".join(VALUES) + "]\n"
+            "for v in values: Step().run(v); list(steps(v)); asyncio.run(wait(v))\n")
+    for condition, want in LEFT_IN.items():
+        b = Bench(python, WHEN % (condition, condition, condition))
+        with open(b.path("prog.py"), "w") as f:
+            f.write(text)
+        b.run("prog.py")
+        got = b.events()
+        said = calls(got)
+        for watch, names in ((1, ["START", "END"]), (2, ["START"] + STEP * 2 + ["END"]), (3, ["START"] + STEP + ["END"])):
+            assert said.get(watch, []) == [names] * len(want), "%s, watch %d: %s" % (condition, watch, said.get(watch))
+        ways = {"None": [None], "True": [True], "0": [0], "7": [7], "1.5": [1.5], "'seven'": ["seven"], "b'seven'": ["seven"], "'7'": ["7"], "''": [""]}
+        attrs = [e["attrs"] for e in got if e["watch"] == 1 and e["kind"] == "START"]
+        assert [a.get(1, "-") for a in attrs] == [ways.get(v, ["-"])[0] for v in want], (condition, attrs)
+        assert all(a[0] == "s" for a in attrs), attrs
+        notes = [e["attrs"][0] for e in got if e["kind"] == "NOTE"]
+        assert "attr_failed=1 1" in notes and "attr_failed=1 0" not in notes, notes
+
+
+def test_when_rules(python):
+    """several rules: one that may hold is enough; a file that is not understood is refused, with the line"""
+    b = Bench(python, "wftrace-bridge 3\nwatch\t1\t__main__\tf\nattr\t0\tentry\targ.a\nattr\t1\tentry\targ.b\nattr\t2\tentry\targ.c\n"
+                      "when\t0\t0\t==\t1\nwhen\t0\t1\t==\t1\nwhen\t2\t2\t==\t1\n")
+    text = "def f(a, b, c): pass\nfor n in range(8): f(n & 1, n >> 1 & 1, n >> 2)\n"
+    b.run("-c", text)
+    said = [tuple(e["attrs"][k] for k in (0, 1, 2)) for e in b.events() if e["kind"] == "START"]
+    assert said == [(1, 1, 0), (0, 0, 1), (1, 0, 1), (0, 1, 1), (1, 1, 1)], said
+    for line in ("32\t0\t==\t1", "0\t0\t=\t1", "0\t0\t==\t1x", "0\t0\t==\t", "0\t0\t~\t1", "0\t0\t<\tnull", "0\t0\t=="):
+        b = Bench(python, "wftrace-bridge 3\nwatch\t1\t__main__\tf\nattr\t0\tentry\targ.a\nwhen\t%s\n" % line)
+        b.run("-c", text)
+        (note,) = [e["attrs"][0] for e in b.events()]
+        assert note.startswith("failed=0 watch file, line 4: "), note
+    b = Bench(python, "wftrace-bridge 4\n")
+    b.run("-c", text)
+    assert [e["attrs"][0] for e in b.events()] == ["failed=0 watch file, line 1: of another version"], b.events()
+
+
+def test_when_reuses(python):
+    """a frame that begins anew where a generator was dropped: what is not said ends nobody else's call"""
+    b = Bench(python, "wftrace-bridge 3\nwatch\t1\t__main__\tg\nattr\t0\tentry\targ.a\nwhen\t0\t0\t==\t1\n")
+    text = ("def g(a):\n    yield a\n    yield a\n"
+            "for a in (1, 0, 1, 0, 0, 1):\n    x = g(a); next(x); del x\n"
+            "for a in (1, 0) * 50: list(g(a))\n")
+    b.run("-c", text)
+    said = calls(b.events())[1]
+    assert len(said) == 53 and said[3:] == [["START"] + STEP * 2 + ["END"]] * 50, said
+    assert all(names[:2] == ["START", "SUSPEND"] and names[-1] == "FAIL GeneratorExit" for names in said[:3]), said[:3]
+
+
+def test_caller(python):
+    """who called: functions, generators and coroutines by who takes the first step, threads by nobody"""
+    names = ["plain", "gen", "agen", "coro", "task", "Thing.method", "in_thread", "deep"]
+    b = Bench(python, "wftrace-bridge 3\n" + "".join("watch\t%d\t__main__\t%s\nattr\t0\tentry\tcaller\n" % (i + 1, n) for i, n in enumerate(names)) +
+              "watch\t20\t__main__\tWatched.calls\nwatch\t21\t__main__\tsometimes\nattr\t0\tentry\tcaller\nwhen\t0\t0\t!~\t\"__main__:Watched.*s\n")
+    text = ("import asyncio, _thread, time\n"
+            "def plain(): return gen()\n"
+            "def gen(): yield 1\n"
+            "async def agen(): yield 1\n"
+            "async def coro(): return 1\n"
+            "async def task(): return 1\n"
+            "class Thing:\n"
+            "    def method(self): return 1\n"
+            "class Holder:\n"
+            "    def run(self):\n"
+            "        def inner(): Thing().method()\n"
+            "        Thing().method(); inner(); return plain()\n"
+            "class Watched:\n"
+            "    def calls(self): Thing().method(); list(sometimes())\n"
+            "    async def acalls(self): list(sometimes())\n"
+            "def sometimes(): yield 1\n"
+            "def in_thread(): done.append(1)\n"
+            "def drains(g): return list(g)\n"
+            "def deep(n): return n and deep(n - 1)\n"
+            "async def main():\n"
+            "    await coro()\n"
+            "    async for x in agen(): pass\n"
+            "    await asyncio.ensure_future(task())\n"
+            "done = []\n"
+            "drains(Holder().run()); Watched().calls(); asyncio.run(Watched().acalls()); asyncio.run(main()); deep(2); list(sometimes())\n"
+            "_thread.start_new_thread(in_thread, ())\n"
+            "while not done: time.sleep(0.01)\n"
+            "time.sleep(0.05)\n")
+    b.run("-c", text)
+    said = {}
+    for e in b.events():
+        if e["kind"] == "START":
+            said.setdefault(e["watch"], []).append(e["attrs"].get(0, "-"))
+    whole = version(python) >= (3, 11)
+    assert said[1] == ["__main__:Holder.run" if whole else "__main__:run"], said
+    assert said[2] == ["__main__:drains"], said
+    assert said[3] == said[4] == ["__main__:main"], said
+    assert len(said[5]) == 1 and said[5][0].startswith("asyncio."), said
+    assert said[6] == (["__main__:Holder.run", "__main__:Holder.run.<locals>.inner"] if whole else ["__main__:run", "__main__:inner"]) + ["__main__:Watched.calls"], said
+    assert said[7] == [None], said
+    assert said[8] == ["__main__:<module>", "__main__:deep", "__main__:deep"], said
+    assert said[21] == (["__main__:<module>"] if whole else ["__main__:acalls", "__main__:<module>"]), said
 
 
 def test_cpython(python):

@@ -869,12 +869,59 @@ static void watch_file(void **state)
     fclose(f);
     char head[64];
     u32 id = watch_book_id(&b->book, 1);
-    snprintf(head, sizeof(head), "wftrace-bridge 2 %06x\nwatch\t1\tdemo.graph\tGraph.run\n", id);
+    snprintf(head, sizeof(head), "wftrace-bridge 3 %06x\nwatch\t1\tdemo.graph\tGraph.run\n", id);
     assert_true(id && id < 1 << 24 && id != watch_book_id(&b->book, 2) && !strncmp(out, head, strlen(head)));
     assert_non_null(strstr(out, "\treturn\tself.children[0].name\n"));
     assert_non_null(strstr(out, "\tfail\tself.children[0].name\n"));
     assert_non_null(strstr(out, "\tentry\ttype(self)\n"));
     free(out);
+}
+
+static int parse(struct rules *r, const char *yaml, char *err, size_t size);
+
+/* Which conditions are the helper's: those that it can decide, and only where nothing comes of a call that meets none. */
+static void watch_file_when(void **state)
+{
+    UNUSED(state);
+    static const struct {
+        const char *rules, *lines;
+    } t[] = {
+        { "{ name: a, at: 'python:m:f', when: arg.n > -3 }", "when\t0\t0\t>\t-3\n" },
+        { "{ name: a, at: 'python:m:f', when: 'caller !~ \"m:g*\"', attributes: { n: arg.n } }", "when\t0\t1\t!~\t\"m:g*\n" },
+        { "{ name: a, at: 'python:m:f', when: [ arg.n == null, 'arg.s == \"x y\"', arg.b != true ] }",
+          "when\t0\t0\t==\tnull\nwhen\t0\t1\t==\t\"x y\nwhen\t0\t2\t!=\t1\n" },
+        { "{ name: a, at: 'python:m:f', when: [ 'arg.n or arg.m == 1', len(arg.s) > 0 ] }", "when\t0\t2\t>\t0\n" },
+        { "{ name: a, at: 'python:m:f', when: arg.n == 1 }, { name: b, at: 'python:m:f', when: arg.m == 2 }",
+          "when\t0\t0\t==\t1\nwhen\t1\t1\t==\t2\n" },
+        { "{ name: a, at: 'python:m:f', when: arg.n == 1 }, { name: b, at: 'python:m:f' }", "" },
+        { "{ name: a, at: 'python:m:f', when: arg.n + 1 == 1 }", "" },
+        { "{ name: a, at: 'python:m:f', when: 'arg.n or \"x\" == \"x\"' }", "" },
+        { "{ name: a, at: 'python:m:f', when: 'typename(arg.n) == \"x\"' }", "" },
+        { "{ name: a, at: 'python:m:f', when: 'arg.n ~ \"[ab]\"' }", "" },
+        { "{ name: a, at: 'python:m:f', when: 'join(arg.n, arg.m) == \"a/b\"' }", "" },
+        { "{ name: a, at: 'python:m:f', when: arg.n == 1, id: arg.i, until: 'python:m:f', until_id: arg.i }", "" },
+        { "{ name: a, label: a, at: 'python:m:f', when: arg.n == 1 }, { into: a, at: 'python:m:f' }", "" },
+        { "{ name: a, label: a, at: 'python:m:f', when: arg.n == 1 }, { into: a, at: 'python:m:f', when: arg.n == 2 }",
+          "when\t0\t0\t==\t1\nwhen\t1\t0\t==\t2\n" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        struct rules r = { 0 };
+        struct watch_book book;
+        char yaml[400], err[1024], *out = NULL;
+        size_t n;
+        snprintf(yaml, sizeof(yaml), "activities: [ %s ]", t[i].rules);
+        if (parse(&r, yaml, err, sizeof(err)) || watch_book_make(&r, &book, err, sizeof(err)))
+            fail_msg("%s: %s", t[i].rules, err);
+        FILE *f = open_memstream(&out, &n);
+        assert_int_equal(watch_book_write(&book, 1, f), 0);
+        fclose(f);
+        const char *lines = strstr(out, "when\t");
+        if (strcmp(lines ? lines : "", t[i].lines))
+            fail_msg("%s: %s", t[i].rules, out);
+        free(out);
+        watch_book_done(&book);
+        rules_done(&r);
+    }
 }
 
 static int parse(struct rules *r, const char *yaml, char *err, size_t size)
@@ -935,6 +982,9 @@ static void mistakes(void **state)
         { "attributes: { a: after ret.x }", "«after» is for arguments" },
         { "when: ret == 1", "only arguments are known" },
         { "when: self.x", "a comparison is missing" },
+        { "attributes: { a: caller.name }", "«caller» is a text" },
+        { "attributes: { a: str(caller) }", "«caller» is a text" },
+        { "attributes: { a: after caller }", "«after» is for arguments" },
         { "error: errno", "is for functions (native:)" },
         { "error: self.x ~ 3", "a pattern is a" },
         { "until: p:x", "«until» needs «id» and «until_id»" },
@@ -992,6 +1042,7 @@ int main(void)
         T(handed_on),
         T(other_lists),
         T(watch_file),
+        cmocka_unit_test(watch_file_when),
         T(overrides),
         T(mistakes),
     };

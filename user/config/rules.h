@@ -4,24 +4,10 @@
 #ifndef WF_CONFIG_RULES_H
 #define WF_CONFIG_RULES_H
 
-#include "base/base.h"
+#include "base/condition.h"
 #include "config/sites.h"
 
 enum rule_place { AT_NATIVE, AT_USDT, AT_EXEC, AT_PYTHON, AT_GO, AT_HTTP };
-enum rule_test {
-    TEST_NONE,
-    TEST_EXCEPTION,
-    TEST_ERRNO,
-    TEST_LT,
-    TEST_LE,
-    TEST_GT,
-    TEST_GE,
-    TEST_EQ,
-    TEST_NE,
-    TEST_LIKE,
-    TEST_UNLIKE
-};
-
 /* Where a value comes from. */
 enum source_root {
     SOURCE_ARG,

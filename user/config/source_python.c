@@ -4,7 +4,7 @@
  *           |  "text"  |  number
  *     one   = path  |  len(path)  type(path)  typename(path)  str(path)  id(path)
  *     path  = root { .NAME | [N] | ["KEY"] }
- *     root  = self | cls | argN | arg.NAME | global.NAME | ret | exception
+ *     root  = self | cls | argN | arg.NAME | global.NAME | ret | exception | caller   (a text: alone, without path)
  *
  * What is written here goes to the helper inside the process as it stands (inproc/python/bridge_abi.h), but for «or», «+»,
  * «after», «join» and «typename», which are wftrace's own. */
@@ -139,7 +139,7 @@ static int take_steps(struct scan *s)
     return err;
 }
 
-static const char *const roots[] = { "self", "cls", "ret", "exception", "arg", "global", "arg0" };
+static const char *const roots[] = { "self", "cls", "ret", "exception", "arg", "global", "arg0", "caller" };
 
 static int take_root(struct scan *s, enum source_moment_python *ret_moment)
 {
@@ -156,6 +156,8 @@ static int take_root(struct scan *s, enum source_moment_python *ret_moment)
     }
     if (slice_eq(w, "self") || slice_eq(w, "cls"))
         return 0;
+    if (slice_eq(w, "caller"))
+        return s->n > w.n || peek(s) == '.' || peek(s) == '[' ? fail(s, "«caller» is a text: nothing can be asked of it") : 0;
     if (slice_eq(w, "arg") || slice_eq(w, "global"))
         return eat(s, ".") ? take_name(s, slice_eq(w, "arg") ? "an argument's name" : "a global's name")
                            : fail(s, "a name is missing: %.*s.NAME", (int)w.n, (const char *)w.p);
@@ -166,9 +168,9 @@ static int take_root(struct scan *s, enum source_moment_python *ret_moment)
     const char *near = nearest_word(text, roots, ARRAY_LEN(roots));
     s->at = from;
     if (!w.n)
-        return fail(s, "a value is missing here: self, arg.NAME, arg0 …, ret, exception, global.NAME");
+        return fail(s, "a value is missing here: self, arg.NAME, arg0 …, ret, exception, caller, global.NAME");
     return near ? fail(s, "value «%s» is not known (did you mean «%s»?)", text, near)
-                : fail(s, "value «%s» is not known: self, cls, arg.NAME, arg0 …, ret, exception, global.NAME", text);
+                : fail(s, "value «%s» is not known: self, cls, arg.NAME, arg0 …, ret, exception, caller, global.NAME", text);
 }
 
 static int take_path(struct scan *s, enum source_moment_python *ret_moment)
@@ -290,8 +292,8 @@ static int take_value(struct scan *s, struct source *v)
         }
         err = v->n_expr == SOURCE_ALTERNATIVES ? fail(s, "at most %d alternatives", SOURCE_ALTERNATIVES) : take_one(s, v);
     } while (!err && eat_or(s));
-    if (!err && after && v->moment != READ_AT_ENTRY)
-        return fail(s, "ret and exception are read at the end anyway: «after» is for arguments and self");
+    if (!err && after && (v->moment != READ_AT_ENTRY || !strcmp(v->expr[0], "caller")))
+        return fail(s, "«after» is for arguments and self: ret and exception are read at the end anyway");
     if (after)
         v->moment = READ_AFTER;
     return err ? err : take_plus(s, v);

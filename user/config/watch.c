@@ -103,6 +103,7 @@ static int until_add(struct watch_book *b, const struct rule *r)
 int watch_book_fill(struct watch_book *b, const struct rules *r, char *err, size_t err_size)
 {
     const struct rule *rule;
+    b->rules = r;
     for (size_t i = 0; (rule = rules_in_order(r, i)); i++) {
         if (rule->at != AT_PYTHON ||
             (!rule_add(watch_of(b, rule->object, rule->symbol), rule, &b->slots[rule->id]) && !until_add(b, rule)))
@@ -148,6 +149,47 @@ void watch_book_done(struct watch_book *b)
     *b = (struct watch_book){ 0 };
 }
 
+/* What the helper can decide: one value, read at the start, against a constant that stands on a line. */
+static bool test_simple(const struct rule_condition *c)
+{
+    const struct source *s = &c->left;
+    return s->root == SOURCE_PYTHON && s->moment == READ_AT_ENTRY && s->n_expr == 1 && !s->joined && !s->shorten && !s->number &&
+           !s->otherwise && test_word[c->test] && (!c->text || !strpbrk(c->text, "\t\n")) &&
+           (c->test < TEST_LIKE || like_plain(c->text));
+}
+
+static int tests_write(const struct watch_book *b, const struct watch *w, u8 alternative, FILE *out)
+{
+    const struct rule *r = &b->rules->v[w->rules[alternative]];
+    int n = 0;
+    for (u8 i = 0; i < r->n_when; i++) {
+        const struct rule_condition *c = &r->when[i];
+        if (!test_simple(c))
+            continue;
+        n++;
+        if (!out)
+            continue;
+        fprintf(out, "when\t%u\t%d\t%s\t", alternative, b->slots[r->id].when[i].slot[0][0], test_word[c->test]);
+        if (c->null)
+            fprintf(out, "null\n");
+        else if (c->text)
+            fprintf(out, "\"%s\n", c->text);
+        else
+            fprintf(out, "%lld\n", (long long)c->value);
+    }
+    return n;
+}
+
+/* Only where nothing at all comes of a call that no rule wants: it ends no other rule's activity, and each of its rules asks something
+ * that can make it leave the call alone. */
+static bool may_be_left_out(const struct watch_book *b, const struct watch *w)
+{
+    bool all = !w->n_ends;
+    for (u8 i = 0; i < w->n_rules && all; i++)
+        all = tests_write(b, w, i, NULL) > 0;
+    return all;
+}
+
 static void watches_write(const struct watch_book *b, size_t first, FILE *out)
 {
     static const char *const moments[] = { "entry", "return", "fail" };
@@ -156,6 +198,8 @@ static void watches_write(const struct watch_book *b, size_t first, FILE *out)
         fprintf(out, "watch\t%zu\t%s\t%s\n", first + i, w->module, w->function);
         for (u8 k = 0; k < w->n_attrs; k++)
             fprintf(out, "attr\t%u\t%s\t%s\n", k, moments[w->attrs[k].moment], w->attrs[k].expr);
+        for (u8 k = 0; k < w->n_rules && may_be_left_out(b, w); k++)
+            (void)tests_write(b, w, k, out);
     }
 }
 
@@ -179,7 +223,7 @@ u32 watch_book_id(const struct watch_book *b, size_t first)
 
 int watch_book_write(const struct watch_book *b, size_t first, FILE *out)
 {
-    fprintf(out, "wftrace-bridge 2 %06x\n", watch_book_id(b, first));
+    fprintf(out, "wftrace-bridge 3 %06x\n", watch_book_id(b, first));
     watches_write(b, first, out);
     errno = 0;
     return fflush(out) ? (errno ? -errno : -EIO) : 0;

@@ -35,7 +35,8 @@ struct rule_slots {
 struct watch_book {
     struct watch *v;
     size_t n;
-    struct rule_slots *slots; /* by rule id */
+    struct rule_slots *slots;  /* by rule id */
+    const struct rules *rules; /* borrowed */
 };
 
 /* -E2BIG with a sentence: more values or rules for one function than a watch holds. -ENOMEM. */

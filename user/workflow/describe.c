@@ -82,44 +82,27 @@ void describe_attributes(const struct rule *r, const struct rule_plan *p, int mo
 }
 
 /* --- conditions --- */
-static bool compare(enum rule_test test, int order)
-{
-    switch (test) {
-    case TEST_LT:
-        return order < 0;
-    case TEST_LE:
-        return order <= 0;
-    case TEST_GT:
-        return order > 0;
-    case TEST_GE:
-        return order >= 0;
-    case TEST_EQ:
-        return order == 0;
-    case TEST_NE:
-        return order != 0;
-    default:
-        return false;
-    }
-}
-
-static bool like(const char *pattern, struct slice text)
+static bool matches(const char *pattern, struct slice text)
 {
     char copy[600];
-    snprintf(copy, sizeof(copy), "%.*s", (int)min_u64(text.n, sizeof(copy) - 1), text.n ? (const char *)text.p : "");
+    text = slice_head(text, sizeof(copy) - 1);
+    if (like_plain(pattern))
+        return like(pattern, text);
+    snprintf(copy, sizeof(copy), "%.*s", (int)text.n, text.n ? (const char *)text.p : "");
     return !fnmatch(pattern, copy, FNM_EXTMATCH);
 }
 
 bool condition_holds(const struct rule_condition *c, s64 value, struct slice text)
 {
     if (c->test >= TEST_LIKE)
-        return like(c->text, until_nul(text)) == (c->test == TEST_LIKE);
+        return matches(c->text, until_nul(text)) == (c->test == TEST_LIKE);
     if (c->text)
-        return compare(c->test, !slice_eq(until_nul(text), c->text));
+        return test_order(c->test, !slice_eq(until_nul(text), c->text));
     if (c->left.type == TYPE_BOOL)
-        return compare(c->test, (int)((u8)value != 0) - (int)(c->value != 0));
+        return test_order(c->test, (int)((u8)value != 0) - (int)(c->value != 0));
     if (c->left.type == TYPE_UINT || c->left.type == TYPE_PTR)
-        return compare(c->test, (u64)value < (u64)c->value ? -1 : (u64)value > (u64)c->value);
-    return compare(c->test, value < c->value ? -1 : value > c->value);
+        return test_order(c->test, (u64)value < (u64)c->value ? -1 : (u64)value > (u64)c->value);
+    return test_order(c->test, value < c->value ? -1 : value > c->value);
 }
 
 bool describe_when(const struct rule *r, const struct rule_plan *p, const struct event *e)

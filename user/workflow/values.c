@@ -184,22 +184,19 @@ bool values_time(const struct event_value *v, u64 *ret_ns)
     return true;
 }
 
-/* Where one side is a text, texts are compared; else numbers. A value that could not be read meets no condition. */
+/* A value that could not be read meets no condition. */
 bool values_condition(struct values *v, const struct rule_condition *c, const struct source_slots *slots)
 {
+    static const enum plain_type types[] = { [VALUE_NONE] = PLAIN_NONE,
+                                             [VALUE_TEXT] = PLAIN_TEXT,
+                                             [VALUE_INT] = PLAIN_INT,
+                                             [VALUE_DOUBLE] = PLAIN_DOUBLE,
+                                             [VALUE_BOOL] = PLAIN_BOOL };
     struct event_value value;
     char room[32];
     if (!values_get(v, &c->left, slots, &value))
         return false;
-    if (c->null)
-        return (value.type == VALUE_NONE) == (c->test == TEST_EQ);
-    if (value.type == VALUE_NONE)
-        return c->test == TEST_NE || c->test == TEST_UNLIKE;
-    if (c->text)
-        return condition_holds(c, 0, values_text(&value, room, sizeof(room)));
-    if (value.type == VALUE_TEXT)
-        return c->test == TEST_NE;
-    s64 whole = value.type == VALUE_DOUBLE ? (value.d > (double)c->value) - (value.d < (double)c->value) : value.i;
-    struct rule_condition plain = { .test = c->test, .value = value.type == VALUE_DOUBLE ? 0 : c->value };
-    return condition_holds(&plain, whole, slice_of("", 0));
+    struct condition test = { .test = c->test, .value = c->value, .text = c->text, .null = c->null };
+    int met = condition_met(&test, &(struct plain_value){ types[value.type], value.text, value.i, value.d });
+    return met < 0 ? condition_holds(c, 0, values_text(&value, room, sizeof(room))) : met;
 }

@@ -1,6 +1,7 @@
 /* The bridge inside: what its files share. Everything here runs under the interpreter's lock, which also guards all state.
  *
  *   watch.c     the watch file → struct watch, struct attr
+ *   when.c      its conditions: which calls are of no interest
  *   expr.c      expressions: compiled once, read without running user code where that can be avoided
  *   event.c     the nop that the tracer probes; building an event
  *   activity.c  which calls are open: frame → activity
@@ -15,13 +16,13 @@
 #ifndef WF_BRIDGE_H
 #define WF_BRIDGE_H
 
-#include "base/base.h"
+#include "base/condition.h"
 #include "bridge_abi.h"
 #include "capi.h"
 
-enum root { ROOT_ARG, ROOT_RET, ROOT_EXCEPTION, ROOT_GLOBAL };
+enum root { ROOT_ARG, ROOT_RET, ROOT_EXCEPTION, ROOT_GLOBAL, ROOT_CALLER };
 enum form { FORM_PLAIN, FORM_LEN, FORM_TYPE, FORM_STR, FORM_ID };
-enum stage { STAGE_ENTRY, STAGE_RETURN, STAGE_FAIL };
+enum stage { STAGE_ENTRY, STAGE_RETURN, STAGE_FAIL, STAGE_TEST }; /* TEST: at entry, before the others */
 #define STEPS_MAX 12
 #define ATTRS_MAX 64
 #define WATCH_MAX 4096
@@ -38,13 +39,20 @@ struct attr {
     u8 index, stage;
     bool failed; /* said once */
 };
+struct test {
+    u8 rule, index; /* of the attribute that it asks */
+    struct condition is;
+};
 struct watch {
     struct watch *next;
     u16 id, n_attrs;
+    u8 n_tests;
     u8 stages; /* 1 << stage of its attributes */
     bool exact_module, pattern, bound, shadowed;
     char *module, *qualname;
     struct attr *attrs;
+    struct test *tests;
+    u32 rules; /* 1 << rule of its tests */
 };
 /* One code object under a watch. `var` says per attribute which variable of the code it starts at (NULL: none). */
 struct site {
@@ -107,6 +115,12 @@ extern __thread int quiet_depth;
 struct quiet quiet_enter(void);
 void quiet_leave(struct quiet *q);
 void error_swallow(void); /* of what was read: the program must not see it */
+
+/* when.c: -EINVAL: not understood; -ENOMEM. */
+int when_add(struct watch *w, u32 rule, u32 index, const char *test, const char *constant);
+void when_free(struct watch *w);
+/* False: by what `ev` has been given so far, nothing comes of the call. */
+bool when_holds(const struct watch *w, const struct event *ev);
 
 /* activity.c */
 struct activity {

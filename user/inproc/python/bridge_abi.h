@@ -7,11 +7,17 @@
  * running thread's contextvars context, for a tracer that knows this interpreter's layout to be the one below.
  *
  * Towards the extension: a watch file, UTF-8 text, fields separated by tabs, one line each; WFTRACE_BRIDGE_WATCH names it.
- *     wftrace-bridge 2 BOOK                        six hexadecimal digits: which list this is; without them it is not asked
+ *     wftrace-bridge 3 BOOK                        six hexadecimal digits: which list this is; without them it is not asked
  *     watch  ID  MODULE  QUALNAME                  patterns of fnmatch; QUALNAME as in __qualname__ ("f.<locals>.g")
  *     attr   INDEX  entry|return|fail  EXPRESSION  of the watch above; INDEX counts from 0 within it
+ *     when   RULE  INDEX  TEST  CONSTANT           of the watch above and its attribute INDEX, which is one of `entry` and stands before;
+ *                                                  TEST is < <= > >= == != ~ !~, CONSTANT null, a whole number, or a text behind one "
+ * RULE counts from 0: if each rule of `when` lines has one that is not met (base/condition.h), nothing is said of the call. What cannot be
+ * read, or told here, does not count: then the tracer decides. Version 2 has no `when` and no `caller`; helpers of that version refuse 3.
  * An EXPRESSION is `ROOT[.NAME | [INT] | ["KEY"]]…`, or `len(…)`, `type(…)` (qualified type name), `str(…)`, `id(…)` of one.
- * ROOT is `self`, `cls`, an argument's name after `arg.`, `arg0`…, `ret`, `exception`, `global.NAME` (of the function's module).
+ * ROOT is `self`, `cls`, an argument's name after `arg.`, `arg0`…, `ret`, `exception`, `global.NAME` (of the function's module), or,
+ * alone and at entry, `caller`: "module:qualname" of the Python function that called this one, of a generator or coroutine the one that
+ * takes its first step; None if there is none. Before 3.11 one that is not watched is "module:name".
  * Reading runs no user code that it can avoid: attributes and items only, no calls; what fails is left out and counted. */
 #ifndef WF_BRIDGE_ABI_H
 #define WF_BRIDGE_ABI_H
@@ -41,9 +47,9 @@ enum bridge_kind {
  * "name=ID QUALNAME" for what a module has that has not the function named, "unloaded=". */
 
 struct bridge_event {
-    __u16 size; /* of the whole event */
-    __u8 version, kind;
-    __u16 watch; /* ID of its line in the watch file */
+    __u16 size;         /* of the whole event */
+    __u8 version, kind; /* BRIDGE_VERSION: of the event, not of the watch file */
+    __u16 watch;        /* ID of its line in the watch file */
     __u8 n_attrs;
     __u8 dropped;   /* attributes that did not fit or could not be read */
     __u64 activity; /* BOOK and a number: unique in this process, the same from START to END or FAIL */

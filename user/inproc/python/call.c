@@ -21,16 +21,52 @@ static PyObject *root_value(const struct call *c, const struct attr *a, u32 i)
     return c->values && c->site->slot[i] != 0xff ? py_ref(c->values[c->site->slot[i]]) : NULL;
 }
 
+static PyObject *frame_back(PyObject *frame)
+{
+    PyObject *back = PyFrame_GetBack ? PyFrame_GetBack(frame) : PyObject_GetAttrString(frame, "f_back");
+    if (back != Py_None)
+        return back;
+    Py_DecRef(back);
+    return NULL;
+}
+
+/* "module:qualname" of what called; no object is made for it. Before 3.11 code knows its last name only, that which is watched its whole. */
+static bool add_caller(struct event *ev, u8 index, PyObject *frame)
+{
+    cleanup(py_unrefp) PyObject *back = frame_back(frame);
+    if (!back)
+        return event_add(ev, index, BRIDGE_NONE, "", 0);
+    cleanup(py_unrefp) PyObject *code = PyFrame_GetCode ? PyFrame_GetCode(back) : PyObject_GetAttrString(back, "f_code");
+    const struct site *s = code ? site_find(code) : NULL;
+    if (s)
+        return event_add(ev, index, BRIDGE_TEXT, s->function, strlen(s->function));
+    cleanup(py_unrefp) PyObject *globals = PyObject_GetAttrString(back, "f_globals");
+    cleanup(py_unrefp) PyObject *name = code ? PyObject_GetAttrString(code, py_minor >= 11 ? "co_qualname" : "co_name") : NULL;
+    const char *module = globals ? text_utf8(PyDict_GetItemString(globals, "__name__")) : NULL, *function = text_utf8(name);
+    char text[BRIDGE_ATTR_TEXT + 8]; /* event_add cuts */
+    if (!module || !function)
+        return false;
+    int n = snprintf(text, sizeof text, "%s:%s", module, function);
+    return event_add(ev, index, BRIDGE_TEXT, text, n < (int)sizeof text ? (size_t)n : sizeof text - 1);
+}
+
+static bool add_value(struct event *ev, const struct call *c, const struct attr *a, u32 i)
+{
+    if (a->expr.root == ROOT_CALLER)
+        return c->frame && add_caller(ev, a->index, c->frame);
+    cleanup(py_unrefp) PyObject *root = root_value(c, a, i);
+    cleanup(py_unrefp) PyObject *value = root ? expr_read(&a->expr, root) : NULL;
+    return value && event_add_object(ev, a->index, value);
+}
+
 static void add_attributes(struct event *ev, const struct call *c, const struct watch *w, enum stage stage)
 {
     for (u32 i = 0; i < w->n_attrs; i++) {
         struct attr *a = &w->attrs[i];
         if (a->stage != stage)
             continue;
-        cleanup(py_unrefp) PyObject *root = root_value(c, a, i);
-        cleanup(py_unrefp) PyObject *value = root ? expr_read(&a->expr, root) : NULL;
         u8 dropped = ev->head.dropped;
-        if (value && event_add_object(ev, a->index, value))
+        if (add_value(ev, c, a, i))
             continue;
         error_swallow();
         if (ev->head.dropped == dropped)
@@ -108,6 +144,26 @@ static void send(struct event *ev, const struct call *c, const struct watch *w, 
     event_send(&ev->head);
 }
 
+/* Reads what the rules ask first: false if none of them wants this call. */
+static bool is_wanted(struct event *ev, const struct call *c, const struct watch *w)
+{
+    struct quiet q = quiet_enter();
+    watches_reading++;
+    add_attributes(ev, c, w, STAGE_TEST);
+    bool wanted = when_holds(w, ev);
+    watches_reading--;
+    quiet_leave(&q);
+    return wanted;
+}
+
+/* It is as if it were not watched. */
+static void leave(PyObject *frame, u64 id)
+{
+    struct activity *a = activity_find(frame);
+    if (a && a->id == id)
+        activity_close(a);
+}
+
 void call_start(const struct call *c)
 {
     const struct watch *w = c->site->watch;
@@ -118,6 +174,10 @@ void call_start(const struct call *c)
     event_start(&ev, BRIDGE_START, w, a->id);
     if (w->pattern)
         event_add(&ev, BRIDGE_ATTR_FUNCTION, BRIDGE_TEXT, c->site->function, strlen(c->site->function));
+    if (w->n_tests && !is_wanted(&ev, c, w)) {
+        leave(c->frame, ev.head.activity);
+        return;
+    }
     send(&ev, c, w, STAGE_ENTRY);
 }
 

@@ -159,11 +159,13 @@ PyObject *PyWeakref_NewRef(PyObject *, PyObject *callback);
 const char *Py_GetVersion(void);
 int PySys_AddAuditHook(int (*)(const char *event, PyObject *args, void *), void *);
 
-/* Since 3.9 under this name, 3.11 and 3.12. */
+/* Since 3.9 (the first under this name), 3.11, and 3.9, 3.9, 3.12. */
 __attribute__((weak)) void *PyInterpreterState_Get(void);
 __attribute__((weak)) void *_PyInterpreterState_Get(void);
 void *PyInterpreterState_Main(void);
 __attribute__((weak)) PyObject *PyFrame_GetGenerator(PyObject *frame);
+__attribute__((weak)) PyObject *PyFrame_GetBack(PyObject *frame);
+__attribute__((weak)) PyObject *PyFrame_GetCode(PyObject *frame);
 __attribute__((weak)) PyObject *PyFrame_GetVar(PyObject *frame, PyObject *name);
 
 static inline PyObject *py_type(PyObject *o) { return o->type; }

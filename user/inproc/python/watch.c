@@ -96,12 +96,19 @@ static int add_attr(struct watch *w, char *line)
     return 0;
 }
 
-/* "wftrace-bridge 2 0a1b2c" */
+static int add_when(struct watch *w, char *line)
+{
+    int rule = number(field(&line), 31), index = number(field(&line), BRIDGE_ATTR_ERROR_TYPE - 1);
+    const char *test = field(&line);
+    return w && rule >= 0 && index >= 0 ? when_add(w, (u32)rule, (u32)index, test, line) : -EINVAL;
+}
+
+/* "wftrace-bridge 3 0a1b2c"; the version before had fewer kinds of lines. */
 static int read_head(const char *line)
 {
-    static const char head[] = "wftrace-bridge 2";
-    size_t n = sizeof head - 1;
-    if (strncmp(line, head, n) || (line[n] && line[n] != ' '))
+    static const char head[] = "wftrace-bridge ";
+    size_t n = sizeof head;
+    if (strncmp(line, head, n - 1) || (line[n - 1] != '2' && line[n - 1] != '3') || (line[n] && line[n] != ' '))
         return -EPROTO;
     watches_book = line[n] ? strtoul(line + n + 1, NULL, 16) & 0xffffff : 0;
     return 0;
@@ -127,6 +134,8 @@ int watches_read(const char *path, int *ret_line)
             last = *before;
         } else if (!strncmp(line, "attr\t", 5)) {
             err = add_attr(last, line + 5);
+        } else if (!strncmp(line, "when\t", 5)) {
+            err = add_when(last, line + 5);
         } else if (*line && *line != '#') {
             err = -EINVAL;
         }
@@ -177,6 +186,7 @@ void watches_free(void)
         next = w->next;
         for (u32 i = 0; i < w->n_attrs; i++)
             expr_free(&w->attrs[i].expr);
+        when_free(w);
         free(w->attrs);
         free(w->module);
         free(w->qualname);
