@@ -9,6 +9,7 @@ import time
 
 from support import paths, procs, spans, tracer
 from support.harness import test
+from support.sink import Sink
 
 from targets import build
 
@@ -155,6 +156,44 @@ def memory(case):
     assert resources == {"one", "two"}, resources
     case.note(f"200 reloads, {asked} requests; memory {first} → {last} kB")
     assert last - first < 2048, (first, last)
+
+
+@test("reload/spool", limit=60)
+def spool(case):
+    """receivers with a spool come and go under load: each gets what was made while it was configured, once; the same one with other
+    settings is refused, and so is nothing else"""
+    sinks = [Sink(), Sink()]
+    for s in sinks:
+        case.defer(s.stop)
+
+    def config(which, timeout=5000):
+        return HEAD + "tracer_provider:\n  processors:\n" + "".join(
+            f"    - {{batch: {{schedule_delay: 20, exporter: {{otlp_http: {{endpoint: '{sinks[i].url}/v1/traces', timeout: {timeout}}}}}}}}}\n"
+            for i in which) + f"wftrace: {{spool: {{dir: {case.dir}/spool}}}}\n"
+
+    def more(i):
+        n = len(sinks[i].spans())
+        procs.wait_for(f"spans at receiver {i}", lambda: len(sinks[i].spans()) > n + 20, 20, r.t.proc, r.t.log)
+
+    r = Reloaded(case, config([0]))
+    traffic = Load(r.port)
+    more(0)
+    for which in ([0, 1], [1], [0, 1], [0], [0, 1]):
+        r.reload(config(which))
+        for i in which:
+            more(i)
+        if 0 not in which or 1 not in which:
+            time.sleep(1)  # who is gone has sent what it had
+    r.conf.write_text(config([0, 1], 4000))
+    r.t.proc.send_signal(signal.SIGHUP)
+    procs.wait_for("the refusal", lambda: "its spool is in use" in r.t.said(), 20, r.t.proc, r.t.log)
+    asked = traffic.end()
+    r.t.finish()
+    got = [s.spans() for s in sinks]
+    assert all(len(g) == len(set(g)) for g in got), [len(g) - len(set(g)) for g in got]
+    made = set(got[0]) | set(got[1])
+    assert len(made) >= asked, (asked, len(made), r.t.said()[-600:])
+    case.note(f"{asked} requests, {len(made)} spans; at the receivers {len(got[0])} and {len(got[1])}")
 
 
 @test("reload/words", limit=40)

@@ -178,7 +178,8 @@ u32 export_queues_waiting(const struct export_queues *q, enum signal signal);
 /* Other exporters from here on; the sinks stay the same, and it is called on their thread. A lane whose spec is the same goes on
  * untouched (so does one that writes to the same place of this machine). A new one is open before an old one is told to end;
  * what an old one holds it delivers beside the new ones, for as long as a batch may be retried. On failure everything is as it
- * was: -EINVAL or -errno with a sentence in err; with a spool, lanes that have one can't be changed (-EBUSY). */
+ * was: -EINVAL or -errno with a sentence in err. With a spool, what an old lane can't deliver in that time stays in its folder until the
+ * receiver is configured again, and a lane for the same receiver can't be made while another has its folder (-EBUSY). */
 int export_queues_swap(struct export_queues *q, const struct export_spec *specs, size_t n, char *err, size_t err_size);
 /* Flushes everything within the deadline, closes the exporters, frees. Returns the number of spans, log records and data
  * points not delivered. */

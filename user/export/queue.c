@@ -15,7 +15,8 @@ struct export_queues {
     } made_of[LANES_MAX];
     u32 n_retired;
     struct lane *retired[LANES_MAX]; /* told to end by a swap, not yet gone */
-    u64 lost;                        /* by those that are gone */
+    struct origin retired_of[LANES_MAX];
+    u64 lost; /* by those that are gone */
 };
 
 static void push_all(struct export_queues *q, enum signal signal, void *item)
@@ -199,10 +200,12 @@ static void retired_reap(struct export_queues *q)
     u32 left = 0;
     for (u32 i = 0; i < q->n_retired; i++) {
         u64 lost = 0;
-        if (lane_try_join(q->retired[i], &lost))
+        if (lane_try_join(q->retired[i], &lost)) {
             q->lost += lost;
-        else
+        } else {
+            q->retired_of[left] = q->retired_of[i];
             q->retired[left++] = q->retired[i];
+        }
     }
     q->n_retired = left;
 }
@@ -218,33 +221,49 @@ static int lane_kept(const struct export_queues *q, const struct export_spec *s,
     return -1;
 }
 
-static bool spooled(const struct export_queues *q, const struct exporter *x) { return q->opt.spool.dir && x && x->encode; }
+/* Whether a lane that is about to end, or has not ended yet, has the spool that a new one for `s` would open. */
+static bool spool_taken(const struct export_queues *q, const struct export_spec *s, u32 kept)
+{
+    const struct exporter *x = exporter_by_name(s->kind);
+    u64 place = origin_of(s).place;
+    bool taken = false;
+    if (!q->opt.spool.dir || !x || !x->encode)
+        return false;
+    for (u32 i = 0; i < q->n; i++)
+        taken |= !(kept & 1u << i) && q->made_of[i].place == place;
+    for (u32 i = 0; i < q->n_retired; i++)
+        taken |= q->retired_of[i].place == place;
+    return taken;
+}
 
 static int swap_refused(struct export_queues *q, const struct export_spec *specs, size_t n, u32 *ret_kept, char *err,
                         size_t err_size)
 {
-    u32 kept = 0;
-    bool busy = false;
+    u32 kept = 0, fresh = 0;
+    if (n > LANES_MAX && snprintf(err, err_size, "more than %d exporters", LANES_MAX))
+        return -EINVAL;
     for (size_t i = 0; i < n; i++) {
         int at = lane_kept(q, &specs[i], kept);
-        kept |= at < 0 ? 0 : 1u << at;
-        busy |= at < 0 && spooled(q, exporter_by_name(specs[i].kind));
+        *(at < 0 ? &fresh : &kept) |= 1u << (at < 0 ? i : (size_t)at);
     }
-    for (u32 i = 0; i < q->n; i++)
-        busy |= !(kept & 1u << i) && spooled(q, q->lanes[i]->x);
     *ret_kept = kept;
-    if (n > LANES_MAX || (busy && snprintf(err, err_size, "exporters with a spool are changed by a restart") > 0))
-        return n > LANES_MAX ? -EINVAL : -EBUSY;
-    if (q->n_retired + q->n > LANES_MAX)
-        retired_reap(q);
+    retired_reap(q);
+    for (size_t i = 0; i < n; i++)
+        if (fresh & 1u << i && spool_taken(q, &specs[i], kept)) {
+            snprintf(err, err_size, "%s to %s: other settings for the same receiver need a restart, its spool is in use",
+                     specs[i].kind, specs[i].target[0] ? specs[i].target : specs[i].unix_socket);
+            return -EBUSY;
+        }
     if (q->n_retired + q->n > LANES_MAX && snprintf(err, err_size, "exporters of earlier changes still deliver; try again later"))
         return -EBUSY;
     return 0;
 }
 
-static void lane_retire(struct export_queues *q, struct lane *l)
+static void lane_retire(struct export_queues *q, u32 i)
 {
+    struct lane *l = q->lanes[i];
     lane_stop(l, clock_boot_ns() + l->opt.retry_for_ms * NSEC_PER_MSEC + 1);
+    q->retired_of[q->n_retired] = q->made_of[i];
     q->retired[q->n_retired++] = l;
 }
 
@@ -274,7 +293,7 @@ int export_queues_swap(struct export_queues *q, const struct export_spec *specs,
     }
     for (u32 k = 0; k < q->n; k++)
         if (!(kept & 1u << k))
-            lane_retire(q, q->lanes[k]);
+            lane_retire(q, k);
     memcpy(q->lanes, lanes, n * sizeof(*lanes));
     memcpy(q->made_of, made_of, n * sizeof(*made_of));
     q->n = (u32)n;
