@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 root=$PWD
 out=$root/build/demo
 wftrace=${WFTRACE:-$root/build/wftrace}
-spans=$out/spans.otlp.jsonl
+spans=build/demo/spans.otlp.jsonl
 mkdir -p "$out"
 pids=()
 
@@ -41,7 +41,7 @@ pg_bindir() { for d in /usr/lib/postgresql/*/bin; do [ -x "$d/initdb" ] && echo 
 # As the account that called: pip's own settings are that account's.
 make_environment() {
     cmp -s demo/requirements.txt "$out/venv/.installed" && return
-    say "Making a Python environment for the service, and fetching a small language model (90 MB): once"
+    say "Once: a Python environment, and a small language model (90 MB)"
     rm -rf "$out/venv"
     /usr/bin/python3 -m venv "$out/venv"
     "$out/venv/bin/pip" install -q --disable-pip-version-check -r demo/requirements.txt
@@ -105,7 +105,7 @@ run_traced() {
     local port traced
     port=$(free_port)
     rm -f "$spans"
-    say "wftrace run -- demo/stack     (uvicorn and a Celery worker: they know nothing of it)"
+    say "wftrace run -- demo/stack    (uvicorn, a Celery worker: they know nothing of it)"
     export REDIS_PORT DATABASE_URL MODEL_URL VIRTUAL_ENV="$out/venv" PATH="$out/venv/bin:$PATH"
     # shellcheck disable=SC2086
     "$wftrace" run -c demo/wftrace.yaml --export console --export "otlp-json:$spans" ${WFTRACE_ARGS:-} -- demo/stack "$port" &

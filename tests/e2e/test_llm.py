@@ -107,6 +107,28 @@ _sdk("bedrock")
 _sdk("bedrock", secure=True)
 
 
+@test("llm/prices", limit=300)
+def prices(case):
+    """A list of the user's, by the configuration: its price where it names the model, none elsewhere; a broken list is named"""
+    server, config, listed = case.start(_Server(case, "llm_server.py")), case.dir / "c.yaml", case.dir / "prices.yaml"
+    config.write_text(f'file_format: "1.0"\nwftrace: {{ llm: {{ prices: {listed} }} }}\n')
+    listed.write_text('prices:\n  - { model: "gpt-4o-mini*", input: 1000, output: 5000 }\n')
+    url = f"http://localhost:{server.port}"
+    calls = _compare(*_calls(case, "openai", url, opts=("-c", config)))
+    told = [s for s in calls if s["gen_ai.request.model"] == "gpt-4o-mini" and s["gen_ai.usage.output_tokens"]]
+    assert told and len(told) < len(calls), [s.attrs for s in calls]
+    for s in calls:
+        usd = (s["gen_ai.usage.input_tokens"] * 1000 + s["gen_ai.usage.output_tokens"] * 5000) / 1e6 if s in told else None
+        assert s["wftrace.gen_ai.cost_usd"] == usd, (usd, s.attrs)
+    explained = tracer.once("config", "explain", "-c", config).stdout
+    assert f"wftrace.llm.prices = {listed}" in explained, explained
+    assert f"wftrace.llm.prices = other.yaml   # --prices" in tracer.once("config", "explain", "-c", config, "--prices", "other.yaml").stdout
+    assert tracer.once("config", "validate", config).returncode == 0
+    listed.write_text("prices:\n  - { model: x }\n")
+    for said in (tracer.once("config", "validate", config), tracer.once("run", "-c", config, "--", "true")):
+        assert said.returncode == 2 and f"{listed}: line 2: a price needs" in said.stderr, (said.returncode, said.stderr)
+
+
 @test("llm/chunk-events", limit=300)
 def chunk_events(case):
     """Pieces of a streamed answer as events, when asked for: with time and size, up to the number that was said"""

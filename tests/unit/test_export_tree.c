@@ -329,6 +329,44 @@ static void details_name_what_tells(void **state)
     span_unref(s);
 }
 
+static void details_of_a_model_call(void **state)
+{
+    static const struct {
+        double usd;
+        const char *out;
+    } costs[] = { { 0.0000123, "200  50 tokens  $0.000012" },
+                  { 0.00999, "200  50 tokens  $0.00999" },
+                  { 1.25, "200  50 tokens  $1.25" },
+                  { 0, "200  50 tokens" } };
+    for (size_t i = 0; i < ARRAY_LEN(costs); i++) {
+        struct span *s = make("chat m", 1, 0, 0, 0);
+        char out[96];
+        attr_str(&s->attrs, "gen_ai.operation.name", slice_str("chat"));
+        attr_int(&s->attrs, "http.response.status_code", 200);
+        attr_str(&s->attrs, "url.path", slice_str("/v1/chat/completions")); /* its name says more */
+        attr_int(&s->attrs, "wftrace.gen_ai.usage.total_tokens", 50);
+        if (costs[i].usd > 0)
+            attr_double(&s->attrs, "wftrace.gen_ai.cost_usd", costs[i].usd);
+        span_detail(s, out, sizeof(out));
+        assert_string_equal(out, costs[i].out);
+        span_unref(s);
+    }
+}
+
+/* A worker's queue bears its service's name: said once. */
+static void service_is_said_once(void **state)
+{
+    struct tree *t = tree_new(100);
+    struct span *s = make("fulfil", 1, 0, 0, 1);
+    attr_str(&s->attrs, "messaging.destination.name", slice_str(resource_service(s->resource)));
+    end(t, s);
+    const char *text = draw(tree_ready(t, clock_wall_ns() + NSEC_PER_SEC, false), 80),
+               *first = strstr(text, resource_service(res));
+    assert_non_null(first);
+    assert_null(strstr(first + 1, resource_service(res)));
+    tree_free(t);
+}
+
 static int setup(void **state)
 {
     res = resource_new();
@@ -358,6 +396,8 @@ int main(void)
         cmocka_unit_test(nothing_a_terminal_obeys_gets_through),
         cmocka_unit_test(widths_and_cuts),
         cmocka_unit_test(details_name_what_tells),
+        cmocka_unit_test(details_of_a_model_call),
+        cmocka_unit_test(service_is_said_once),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

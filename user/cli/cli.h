@@ -44,6 +44,7 @@ struct options {
     struct store_query query; /* show-traces */
     const char *store;        /* --store: the file, or NULL */
     const char *chunk_events; /* --chunk-events as written, or NULL */
+    const char *prices;       /* --prices, or NULL */
     u64 since_ago_ns;         /* --since */
     bool json, no_color, quiet, verbose, help;
     char **rest; /* what is no option */

@@ -213,6 +213,8 @@ int session_prepare(struct options *o, char *err, size_t err_size)
     if (!o->config && session_config(o, err, err_size))
         return -EINVAL;
     session_log_level(o);
+    if (session_prices(o->config, err, err_size))
+        return -EINVAL;
     return settle(o, err, err_size) ? -EINVAL : 0;
 }
 

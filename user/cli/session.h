@@ -22,10 +22,11 @@ void session_signals_default(void); /* from here on a signal ends wftrace at onc
 /* Files of -c, of OTEL_CONFIG_FILE, or the OTEL_* variables → o->config. What has no effect is logged; -EINVAL with every
  * mistake, one a line, in err. Files, activities written in it and exporters are looked at by session_check_config. */
 int session_config(struct options *o, char *err, size_t err_size);
-int session_apply(struct options *o, char *err, size_t err_size);    /* o->config → o->agent */
-int apply_exporters(struct options *o, char *err, size_t err_size);  /* exports.c: its exporters, unless -e named some */
-int apply_stages(struct options *o, char *err, size_t err_size);     /* stages.c: sampler, spool, logs */
-int apply_processors(struct options *o, char *err, size_t err_size); /* processors.c */
+int session_apply(struct options *o, char *err, size_t err_size);       /* o->config → o->agent */
+int session_prices(const struct config *c, char *err, size_t err_size); /* reads the list that it names: before any thread */
+int apply_exporters(struct options *o, char *err, size_t err_size);     /* exports.c: its exporters, unless -e named some */
+int apply_stages(struct options *o, char *err, size_t err_size);        /* stages.c: sampler, spool, logs */
+int apply_processors(struct options *o, char *err, size_t err_size);    /* processors.c */
 void apply_tail(const struct config_tail *t, struct tail_options *ret);
 int apply_meters(struct options *o); /* meters.c; -ENOMEM */
 int session_check_config(struct config *c, char *err, size_t err_size);

@@ -2,10 +2,13 @@
  * exporters, -r beside the file's rules, --service, --privacy, -q and -v each above its key. */
 #include "base/log.h"
 #include "cli/session.h"
+#include "protocol/llm.h"
 #include "workflow/packs.h"
 
 #include <ctype.h>
 #include <glob.h>
+
+#define PRICES_FILE_MAX (4u << 20)
 
 static void log_lines(const char *text)
 {
@@ -33,6 +36,8 @@ int session_config(struct options *o, char *err, size_t err_size)
         flags[in.n_flags++] = (struct config_flag){ "wftrace.privacy", o->agent.keep_values ? "off" : "strict", "--privacy" };
     if (o->chunk_events)
         flags[in.n_flags++] = (struct config_flag){ "wftrace.llm.chunk_events", o->chunk_events, "--chunk-events" };
+    if (o->prices)
+        flags[in.n_flags++] = (struct config_flag){ "wftrace.llm.prices", o->prices, "--prices" };
     if (o->quiet || o->verbose)
         flags[in.n_flags++] = (struct config_flag){ "log_level",
                                                     log_level == LOG_ERROR  ? "error"
@@ -197,6 +202,22 @@ static enum log_level level_of(int severity)
                                               : LOG_DEBUG;
 }
 
+int session_prices(const struct config *c, char *err, size_t err_size)
+{
+    const char *file = c->wftrace->llm ? c->wftrace->llm->prices : NULL;
+    cleanup(freep) char *text = NULL;
+    char why[256] = "out of memory";
+    size_t n;
+    if (!file)
+        return 0;
+    int code = read_small_file(file, PRICES_FILE_MAX, &text, &n);
+    if (code)
+        snprintf(err, err_size, "prices: %s: %s", file, errno_name(code));
+    else if ((code = llm_prices_load(slice_of(text, n), why, sizeof(why))))
+        snprintf(err, err_size, "prices: %s: %s", file, why);
+    return code;
+}
+
 int session_apply(struct options *o, char *err, size_t err_size)
 {
     const struct config *c = o->config;
@@ -244,6 +265,8 @@ int session_check_config(struct config *c, char *err, size_t err_size)
     for (size_t i = 0; i < o.agent.n_rule_files && !code; i++)
         code = rules_load(&rules, o.agent.rule_files[i], err, err_size);
     rules_done(&rules);
+    if (!code)
+        code = session_prices(c, err, err_size);
     if (!code)
         code = apply_stages(&o, err, err_size);
     return code ? code : apply_exporters(&o, err, err_size);

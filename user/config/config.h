@@ -332,6 +332,7 @@ struct config_activities {
 };
 struct config_llm {
     s64 chunk_events;
+    const char *prices; /* file, NULL: the built-in list */
 };
 struct config_self {
     const char *listen; /* HOST:PORT */

@@ -70,6 +70,8 @@ DEFINE(activities, activities, "activities", "Activities that run for long.");
 static const struct config_key llm_keys[] = {
     INT(llm, chunk_events, "chunk_events", 0, 1000, "0",
         "pieces of a streamed answer that become events of the call's span, at most; counted and timed they are always", OURS),
+    TEXT(llm, prices, "prices", NULL, "file with what tokens cost, in place of the built-in list ([llm.md](llm.md#prices))",
+         .flags = KEY_OURS | KEY_RESTART, .unset = "the built-in list"),
 };
 DEFINE(llm, llm, "llm", "Calls of language models ([llm.md](llm.md)).");
 static void self_check(struct config_state *s, void *group, const struct config_node *at)

@@ -65,6 +65,13 @@ static bool is_stuck(const struct pen *p, const struct node *n)
     return n->running && n->by_rule && n->open == 1 && now >= n->start_ns + TREE_STUCK_NS && now >= n->changed_ns + TREE_STUCK_NS;
 }
 
+/* A queue is often called as the service that works it off: once is enough. */
+static bool says_last(const char *detail, const char *word)
+{
+    size_t n = strlen(detail), w = strlen(word);
+    return n >= w && !strcmp(detail + n - w, word) && (n == w || detail[n - w - 1] == ' ');
+}
+
 static void name_text(const struct pen *p, const struct node *n, bool with_service, char *out, size_t size)
 {
     const char *tone = n->failed ? RED : n->running ? CYAN : "";
@@ -81,7 +88,7 @@ static void name_text(const struct pen *p, const struct node *n, bool with_servi
         snprintf(out + used, size - used, "  %sstuck? quiet for %s%s", ink(p, RED), quiet, ink(p, PLAIN));
         used = strlen(out);
     }
-    if (with_service && *n->service && strcmp(n->service, n->name) != 0)
+    if (with_service && *n->service && strcmp(n->service, n->name) != 0 && !says_last(n->detail, n->service))
         snprintf(out + used, size - used, "  %s%s%s", ink(p, DIM), n->service, ink(p, PLAIN));
 }
 

@@ -2,6 +2,7 @@
  * terminal could take for a command gets through. */
 #include "export/tree.h"
 
+#include <math.h>
 #include <time.h>
 
 struct wide {
@@ -137,18 +138,31 @@ static const struct telling {
     const char *key, *before;
     bool only_failed, only_nonzero;
     const char *unless; /* said by this one already */
+    const char *after;
 } telling[] = {
-    { "http.response.status_code", "", false, true, NULL },
-    { "db.query.summary", "", false, false, NULL },
-    { "db.system.name", "", false, false, NULL },
-    { "url.path", "", false, false, NULL },
-    { "db.response.status_code", "", true, false, NULL },
-    { "rpc.grpc.status_code", "grpc ", false, true, NULL },
-    { "process.exit.code", "exit ", false, true, "wftrace.process.signal" },
-    { "wftrace.process.signal", "", false, false, NULL },
-    { "messaging.destination.name", "", false, false, NULL },
-    { "error.type", "", true, false, NULL },
+    { "http.response.status_code", "", false, true, NULL, "" },
+    { "db.query.summary", "", false, false, NULL, "" },
+    { "db.system.name", "", false, false, NULL, "" },
+    { "url.path", "", false, false, "gen_ai.operation.name", "" },
+    { "db.response.status_code", "", true, false, NULL, "" },
+    { "rpc.grpc.status_code", "grpc ", false, true, NULL, "" },
+    { "process.exit.code", "exit ", false, true, "wftrace.process.signal", "" },
+    { "wftrace.process.signal", "", false, false, NULL, "" },
+    { "messaging.destination.name", "", false, false, NULL, "" },
+    { "wftrace.gen_ai.usage.total_tokens", "", false, false, NULL, " tokens" },
+    { "wftrace.gen_ai.cost_usd", "$", false, false, NULL, "" },
+    { "error.type", "", true, false, NULL, "" },
 };
+
+/* As people write it: a cost of a few millionths has no exponent. */
+static void double_text(double d, char *out, size_t size)
+{
+    double of = fabs(d);
+    if (of > 1e-12 && of < 1e-3)
+        snprintf(out, size, "%.*f", 1 - (int)floor(log10(of)), d);
+    else
+        snprintf(out, size, "%g", d);
+}
 
 static void attr_text_of(const struct attr *a, char *out, size_t size)
 {
@@ -160,7 +174,7 @@ static void attr_text_of(const struct attr *a, char *out, size_t size)
     else if (a->type == ATTR_BOOL)
         snprintf(out, size, "%s", a->b ? "true" : "false");
     else if (a->type == ATTR_DOUBLE)
-        snprintf(out, size, "%g", a->d);
+        double_text(a->d, out, size);
 }
 
 void span_detail(const struct span *s, char *out, size_t size)
@@ -178,7 +192,7 @@ void span_detail(const struct span *s, char *out, size_t size)
             continue;
         if (a->type == ATTR_STR && (strstr(s->name, value) || strstr(out, value))) /* said already */
             continue;
-        int more = snprintf(out + n, size - n, "%s%s%s", n ? "  " : "", k->before, value);
+        int more = snprintf(out + n, size - n, "%s%s%s%s", n ? "  " : "", k->before, value, k->after);
         if (more < 0 || (size_t)more >= size - n) { /* whole items only */
             out[n] = 0;
             break;
