@@ -46,6 +46,8 @@ def _workflow(found):
         assert [t["celery.state"] for t in tasks] == states, tasks
         chat = [s for s in below if s["gen_ai.operation.name"] == "chat"]
         assert len(chat) == 1 and chat[0]["gen_ai.usage.output_tokens"] > 0, chat
+        usd = (chat[0]["gen_ai.usage.input_tokens"] * 0.02 + chat[0]["gen_ai.usage.output_tokens"] * 0.08) / 1e6  # demo/prices.yaml
+        assert abs(chat[0]["wftrace.gen_ai.cost_usd"] - usd) < 1e-12, chat[0].attrs
         assert [a.name for a in found.ancestors(chat[0])][:4] == ["write note", "clerk", "fulfil.prepare", "send fulfil.prepare"], chat
         update = [s for s in below if s.name == "UPDATE orders"]
         assert len(update) == 1 and found.parent(update[0]).name == node, update
