@@ -49,6 +49,23 @@ def asynchronous(case):
     check(case, "async")
 
 
+@test("engine/langgraph-ways", limit=240)
+def ways(case):
+    """However a graph is run, it is one span: invoke's, or that of the generator which somebody else drives."""
+    run = engine.Run(case, "langgraph", "langgraph_app.py", "ways")
+    graphs = run.spans.where(wftrace__activity__type="workflow")
+    for name, entry in run.record.items():
+        mine = [s for s in graphs if s.name == name]
+        assert len(mine) == entry["runs"], (name, len(mine))
+        streams = "stream" in name or name in ("closed", "events")
+        for s in mine:
+            assert (s["code.function.name"].endswith("stream")) == streams, s.attrs
+            below = sorted((n.name, [g.name for g in run.spans.children(n)]) for n in run.spans.children(s))
+            assert below == [("call", ["leaf"])] + ([] if name == "closed" else [("sub", ["leaf"])]), (name, below)
+    assert len(graphs) == 3 * sum(e["runs"] for e in run.record.values()) - 1, len(graphs)
+    assert all(s.status != 2 for s in run.spans), [s for s in run.spans if s.status == 2]
+
+
 @test("engine/langgraph-override", limit=240)
 def override(case):
     """A pack is changed key by key in a rule file, and switched off by it and by --packs."""
