@@ -475,6 +475,15 @@ def test_when_rules(python):
     assert [e["attrs"][0] for e in b.events()] == ["failed=0 watch file, line 1: of another version"], b.events()
 
 
+def test_only_start(python):
+    """a watch of which nothing but the start is asked: whatever comes of the call"""
+    b = Bench(python, "wftrace-bridge 3\n" + "".join("watch\t%d\t__main__\t%s\nattr\t0\tentry\targ.a\nstart\n" % (i + 1, n) for i, n in enumerate(("f", "g", "h"))))
+    b.run("-c", "def f(a): pass\ndef g(a):\n    yield a\n    yield a\ndef h(a): raise ValueError(a)\nlist(g(1)); f(2)\nx = g(3); next(x); del x\n"
+                "try: h(4)\nexcept ValueError: f(5)\n")
+    said = [(e["kind"], e["watch"], e["attrs"][0]) for e in b.events() if e["kind"] != "NOTE"]
+    assert said == [("START", 2, 1), ("START", 1, 2), ("START", 2, 3), ("START", 3, 4), ("START", 1, 5)], said
+
+
 def test_when_reuses(python):
     """a frame that begins anew where a generator was dropped: what is not said ends nobody else's call"""
     b = Bench(python, "wftrace-bridge 3\nwatch\t1\t__main__\tg\nattr\t0\tentry\targ.a\nwhen\t0\t0\t==\t1\n")

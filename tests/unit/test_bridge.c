@@ -901,6 +901,8 @@ static void watch_file_when(void **state)
         { "{ name: a, at: 'python:m:f', when: 'join(arg.n, arg.m) == \"a/b\"' }", "" },
         { "{ name: a, at: 'python:m:f', when: arg.n == 1, id: arg.i, until: 'python:m:f', until_id: arg.i }", "" },
         { "{ name: a, label: a, at: 'python:m:f', when: arg.n == 1 }, { into: a, at: 'python:m:f' }", "" },
+        { "{ name: a, label: a, at: 'python:m:g' }, { into: a, at: 'python:m:f', when: arg.n == 2, attributes: { r: ret.r } }",
+          "when\t0\t1\t==\t2\nstart\n" },
         { "{ name: a, label: a, at: 'python:m:f', when: arg.n == 1 }, { into: a, at: 'python:m:f', when: arg.n == 2 }",
           "when\t0\t0\t==\t1\nwhen\t1\t0\t==\t2\n" },
     };

@@ -190,6 +190,15 @@ static bool may_be_left_out(const struct watch_book *b, const struct watch *w)
     return all;
 }
 
+/* Calls that only tell of another activity, each by what its start says (into_add_end() takes the others' end). */
+static bool only_start_asked(const struct watch_book *b, const struct watch *w)
+{
+    bool all = !w->n_ends;
+    for (u8 i = 0; i < w->n_rules && all; i++)
+        all = b->rules->v[w->rules[i]].into && b->rules->v[w->rules[i]].n_when;
+    return all;
+}
+
 static void watches_write(const struct watch_book *b, size_t first, FILE *out)
 {
     static const char *const moments[] = { "entry", "return", "fail" };
@@ -200,6 +209,8 @@ static void watches_write(const struct watch_book *b, size_t first, FILE *out)
             fprintf(out, "attr\t%u\t%s\t%s\n", k, moments[w->attrs[k].moment], w->attrs[k].expr);
         for (u8 k = 0; k < w->n_rules && may_be_left_out(b, w); k++)
             (void)tests_write(b, w, k, out);
+        if (only_start_asked(b, w))
+            fprintf(out, "start\n");
     }
 }
 

@@ -48,7 +48,7 @@ struct watch {
     u16 id, n_attrs;
     u8 n_tests;
     u8 stages; /* 1 << stage of its attributes */
-    bool exact_module, pattern, bound, shadowed;
+    bool exact_module, pattern, bound, only_start;
     char *module, *qualname;
     struct attr *attrs;
     struct test *tests;

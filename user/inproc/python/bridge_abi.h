@@ -12,8 +12,9 @@
  *     attr   INDEX  entry|return|fail  EXPRESSION  of the watch above; INDEX counts from 0 within it
  *     when   RULE  INDEX  TEST  CONSTANT           of the watch above and its attribute INDEX, which is one of `entry` and stands before;
  *                                                  TEST is < <= > >= == != ~ !~, CONSTANT null, a whole number, or a text behind one "
+ *     start                                        of the watch above: nothing is said of its calls but START
  * RULE counts from 0: if each rule of `when` lines has one that is not met (base/condition.h), nothing is said of the call. What cannot be
- * read, or told here, does not count: then the tracer decides. Version 2 has no `when` and no `caller`; helpers of that version refuse 3.
+ * read, or told here, does not count: then the tracer decides. Version 2 has no `when`, `start` and `caller`; helpers of that version refuse 3.
  * An EXPRESSION is `ROOT[.NAME | [INT] | ["KEY"]]…`, or `len(…)`, `type(…)` (qualified type name), `str(…)`, `id(…)` of one.
  * ROOT is `self`, `cls`, an argument's name after `arg.`, `arg0`…, `ret`, `exception`, `global.NAME` (of the function's module), or,
  * alone and at entry, `caller`: "module:qualname" of the Python function that called this one, of a generator or coroutine the one that

@@ -156,7 +156,7 @@ static bool is_wanted(struct event *ev, const struct call *c, const struct watch
     return wanted;
 }
 
-/* It is as if it were not watched. */
+/* From here on it is as if it were not watched. */
 static void leave(PyObject *frame, u64 id)
 {
     struct activity *a = activity_find(frame);
@@ -179,6 +179,8 @@ void call_start(const struct call *c)
         return;
     }
     send(&ev, c, w, STAGE_ENTRY);
+    if (w->only_start)
+        leave(c->frame, ev.head.activity);
 }
 
 static void finish(const struct call *c, enum bridge_kind kind, enum stage stage)

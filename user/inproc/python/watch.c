@@ -136,6 +136,8 @@ int watches_read(const char *path, int *ret_line)
             err = add_attr(last, line + 5);
         } else if (!strncmp(line, "when\t", 5)) {
             err = add_when(last, line + 5);
+        } else if (last && !strcmp(line, "start")) {
+            last->only_start = true;
         } else if (*line && *line != '#') {
             err = -EINVAL;
         }
