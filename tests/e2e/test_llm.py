@@ -16,10 +16,11 @@ ATTRS = {"input": "gen_ai.usage.input_tokens", "output": "gen_ai.usage.output_to
 
 
 NODE_OPENAI = "openai@6.49.0"
+NODE_MCP = "@modelcontextprotocol/sdk@1.32.2"
 
 
-def _python():
-    return venv("llm") / "bin" / "python"
+def _python(name="llm"):
+    return venv(name) / "bin" / "python"
 
 
 class _Server:
@@ -159,14 +160,14 @@ def cut(case):
         assert "gen_ai.usage.output_tokens" not in s.attrs, s.attrs
 
 
-def _node_library():
-    """Where OpenAI's library for Node is."""
-    where = paths.BUILD / "npm-llm"
-    if not (where / "node_modules" / "openai").exists():
+def _node_library(name="llm", package=NODE_OPENAI):
+    """Where a library for Node is; OpenAI's unless another is named."""
+    where = paths.BUILD / f"npm-{name}"
+    if not (where / "node_modules" / package.rpartition("@")[0]).exists():
         where.mkdir(parents=True, exist_ok=True)
-        got = subprocess.run(["npm", "install", "--silent", "--prefix", str(where), NODE_OPENAI], capture_output=True, text=True)
+        got = subprocess.run(["npm", "install", "--silent", "--prefix", str(where), package], capture_output=True, text=True)
         if got.returncode:
-            raise Skip(f"{NODE_OPENAI} can't be had: {got.stderr[-200:]}")
+            raise Skip(f"{package} can't be had: {got.stderr[-200:]}")
     return where / "node_modules"
 
 
@@ -263,19 +264,20 @@ STEP = """activities:
 """
 
 
-def _stdio(case, sessions, count, *launcher, bridge="on"):
+def _stdio(case, sessions, count, *launcher, bridge="on", library="llm", env=None):
     """What the client said of each of its calls, by the number of its step; the spans."""
     rules, out = case.dir / "r.yaml", case.dir / "mcp.jsonl"
     rules.write_text(STEP)
-    p = tracer.once("run", "--bridge", bridge, "-r", rules, "--export", f"otlp-json:{out}", "--", _python(), paths.TARGETS / "mcp_stdio_client.py",
-                    sessions, count, *launcher, timeout=90, env={**os.environ, "HELPER": "_wftrace" if bridge == "on" else ""})
+    p = tracer.once("run", "--bridge", bridge, "-r", rules, "--export", f"otlp-json:{out}", "--", _python(library), paths.TARGETS / "mcp_stdio_client.py",
+                    sessions, count, *launcher, timeout=90,
+                    env={**os.environ, "HELPER": "_wftrace" if bridge == "on" else "", **(env or {})})
     assert p.returncode == 0, p.stderr[-1500:]
     said = {f"step {e['step']}": e for e in _said(p) if "step" in e}
     assert len(said) == sessions * count, p.stdout[-500:]
     return said, spans.load(out)
 
 
-def _check_calls(said, found, kind):
+def _check_calls(said, found, kind, transports=("pipe",)):
     """Each call of the client once, under its step, with its outcome: the spans by step."""
     calls = [s for s in found.where(kind) if s["mcp.method.name"] == "tools/call" and any(a.name in said for a in found.ancestors(s))]
     under = {next(a.name for a in found.ancestors(s) if a.name in said): s for s in calls}
@@ -284,15 +286,15 @@ def _check_calls(said, found, kind):
         s = under[step]
         assert s.name == f"tools/call {e['tool']}" and s["gen_ai.tool.name"] == e["tool"], (s.name, e)
         assert s["error.type"] == ("tool_error" if e["error"] else None), s.attrs
-        assert s["wftrace.activity.type"] == "tool" and s["network.transport"] == "pipe" and int(s["jsonrpc.request.id"]) > 0, s.attrs
+        assert s["wftrace.activity.type"] == "tool" and s["network.transport"] in transports and int(s["jsonrpc.request.id"]) >= 0, s.attrs
     return under
 
 
-def _mcp_stdio(name, doc, sessions, count, *launcher):
+def _mcp_stdio(name, doc, sessions, count, *launcher, library="llm"):
     @test(f"llm/mcp-stdio{name}", limit=300)
     def body(case):
-        said, found = _stdio(case, sessions, count, *launcher)
-        asked, served = _check_calls(said, found, "client"), _check_calls(said, found, "server")
+        said, found = _stdio(case, sessions, count, *launcher, library=library)
+        asked, served = _check_calls(said, found, "client", ("pipe", None)), _check_calls(said, found, "server")
         ran = 0
         for step, e in said.items():
             assert found.parent(asked[step]).name == step, f"{asked[step]} is under {found.parent(asked[step])}, not {step}"
@@ -305,6 +307,7 @@ def _mcp_stdio(name, doc, sessions, count, *launcher):
 
 
 _mcp_stdio("", "MCP over standard input and output: 60 calls at once of one server, each under its step, the server's part below, and what it runs", 1, 60)
+_mcp_stdio("-1", "the same of the library's first version, two servers", 2, 30, library="mcp1")
 _mcp_stdio("-servers", "three servers whose requests bear the same numbers", 3, 20)
 _mcp_stdio("-launcher", "servers that a launcher starts", 2, 10, "/bin/sh", "-c", "\"$@\"; exit $?", "sh")
 
@@ -315,6 +318,44 @@ def mcp_stdio_client(case):
     said, found = _stdio(case, 1, 10, bridge="auto")
     _check_calls(said, found, "client")
     assert not found.where("server"), found
+
+
+@test("llm/mcp-stdio-node-server", limit=300)
+def mcp_stdio_node_server(case):
+    """Python's client of a server in Node: each call under its step, with the outcome that the server's own log has; no server's spans"""
+    log = case.dir / "served.jsonl"
+    script = f"{need('/usr/bin/node')} {paths.TARGETS / 'mcp_stdio_server.js'} {log}"
+    launcher = ["/usr/bin/env", f"NODE_PATH={_node_library('mcp', NODE_MCP)}"]  # the library hands six variables on
+    said, found = _stdio(case, 1, 20, *launcher, bridge="auto", env={"SERVER": script})
+    asked = _check_calls(said, found, "client")
+    served = {int(e["id"]): e for e in map(json.loads, log.read_text().splitlines())}
+    assert len(served) == len(asked) == 20, (len(served), len(asked))
+    for step, s in asked.items():
+        e = served[int(s["jsonrpc.request.id"])]
+        assert found.parent(s).name == step and e["place"] == said[step]["place"], (step, e)
+        assert s["gen_ai.tool.name"] == e["tool"] and (s["error.type"] == "tool_error") == e["error"], (s.attrs, e)
+    assert not found.where("server"), found
+    ran = [s for s in found if s["process.executable.name"] == "true"]
+    assert len(ran) == sum(e["tool"] == "get_weather" and not e["error"] for e in served.values()), ran
+    assert all(any(a["process.executable.name"] == "node" for a in found.ancestors(s)) for s in ran), ran
+
+
+@test("llm/mcp-stdio-node-client", limit=300)
+def mcp_stdio_node_client(case):
+    """Node's client of a server in Python: the client's calls are not seen; with the helper in it the server's are, and what they run"""
+    node, out, count = need("/usr/bin/node"), case.dir / "node.jsonl", 20
+    p = tracer.once("run", "--bridge", "on", "--export", f"otlp-json:{out}", "--", node, paths.TARGETS / "mcp_stdio_client.js", count, 3000,
+                    _python(), paths.TARGETS / "mcp_stdio_server.py", timeout=90, env={"NODE_PATH": str(_node_library("mcp", NODE_MCP))})
+    assert p.returncode == 0, p.stderr[-1500:]
+    said, found = _said(p), spans.load(out)
+    assert len(said) == count, p.stdout[-500:]
+    served = [s for s in found.where("server") if s["mcp.method.name"] == "tools/call"]
+    told = sorted((s["gen_ai.tool.name"], s["error.type"] == "tool_error") for s in served)
+    assert told == sorted((e["tool"], e["error"]) for e in said), told
+    ran = [s for s in found if s["process.executable.name"] == "true"]
+    assert len(ran) == sum(e["tool"] == "get_weather" and not e["error"] for e in said), ran
+    assert len({id(found.parent(s)) for s in ran}) == len(ran) and all(found.parent(s) in served for s in ran), ran
+    assert not found.where("client"), found
 
 
 FLOWS = """activities:

@@ -4,7 +4,7 @@ task in between that fails. Which server has which process is told, and what eac
 
     mcp_stdio_client.py SESSIONS COUNT [LAUNCHER…]
 
-With HELPER in the environment the calls begin when each server has mapped a file whose path contains that.
+SERVER in the environment: another server, as a command line. With HELPER in the environment the calls begin when each server has mapped a file whose path contains that.
 """
 import asyncio, json, os, random, sys
 
@@ -19,7 +19,7 @@ ways = random.Random(7)
 class Step:
     async def run(self, session, number, place, tool, nap):
         r = await session.call_tool(tool, {"place": place, "nap": nap})
-        print(json.dumps({"step": number, "tool": tool, "place": place, "error": r.is_error}), flush=True)
+        print(json.dumps({"step": number, "tool": tool, "place": place, "error": r.isError if hasattr(r, "isError") else r.is_error}), flush=True)
 
 
 def below(pid):
@@ -40,7 +40,7 @@ def lacks(helper):
 
 
 async def one(at):
-    command = [*launcher, sys.executable, SERVER]
+    command = [*launcher, *(os.environ["SERVER"].split() if "SERVER" in os.environ else (sys.executable, SERVER))]
     async with stdio_client(StdioServerParameters(command=command[0], args=command[1:])) as (r, w), ClientSession(r, w) as session:
         await session.initialize()
         await session.list_tools()

@@ -4,7 +4,10 @@ that a test can tell whose it is."""
 import asyncio
 import subprocess
 
-from mcp.server.mcpserver import MCPServer
+try:
+    from mcp.server.mcpserver import MCPServer
+except ImportError:  # 1.x
+    from mcp.server.fastmcp import FastMCP as MCPServer
 
 server = MCPServer("weather")
 
