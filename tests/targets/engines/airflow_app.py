@@ -1,4 +1,4 @@
-"""Airflow 3 on SQLite or 2.10 on PostgreSQL, with a real scheduler and, in 3, the API server that its tasks talk to: two DAGs are triggered
+"""Airflow 3 on SQLite or 2.10 on PostgreSQL, with a real scheduler and, in 3, the API server that its tasks talk to: DAGs are triggered
 and run to their end. The record is its metadata database: dag_run, task_instance and task_instance_history, and the errors of the task logs."""
 import contextlib
 import http.server
@@ -21,6 +21,15 @@ HERE = pathlib.Path(__file__).parent
 HOME = pathlib.Path.cwd() / "airflow"
 DB = HOME / "airflow.db"
 URL = os.environ.get("PG_URL")
+UNREAD = HOME / "dags" / "unread.py"  # can be read until it runs
+READABLE = """from airflow.providers.standard.operators.python import PythonOperator
+from airflow.sdk import DAG
+
+with DAG("unread", schedule=None, is_paused_upon_creation=False):
+    PythonOperator(task_id="page", python_callable=print)
+"""
+SHORT_CIRCUITS = ("enough", "open_shop", "in_stock", "on_offer")
+NO_WORD = ("killed", "page")  # their processes tell nothing of why
 BIN = pathlib.Path(sys.executable).parent / "airflow"
 
 
@@ -54,6 +63,7 @@ def prepare():
         "AIRFLOW__CORE__ALLOWED_DESERIALIZATION_CLASSES": "airflow.*",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
         "AIRFLOW__API__PORT": str(port), "AIRFLOW__API__HOST": "127.0.0.1", "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+        "AIRFLOW__WORKERS__MISSING_DAG_RETRIES": "1", "AIRFLOW__WORKERS__MISSING_DAG_RETRY_DELAY": "1",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2", "AIRFLOW__SCHEDULER__PARSING_PROCESSES": "1",
         "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "False", "AIRFLOW__SCHEDULER__SCHEDULE_AFTER_TASK_EXECUTION": "False",
     })
@@ -142,6 +152,26 @@ def errors():
     return found
 
 
+def decisions():
+    """What was decided, by what the engine keeps of it for tasks that it would skip again: who went on, or who was left out."""
+    found = {}
+    for r in rows("SELECT * FROM xcom WHERE key IN ('skipmixin_key', 'return_value') ORDER BY key DESC"):
+        key = r["dag_id"], r["run_id"], r["task_id"], r["map_index"]
+        if r["key"] == "return_value":
+            if r["task_id"] in SHORT_CIRCUITS:
+                found.setdefault(key, "True")
+            continue
+        value = r["value"] if isinstance(r["value"], str) else bytes(r["value"]).decode()
+        while isinstance(value, str):
+            value = json.loads(value)
+        if "skipped" in value:
+            found[key] = "False"
+        else:
+            ways = sorted(value["followed"])  # it keeps a set
+            found[key] = str(ways) if len(ways) > 1 else ways[0] if ways else "none"
+    return found
+
+
 def qualified(name):
     """A log has an exception's bare name."""
     import airflow.exceptions
@@ -153,7 +183,10 @@ def qualified(name):
 
 
 def record(fired):
-    said = errors()
+    said, decided = errors(), decisions()
+    rescheduled = {}
+    for r in rows("SELECT * FROM task_reschedule"):
+        rescheduled.setdefault(r.get("ti_id"), []).append(r)
     for r in rows("SELECT * FROM dag_run"):
         yield {"key": f"{r['dag_id']}/{r['run_id']}", "name": r["dag_id"], "parent": None, "state": r["state"], **times(r),
                "carrier": r.get("context_carrier"), "error": "failed" if r["state"] == "failed" else None}
@@ -163,13 +196,19 @@ def record(fired):
             continue
         state = "up_for_retry" if r["state"] == "failed" and r["try_number"] <= r["max_tries"] else r["state"]
         error = said.get((r["dag_id"], r["task_id"], r["map_index"], r["try_number"])) if state in ("failed", "up_for_retry") else None
-        error = qualified(error) if error else None
+        error = "failed" if r["task_id"] in NO_WORD else qualified(error) if error else None
         entry = {"key": key, "name": r["task_id"], "parent": f"{r['dag_id']}/{r['run_id']}", "state": state, "error": error,
                  "operator": r["operator"], "attempt": r["try_number"], "map_index": r["map_index"], **times(r)}
         if key in fired:  # ran twice, from its start until it deferred, and when the trigger had fired until its end
             yield {**entry, "key": key + "/deferred", "state": "deferred", "seconds": None, "ended": None}
             entry["seconds"] = entry["began"] = None
+        for again in rescheduled.get(r.get("id"), ()):  # its own start is not kept, the last one's is the attempt's
+            yield {**entry, "key": key + "/up_for_reschedule", "state": "up_for_reschedule", "error": None, "seconds": None, "began": None,
+                   "ended": moment(again["end_date"])}
         yield entry
+        outcome = decided.get((r["dag_id"], r["run_id"], r["task_id"], r["map_index"]))
+        if outcome:
+            yield {"key": key + "/decision", "name": r["task_id"], "parent": key, "outcome": outcome}
 
 
 def start(*argv):
@@ -184,6 +223,10 @@ def main():
     os.environ["AIRFLOW__CORE__EXECUTOR"] = "LocalExecutor"
     if URL:
         os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = URL.replace("postgresql:", "postgresql+psycopg2:")
+    dags = ["shop", "stock", "ways"]
+    if three:
+        UNREAD.write_text(READABLE)
+        dags += ["lost", "unread"]
     command("db", "migrate")
     command("dags", "reserialize")
     servers = [start("api-server", "--workers", "1", "--port", str(port))] if three else []
@@ -191,9 +234,11 @@ def main():
     try:
         if three:
             wait_for(port, servers[0])
-        for dag in ("shop", "stock"):
+        if three:
+            UNREAD.write_text("raise RuntimeError('gone')\n")
+        for dag in dags:
             command("dags", "trigger", dag, "--run-id", "run_1")
-        fired = run_to_end(2, int(os.environ.get("ENGINE_LIMIT", "120")))
+        fired = run_to_end(len(dags), int(os.environ.get("ENGINE_LIMIT", "120")))
         time.sleep(1)  # the last task's process tells its end after the database does
     finally:
         for s in reversed(servers):

@@ -1,5 +1,7 @@
-"""The DAGs of airflow_app.py, for Airflow 3 and 2.10: parallel and mapped tasks, a branch, a retry, a deferral, a skip, failures."""
+"""The DAGs of airflow_app.py, for Airflow 3 and 2.10: parallel and mapped tasks, branches, short circuits, a retry, a deferral, a skip,
+failures, a task that is killed (3)."""
 import os
+import signal
 import time
 import urllib.request
 from datetime import datetime, timedelta
@@ -8,14 +10,17 @@ import airflow
 
 if airflow.__version__ >= "3":
     from airflow.providers.standard.operators.bash import BashOperator
+    from airflow.providers.standard.operators.empty import EmptyOperator
     from airflow.providers.standard.operators.python import BranchPythonOperator, PythonOperator, ShortCircuitOperator
-    from airflow.sdk import DAG, BaseOperator
+    from airflow.sdk import DAG, BaseOperator, task
     from airflow.sdk.exceptions import AirflowSkipException
 else:
     from airflow import DAG
     from airflow.exceptions import AirflowSkipException
     from airflow.models.baseoperator import BaseOperator
+    from airflow.decorators import task
     from airflow.operators.bash import BashOperator
+    from airflow.operators.empty import EmptyOperator
     from airflow.operators.python import BranchPythonOperator, PythonOperator, ShortCircuitOperator
 from airflow.triggers.testing import SuccessTrigger
 
@@ -72,3 +77,40 @@ with DAG("stock", **common):
     ShortCircuitOperator(task_id="enough", python_callable=lambda: False) >> BashOperator(task_id="order", bash_command="true")
     if os.environ.get("SHOP_BROKEN"):
         PythonOperator(task_id="boom", python_callable=boom)
+
+with DAG("ways", **common):
+    @task.branch
+    def side():
+        return "left"
+
+    @task.branch
+    def more():
+        return ["down", "up"]
+
+    @task.branch
+    def one():
+        return ["in"]
+
+    @task.branch
+    def nowhere():
+        return None
+
+    @task.short_circuit
+    def open_shop():
+        return True
+
+    @task.short_circuit
+    def in_stock():
+        return ["tea", "coffee"]  # as good as True, and nobody's business
+
+    @task.short_circuit
+    def on_offer():
+        return []
+
+    for asked, ways in ((side, ("left", "right")), (more, ("up", "down", "aside")), (one, ("in", "out")), (nowhere, ("back", "forth")),
+                        (open_shop, ("sell",)), (in_stock, ("ship",)), (on_offer, ("praise",))):
+        asked() >> [EmptyOperator(task_id=way) for way in ways]
+
+if airflow.__version__ >= "3":
+    with DAG("lost", **common):
+        PythonOperator(task_id="killed", python_callable=lambda: os.kill(os.getpid(), signal.SIGKILL))
