@@ -7,7 +7,7 @@ QUICK = ["test_generators", "test_coroutines", "test_asyncgen", "test_functools"
 FULL = QUICK + ["test_inspect", "test_pickle", "test_sys_settrace", "test_sys_setprofile", "test_contextlib", "test_contextlib_async", "test_with",
                 "test_traceback", "test_funcattrs", "test_decorators", "test_scope", "test_property", "test_super", "test_bdb", "test_trace",
                 "test_asyncio.test_tasks", "test_asyncio.test_futures", "test_asyncio.test_queues", "test_asyncio.test_locks"]
-WATCH = "wftrace-bridge 2\n" + "".join("watch\t%d\t%s\t*\nattr\t0\tentry\tself.x\n" % (i + 1, m) for i, m in enumerate(
+WATCH = "wftrace-bridge 3\n" + "".join("watch\t%d\t%s\t*\nattr\t0\tentry\tself.x\nattr\t1\tentry\tcaller\nwhen\t0\t1\t!~\t\"*:*r*\n" % (i + 1, m) for i, m in enumerate(
     ["test*", "asyncio*", "functools", "inspect", "pickle", "contextlib", "traceback", "unittest*", "__main__", "bdb", "trace"]))
 # What differs, and why (docs/python-bridge.md, «What is different»).
 KNOWN = {

@@ -499,7 +499,7 @@ def test_when_reuses(python):
 def test_caller(python):
     """who called: functions, generators and coroutines by who takes the first step, threads by nobody"""
     names = ["plain", "gen", "agen", "coro", "task", "Thing.method", "in_thread", "deep"]
-    b = Bench(python, "wftrace-bridge 3\n" + "".join("watch\t%d\t__main__\t%s\nattr\t0\tentry\tcaller\n" % (i + 1, n) for i, n in enumerate(names)) +
+    b = Bench(python, "wftrace-bridge 3\n" + "".join("watch\t%d\t__main__\t%s\nattr\t0\tentry\tcaller\nattr\t1\tentry\tcaller[1]\nattr\t2\tentry\tcaller[2]\n" % (i + 1, n) for i, n in enumerate(names)) +
               "watch\t20\t__main__\tWatched.calls\nwatch\t21\t__main__\tsometimes\nattr\t0\tentry\tcaller\nwhen\t0\t0\t!~\t\"__main__:Watched.*s\n")
     text = ("import asyncio, _thread, time\n"
             "def plain(): return gen()\n"
@@ -534,6 +534,9 @@ def test_caller(python):
     for e in b.events():
         if e["kind"] == "START":
             said.setdefault(e["watch"], []).append(e["attrs"].get(0, "-"))
+    up = [[e["attrs"].get(k, "-") for k in (0, 1, 2)] for e in b.events() if e["kind"] == "START" and e["watch"] in (7, 8)]
+    assert sorted(up, key=str) == sorted([[None] * 3, ["__main__:<module>", None, None], ["__main__:deep", "__main__:<module>", None],
+                                          ["__main__:deep", "__main__:deep", "__main__:<module>"]], key=str), up
     whole = version(python) >= (3, 11)
     assert said[1] == ["__main__:Holder.run" if whole else "__main__:run"], said
     assert said[2] == ["__main__:drains"], said

@@ -888,6 +888,8 @@ static void watch_file_when(void **state)
     } t[] = {
         { "{ name: a, at: 'python:m:f', when: arg.n > -3 }", "when\t0\t0\t>\t-3\n" },
         { "{ name: a, at: 'python:m:f', when: 'caller !~ \"m:g*\"', attributes: { n: arg.n } }", "when\t0\t1\t!~\t\"m:g*\n" },
+        { "{ name: a, at: 'python:m:f', when: [ 'caller[0] != \"m:g\"', 'caller[2] == null' ] }",
+          "when\t0\t0\t!=\t\"m:g\nwhen\t0\t1\t==\tnull\n" },
         { "{ name: a, at: 'python:m:f', when: [ arg.n == null, 'arg.s == \"x y\"', arg.b != true ] }",
           "when\t0\t0\t==\tnull\nwhen\t0\t1\t==\t\"x y\nwhen\t0\t2\t!=\t1\n" },
         { "{ name: a, at: 'python:m:f', when: [ 'arg.n or arg.m == 1', len(arg.s) > 0 ] }", "when\t0\t2\t>\t0\n" },
@@ -985,6 +987,9 @@ static void mistakes(void **state)
         { "when: ret == 1", "only arguments are known" },
         { "when: self.x", "a comparison is missing" },
         { "attributes: { a: caller.name }", "«caller» is a text" },
+        { "attributes: { a: 'caller[8]' }", "counted from 0 to 7" },
+        { "attributes: { a: 'caller[1' }", "counted from 0 to 7" },
+        { "attributes: { a: 'caller[1].name' }", "«caller» is a text" },
         { "attributes: { a: str(caller) }", "«caller» is a text" },
         { "attributes: { a: after caller }", "«after» is for arguments" },
         { "error: errno", "is for functions (native:)" },

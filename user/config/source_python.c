@@ -4,7 +4,7 @@
  *           |  "text"  |  number
  *     one   = path  |  len(path)  type(path)  typename(path)  str(path)  id(path)
  *     path  = root { .NAME | [N] | ["KEY"] }
- *     root  = self | cls | argN | arg.NAME | global.NAME | ret | exception | caller   (a text: alone, without path)
+ *     root  = self | cls | argN | arg.NAME | global.NAME | ret | exception  |  caller [ "[" N "]" ]   (a text: alone, without path)
  *
  * What is written here goes to the helper inside the process as it stands (inproc/python/bridge_abi.h), but for «or», «+»,
  * «after», «join» and «typename», which are wftrace's own. */
@@ -141,6 +141,21 @@ static int take_steps(struct scan *s)
 
 static const char *const roots[] = { "self", "cls", "ret", "exception", "arg", "global", "arg0", "caller" };
 
+/* «caller» is eaten; «[1]» is who called that one. */
+static int take_caller(struct scan *s)
+{
+    if (eat(s, "[")) {
+        u8 digit = peek(s);
+        if (digit < '0' || digit > '7' || s->at + 1 >= s->text.n || s->text.p[s->at + 1] != ']')
+            return fail(s, "callers are counted from 0 to 7");
+        s->at += 2;
+        int err = digit == '0' ? 0 : put(s, slice_of((u8[]){ '[', digit, ']' }, 3));
+        if (err)
+            return err;
+    }
+    return peek(s) == '.' || peek(s) == '[' ? fail(s, "«caller» is a text: nothing can be asked of it") : 0;
+}
+
 static int take_root(struct scan *s, enum source_moment_python *ret_moment)
 {
     size_t from = s->at;
@@ -157,7 +172,7 @@ static int take_root(struct scan *s, enum source_moment_python *ret_moment)
     if (slice_eq(w, "self") || slice_eq(w, "cls"))
         return 0;
     if (slice_eq(w, "caller"))
-        return s->n > w.n || peek(s) == '.' || peek(s) == '[' ? fail(s, "«caller» is a text: nothing can be asked of it") : 0;
+        return s->n > w.n ? fail(s, "«caller» is a text: nothing can be asked of it") : take_caller(s);
     if (slice_eq(w, "arg") || slice_eq(w, "global"))
         return eat(s, ".") ? take_name(s, slice_eq(w, "arg") ? "an argument's name" : "a global's name")
                            : fail(s, "a name is missing: %.*s.NAME", (int)w.n, (const char *)w.p);
@@ -292,7 +307,7 @@ static int take_value(struct scan *s, struct source *v)
         }
         err = v->n_expr == SOURCE_ALTERNATIVES ? fail(s, "at most %d alternatives", SOURCE_ALTERNATIVES) : take_one(s, v);
     } while (!err && eat_or(s));
-    if (!err && after && (v->moment != READ_AT_ENTRY || !strcmp(v->expr[0], "caller")))
+    if (!err && after && (v->moment != READ_AT_ENTRY || !strncmp(v->expr[0], "caller", 6)))
         return fail(s, "«after» is for arguments and self: ret and exception are read at the end anyway");
     if (after)
         v->moment = READ_AFTER;

@@ -29,7 +29,7 @@ enum stage { STAGE_ENTRY, STAGE_RETURN, STAGE_FAIL, STAGE_TEST }; /* TEST: at en
 
 struct expr {
     u8 root, form, n_steps;
-    int position;              /* ROOT_ARG: of the argument, or -1: by name */
+    int position;              /* ROOT_ARG: of the argument, or -1: by name; ROOT_CALLER: how many callers further up */
     PyObject *name;            /* ROOT_ARG, ROOT_GLOBAL */
     PyObject *step[STEPS_MAX]; /* attribute name or item key */
     bool item[STEPS_MAX];

@@ -17,7 +17,7 @@
  * read, or told here, does not count: then the tracer decides. Version 2 has no `when`, `start` and `caller`; helpers of that version refuse 3.
  * An EXPRESSION is `ROOT[.NAME | [INT] | ["KEY"]]…`, or `len(…)`, `type(…)` (qualified type name), `str(…)`, `id(…)` of one.
  * ROOT is `self`, `cls`, an argument's name after `arg.`, `arg0`…, `ret`, `exception`, `global.NAME` (of the function's module), or,
- * alone and at entry, `caller`: "module:qualname" of the Python function that called this one, of a generator or coroutine the one that
+ * alone and at entry, `caller` (`caller[1]`: who called that one, up to 7): "module:qualname" of the Python function that called this one, of a generator or coroutine the one that
  * takes its first step; None if there is none. Before 3.11 one that is not watched is "module:name".
  * Reading runs no user code that it can avoid: attributes and items only, no calls; what fails is left out and counted. */
 #ifndef WF_BRIDGE_ABI_H

@@ -21,19 +21,24 @@ static PyObject *root_value(const struct call *c, const struct attr *a, u32 i)
     return c->values && c->site->slot[i] != 0xff ? py_ref(c->values[c->site->slot[i]]) : NULL;
 }
 
-static PyObject *frame_back(PyObject *frame)
+/* `up` callers further than the one that called; NULL: there is none. */
+static PyObject *frame_back(PyObject *frame, int up)
 {
-    PyObject *back = PyFrame_GetBack ? PyFrame_GetBack(frame) : PyObject_GetAttrString(frame, "f_back");
-    if (back != Py_None)
-        return back;
-    Py_DecRef(back);
-    return NULL;
+    PyObject *back = py_ref(frame);
+    for (; back && up >= 0; up--) {
+        PyObject *next = PyFrame_GetBack ? PyFrame_GetBack(back) : PyObject_GetAttrString(back, "f_back");
+        Py_DecRef(back);
+        back = next;
+        if (back == Py_None)
+            Py_DecRef(take_ptr(back));
+    }
+    return back;
 }
 
 /* "module:qualname" of what called; no object is made for it. Before 3.11 code knows its last name only, that which is watched its whole. */
-static bool add_caller(struct event *ev, u8 index, PyObject *frame)
+static bool add_caller(struct event *ev, u8 index, PyObject *frame, int up)
 {
-    cleanup(py_unrefp) PyObject *back = frame_back(frame);
+    cleanup(py_unrefp) PyObject *back = frame_back(frame, up);
     if (!back)
         return event_add(ev, index, BRIDGE_NONE, "", 0);
     cleanup(py_unrefp) PyObject *code = PyFrame_GetCode ? PyFrame_GetCode(back) : PyObject_GetAttrString(back, "f_code");
@@ -53,29 +58,32 @@ static bool add_caller(struct event *ev, u8 index, PyObject *frame)
 static bool add_value(struct event *ev, const struct call *c, const struct attr *a, u32 i)
 {
     if (a->expr.root == ROOT_CALLER)
-        return c->frame && add_caller(ev, a->index, c->frame);
+        return c->frame && add_caller(ev, a->index, c->frame, a->expr.position);
     cleanup(py_unrefp) PyObject *root = root_value(c, a, i);
     cleanup(py_unrefp) PyObject *value = root ? expr_read(&a->expr, root) : NULL;
     return value && event_add_object(ev, a->index, value);
 }
 
+static void add_attribute(struct event *ev, const struct call *c, const struct watch *w, u32 i)
+{
+    struct attr *a = &w->attrs[i];
+    u8 dropped = ev->head.dropped;
+    if (add_value(ev, c, a, i))
+        return;
+    error_swallow();
+    if (ev->head.dropped == dropped)
+        ev->head.dropped += dropped < 255;
+    if (a->failed)
+        return;
+    a->failed = true;
+    note("attr_failed=%u %u", w->id, a->index);
+}
+
 static void add_attributes(struct event *ev, const struct call *c, const struct watch *w, enum stage stage)
 {
-    for (u32 i = 0; i < w->n_attrs; i++) {
-        struct attr *a = &w->attrs[i];
-        if (a->stage != stage)
-            continue;
-        u8 dropped = ev->head.dropped;
-        if (add_value(ev, c, a, i))
-            continue;
-        error_swallow();
-        if (ev->head.dropped == dropped)
-            ev->head.dropped += dropped < 255;
-        if (a->failed)
-            continue;
-        a->failed = true;
-        note("attr_failed=%u %u", w->id, a->index);
-    }
+    for (u32 i = 0; i < w->n_attrs; i++)
+        if (w->attrs[i].stage == stage)
+            add_attribute(ev, c, w, i);
 }
 
 static PyObject *attr_step(PyObject *take, const char *name)
@@ -149,8 +157,13 @@ static bool is_wanted(struct event *ev, const struct call *c, const struct watch
 {
     struct quiet q = quiet_enter();
     watches_reading++;
-    add_attributes(ev, c, w, STAGE_TEST);
-    bool wanted = when_holds(w, ev);
+    bool wanted = true;
+    for (u32 i = 0; i < w->n_attrs && wanted; i++) {
+        if (w->attrs[i].stage != STAGE_TEST)
+            continue;
+        add_attribute(ev, c, w, i);
+        wanted = when_holds(w, ev);
+    }
     watches_reading--;
     quiet_leave(&q);
     return wanted;

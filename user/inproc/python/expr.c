@@ -89,9 +89,11 @@ static int root_compile(struct expr *e, const char *p)
         e->root = ROOT_RET;
     } else if (n == 9 && !memcmp(p, "exception", 9)) {
         e->root = ROOT_EXCEPTION;
-    } else if (n == 6 && !strcmp(p, "caller")) {
+    } else if (n == 6 && !memcmp(p, "caller", 6)) {
+        bool further = p[n] == '[' && p[n + 1] >= '0' && p[n + 1] <= '7' && !strcmp(p + n + 2, "]");
         e->root = ROOT_CALLER;
-        return e->form == FORM_PLAIN ? 0 : -EINVAL;
+        e->position = further ? p[n + 1] - '0' : 0;
+        return e->form == FORM_PLAIN && (further || !p[n]) ? 0 : -EINVAL;
     } else if (n > 3 && n < 6 && !memcmp(p, "arg", 3) && strspn(p + 3, "0123456789") == n - 3) {
         e->position = (int)strtol(p + 3, NULL, 10);
     } else {
