@@ -75,3 +75,33 @@ def prefect(case):
     assert sorted(tried.values()) == [2, 2, 2, 2, 2, 3], tried
     beneath = {(run.record[key]["name"], s.name) for s in run.spans if (key := engine.nearest(run.spans, s, spans))}
     assert ("pack", "sleep") in beneath and ("price", "SELECT") in beneath, sorted(b for b in beneath if "/api/" not in b[1])
+
+
+@test("engine/prefect-served", limit=240)
+def served(case):
+    """A deployment of flow.serve(): runs asked for over the API, each in a process that the serving one starts."""
+    env = {"PREFECT_HOME": str(case.dir / "prefect"), "DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "no_proxy": "*",
+           "PREFECT_RUNNER_POLL_FREQUENCY": "1"}
+    run = engine.Run(case, "prefect", "prefect_served.py", env=env, timeout=200)
+    spans = keyed(run)
+    for e in run.record.values():
+        bad = e["name"] == "refuse" or e["name"] == "order" and e["type"] == "FAILED"
+        e["error"] = "ConnectionError" if e["name"] == "attempt" and e["attempt"] == 1 else "ValueError" if bad else None
+        e["ended"] = e.get("started") and e["seconds"] and e["started"] + e["seconds"]
+        e["began"] = e.get("started")
+    engine.compare(case, run.spans, spans, run.record)
+    flows = [(e, spans[k]) for k, e in run.record.items() if e["name"] == "order"]
+    assert sorted(e["type"] for e, _ in flows) == ["COMPLETED", "COMPLETED", "FAILED"], flows
+    assert [s["prefect.deployment.id"] for _, s in flows] == [e["deployment"] for e, _ in flows]
+    assert len({s.trace_id for _, s in flows}) == 3, "runs that have nothing to do with each other are traces of their own"
+    assert all(s.links for _, s in flows), "each is linked to the process that it was given to"
+    for key, e in run.record.items():
+        s = spans[key]
+        if e["name"] != "attempt":
+            assert (s["prefect.state"], s["prefect.state.type"]) == (e["state"], e["type"]), (e, s.attrs)
+            assert max(abs(s.start / 1e9 - e["began"]), abs(s.end / 1e9 - e["ended"])) < 0.005, (e, s)
+    waits = [abs(s["wftrace.queue.wait"] - (e["started"] - e["asked"])) for e, s in flows]
+    assert max(waits) < 0.005, waits
+    case.note(f"waits of runs differ by {max(waits) * 1000:.2f} ms (most)")
+    beneath = {(run.record[key]["name"], s.name) for s in run.spans if (key := engine.nearest(run.spans, s, spans))}
+    assert ("pack", "sleep") in beneath, sorted(b for b in beneath if "/api/" not in b[1])
