@@ -3,6 +3,7 @@
 configurations against wftrace, and the steps of the Dockerfile are done one by one in fresh Debian roots.
 
 The roots are made by debootstrap under build/deploy and removed at the end. Needs root."""
+import json
 import os
 import pathlib
 import re
@@ -31,6 +32,26 @@ def kubernetes():
     tool = make("deploy", HERE / "requirements.txt") / "bin" / "kubernetes-validate"
     for manifest in sorted((ROOT / "deploy/kubernetes").glob("*.yaml")):
         sh(tool, "--strict", manifest)
+
+
+def pods():
+    """The folder that the agent fills is the node's, and the one that the example's pod mounts and names to its Pythons."""
+    python = make("deploy", HERE / "requirements.txt") / "bin" / "python"
+    read = "import json, sys, yaml; print(json.dumps([d for f in sys.argv[1:] for d in yaml.safe_load_all(open(f))]))"
+    docs = {d["kind"]: d for d in json.loads(sh(python, "-c", read, *sorted((ROOT / "deploy/kubernetes").glob("*.yaml"))))}
+    agent, pod = docs["DaemonSet"]["spec"]["template"]["spec"], docs["Pod"]["spec"]
+
+    def node(spec, path):
+        """Where on the node a path of the container is, and whether it is written."""
+        mounts = [m for m in spec["containers"][0]["volumeMounts"] if f"{path}/".startswith(m["mountPath"] + "/")]
+        mount = max(mounts, key=lambda m: len(m["mountPath"]))
+        volume = next(v for v in spec["volumes"] if v["name"] == mount["name"])
+        return volume["hostPath"]["path"] + path[len(mount["mountPath"]):], not mount.get("readOnly")
+
+    folder = re.search(r"bridge_folder: (\S+)", docs["ConfigMap"]["data"]["wftrace.yaml"])[1]
+    names = {e["name"]: e.get("value") for e in pod["containers"][0]["env"]}
+    filled, used = node(agent, folder), node(pod, names["PYTHONPATH"])
+    assert filled == (used[0], True) and not used[1], (filled, used)
 
 
 def systemd():
@@ -118,7 +139,7 @@ def main():
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
     passed = failed = 0
-    for check in (kubernetes, systemd, configurations, dockerfile):
+    for check in (kubernetes, pods, systemd, configurations, dockerfile):
         try:
             check()
             passed += 1
