@@ -225,7 +225,7 @@ static void test_content_members(void **state)
 static double cost(const char *provider, const char *model, struct llm_usage u)
 {
     double usd = -1;
-    return llm_cost(provider, model, &u, &usd) ? usd * 1e6 : -1;
+    return llm_cost(provider, "", model, &u, &usd) ? usd * 1e6 : -1;
 }
 #define NEAR(a, b) assert_true(fabs((a) - (b)) < 1e-6)
 
@@ -245,6 +245,9 @@ static void test_prices(void **state)
     NEAR(cost("groq", "embed", (struct llm_usage){ .input = 2 }), 6);
     assert_true(cost("groq", "embed", (struct llm_usage){ .input = 2, .output = 1 }) < 0); /* no price for that */
     assert_true(cost("openai", "ab", (struct llm_usage){ .input = 1001 }) < 0);
+    double usd = 7; /* the one that is listed decides, even if it knows no price of so long a prompt */
+    assert_false(llm_cost("openai", "ab", "emb", &(struct llm_usage){ .input = 1001 }, &usd));
+    assert_true(llm_cost("openai", "unheard of", "emb", &(struct llm_usage){ .input = 1e6 }, &usd) && usd > 2.9 && usd < 3.1);
     assert_true(cost("openai", "gpt-4o-mini", (struct llm_usage){ .input = 1 }) < 0); /* the list was replaced */
 }
 

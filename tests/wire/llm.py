@@ -704,6 +704,237 @@ def ollama_generate_and_embed():
         answer({"error": "model 'nothing' not found"}, status="404 Not Found"))
 
 
+# ---- what every provider has ----
+
+CONVERSE_PATH = "/model/amazon.nova-lite-v1%3A0/converse"
+INVOKE_PATH = "/model/anthropic.claude-3-haiku-20240307-v1%3A0/invoke"
+AZURE_PATH, AZURE_HOST = "/openai/deployments/my-gpt/chat/completions?api-version=2024-10-21", "res.openai.azure.com"
+EVENTS = "application/vnd.amazon.eventstream"
+
+
+def cut(about, ask, kind, *pieces):
+    """A stream of which the last piece is torn, and the connection with it."""
+    c = Case(about + ", the stream breaks in the middle").ask(ask).get(
+        streamed(type=kind), *[chunk(p) for p in pieces[:-1]], chunk(pieces[-1])[:len(pieces[-1]) // 2])
+    c.append("close 104")
+    return c
+
+
+@case
+def openai_responses_cut():
+    event = lambda name, **more: sse({"type": name, **more}, name)
+    begun = {**RESPONSE, "status": "in_progress", "output": [], "usage": None}
+    piece = event("response.output_text.delta", item_id="msg_67cc", output_index=1, content_index=0, delta="Once upon")
+    return cut("OpenAI, responses", post("/v1/responses", OPENAI, {"model": "o3-mini", "input": "Tell me", "stream": True}),
+               "text/event-stream", event("response.created", response=begun), piece, piece)
+
+
+@case
+def azure_chat_cut():
+    return cut("Azure", post(AZURE_PATH, AZURE_HOST, {"messages": MESSAGES, "stream": True}), "text/event-stream",
+               delta({"content": "Hel"}), delta({"content": "lo"}))
+
+
+@case
+def mistral_chat_cut():
+    return cut("Mistral", post("/v1/chat/completions", "api.mistral.ai", {"model": "mistral-small-latest", "messages": MESSAGES,
+                                                                          "stream": True}), "text/event-stream",
+               delta({"content": "Bon"}), delta({"content": "jour"}))
+
+
+@case
+def gemini_stream_cut():
+    return cut("Gemini: counts of the pieces before are not the call's", post(
+        "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse", GEMINI, GEMINI_ASK), "text/event-stream",
+        sse(gemini("Once", candidatesTokenCount=3, totalTokenCount=13)), sse(gemini(" upon", candidatesTokenCount=5, totalTokenCount=15)))
+
+
+@case
+def bedrock_invoke_stream_cut():
+    part = lambda o: event("chunk", {"bytes": base64.b64encode(dumps(o)).decode(), "p": "abc"})
+    text = part({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello"}})
+    return cut("Bedrock, InvokeModelWithResponseStream", post(INVOKE_PATH + "-with-response-stream", BEDROCK, {
+        "max_tokens": 200, "messages": MESSAGES[1:]}), EVENTS, text, text)
+
+
+@case
+def ollama_chat_cut():
+    piece = lambda t: ollama(message={"role": "assistant", "content": t}, done=False)
+    return cut("Ollama", post("/api/chat", OLLAMA, {"model": "llama3.2", "messages": MESSAGES[1:]}), "application/x-ndjson",
+               piece("The"), piece(" sky"))
+
+
+DEEPSEEK = "api.deepseek.com"
+
+
+@case
+def compatible_chat():
+    said = {"role": "assistant", "reasoning_content": "hm", "content": "ok"}
+    usage = {"prompt_tokens": 20, "completion_tokens": 7, "total_tokens": 27, "prompt_cache_hit_tokens": 16, "prompt_cache_miss_tokens": 4,
+             "completion_tokens_details": {"reasoning_tokens": 5}}
+    return Case("Servers of OpenAI's form: DeepSeek, Groq's path, vLLM on this host").ask(post("/chat/completions", DEEPSEEK, {
+        "model": "deepseek-reasoner", "messages": MESSAGES})).get(answer({**completion(said, "stop"), "model": "deepseek-reasoner",
+                                                                         "usage": usage})).ask(
+        post("/openai/v1/chat/completions", "api.groq.com", {"model": "llama-3.1-8b-instant", "messages": MESSAGES})).get(
+        answer({**completion({"role": "assistant", "content": "ok"}, "stop"), "model": "llama-3.1-8b-instant"})).ask(
+        post("/v1/chat/completions", "127.0.0.1:8000", {"model": "Qwen/Qwen3-8B", "messages": MESSAGES})).get(
+        answer({**completion({"role": "assistant", "content": "ok"}, "stop"), "model": "Qwen/Qwen3-8B"}))
+
+
+@case
+def compatible_chat_stream():
+    part = lambda d, finish, **more: sse({"id": "c1", "object": "chat.completion.chunk", "model": "qwen-plus",
+                                          "choices": [{"index": 0, "delta": d, "finish_reason": finish}], **more})
+    return Case("A server of OpenAI's form, streamed: reasons to finish are empty until the last; the usage stands at Groq's place").ask(
+        post("/compatible-mode/v1/chat/completions", "models.example", {"model": "qwen-plus", "messages": MESSAGES, "stream": True})).get(
+        streamed(), chunk(part({"reasoning_content": "hm"}, "")), chunk(part({"content": "o"}, "")), chunk(part({"content": "k"}, "")),
+        chunk(part({}, "stop", x_groq={"id": "r1", "usage": {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}})),
+        chunk(sse(b"[DONE]")) + LAST)
+
+
+def retried(about, path, host, body, refused, good, fields=((), ())):
+    return Case(about + ", 429 and a second attempt").ask(post(path, host, body, *fields[0])).get(
+        answer(refused, "retry-after: 2", status="429 Too Many Requests")).ask(post(path, host, body, *fields[1])).get(answer(good))
+
+
+OK = {"role": "assistant", "content": "ok"}
+
+
+@case
+def azure_chat_retry():
+    return retried("Azure", AZURE_PATH, AZURE_HOST, {"messages": MESSAGES},
+                   {"error": {"code": "429", "message": "Requests have exceeded the rate limit"}}, completion(OK, "stop"),
+                   (("x-stainless-retry-count: 0",), ("x-stainless-retry-count: 1",)))
+
+
+@case
+def mistral_chat_retry():
+    return retried("Mistral", "/v1/chat/completions", "api.mistral.ai", {"model": "mistral-small-latest", "messages": MESSAGES},
+                   {"object": "error", "message": "Requests rate limit exceeded", "type": "rate_limited", "code": "1300"},
+                   {**completion(OK, "stop"), "model": "mistral-small-latest"})
+
+
+@case
+def gemini_retry():
+    return retried("Gemini", "/v1beta/models/gemini-2.5-flash:generateContent", GEMINI, GEMINI_ASK,
+                   {"error": {"code": 429, "message": "You exceeded your current quota", "status": "RESOURCE_EXHAUSTED"}},
+                   gemini("ok", "STOP", candidatesTokenCount=1, totalTokenCount=11))
+
+
+@case
+def bedrock_retry():
+    return retried("Bedrock", CONVERSE_PATH, BEDROCK, CONVERSE, {"__type": "ThrottlingException", "message": "Too many requests"},
+                   {"output": {"message": {"role": "assistant", "content": [{"text": "ok"}]}}, "stopReason": "end_turn",
+                    "usage": {"inputTokens": 5, "outputTokens": 1, "totalTokens": 6}},
+                   (("amz-sdk-request: attempt=1; max=5",), ("amz-sdk-request: attempt=2; max=5",)))
+
+
+def looped(about, path, host, first, asks, second, done):
+    return Case(about + ", a tool loop: two calls on one connection").ask(post(path, host, first)).get(answer(asks)).ask(
+        post(path, host, second)).get(answer(done))
+
+
+@case
+def openai_responses_tool_loop():
+    call = RESPONSE["output"][1]
+    told = {"type": "function_call_output", "call_id": call["call_id"], "output": "{\"name\":\"not this\"}"}
+    return looped("OpenAI, responses", "/v1/responses", OPENAI, {"model": "o3-mini", "input": [MESSAGES[1]]}, RESPONSE,
+                  {"model": "o3-mini", "input": [MESSAGES[1], call, told]}, {**RESPONSE, "output": RESPONSE["output"][2:]})
+
+
+@case
+def anthropic_tool_loop():
+    use = {"type": "tool_use", "id": "toolu_01", "name": "get_weather", "input": {"name": "x", "id": "y"}}
+    told = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_01", "content": "cold"}]}
+    message = lambda content, reason: {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-3-5-sonnet-20241022",
+                                       "content": content, "stop_reason": reason, "usage": {"input_tokens": 30, "output_tokens": 9}}
+    ask = {"model": "claude-3-5-sonnet-latest", "max_tokens": 99, "messages": MESSAGES[1:]}
+    return looped("Anthropic", "/v1/messages", ANTHROPIC, ask, message([use], "tool_use"), {
+        **ask, "messages": MESSAGES[1:] + [{"role": "assistant", "content": [use]}, told]},
+        message([{"type": "text", "text": "It is cold."}], "end_turn"))
+
+
+@case
+def gemini_tool_loop():
+    call = {"functionCall": {"name": "get_weather", "args": {"name": "x"}}}
+    answered = {"role": "user", "parts": [{"functionResponse": {"name": "get_weather", "response": {"result": "cold"}}}]}
+    return looped("Gemini", "/v1beta/models/gemini-2.5-flash:generateContent", GEMINI, GEMINI_ASK,
+                  gemini([call], "STOP", candidatesTokenCount=4, totalTokenCount=14),
+                  {"contents": [{"role": "model", "parts": [call]}, answered]}, gemini("Cold", "STOP", candidatesTokenCount=1, totalTokenCount=11))
+
+
+@case
+def bedrock_tool_loop():
+    use = {"toolUse": {"input": {"name": "x"}, "name": "top_song", "toolUseId": "tooluse_1"}}
+    told = {"role": "user", "content": [{"toolResult": {"toolUseId": "tooluse_1", "content": [{"text": "none"}]}}]}
+    said = lambda content, reason: {"output": {"message": {"role": "assistant", "content": content}}, "stopReason": reason,
+                                    "usage": {"inputTokens": 30, "outputTokens": 6, "totalTokens": 36}}
+    return looped("Bedrock, Converse", CONVERSE_PATH, BEDROCK, CONVERSE, said([use], "tool_use"), {
+        **CONVERSE, "messages": [{"role": "assistant", "content": [use]}, told]}, said([{"text": "None."}], "end_turn"))
+
+
+@case
+def ollama_tool_loop():
+    calls = [{"function": {"name": "get_weather", "arguments": {"name": "x"}}}]
+    ask = {"model": "llama3.2", "stream": False, "messages": MESSAGES[1:]}
+    said = lambda **m: json.loads(ollama(message={"role": "assistant", "content": "", **m}, **OLLAMA_END))
+    return looped("Ollama", "/api/chat", OLLAMA, ask, said(tool_calls=calls), {
+        **ask, "messages": MESSAGES[1:] + [{"role": "assistant", "content": "", "tool_calls": calls},
+                                           {"role": "tool", "tool_name": "get_weather", "content": "cold"}]}, said(content="Cold"))
+
+
+@case
+def many_tools_stream():
+    """Each call is told three times."""
+    calls = [{"type": "function_call", "id": f"fc_{i}", "call_id": f"call_{i}", "name": f"tool_{i}", "arguments": "{}"} for i in range(20)]
+    event = lambda name, **more: sse({"type": name, **more}, name)
+    return Case("OpenAI, responses, streamed: more calls of tools than the list holds").ask(post("/v1/responses", OPENAI, {
+        "model": "o3-mini", "input": "all of them", "stream": True})).get(
+        streamed(), *[chunk(event("response.output_item.added", item=c) + event("response.output_item.done", item=c)) for c in calls],
+        chunk(event("response.completed", response={**RESPONSE, "output": calls})) + LAST)
+
+
+@case
+def responses_code_interpreter():
+    event = lambda name, **more: sse({"type": name, **more}, name)
+    return Case("OpenAI, responses, streamed: code that the model wrote is no error's code").ask(post("/v1/responses", OPENAI, {
+        "model": "o3-mini", "input": "count", "stream": True})).get(
+        streamed(), chunk(event("response.code_interpreter_call_code.delta", item_id="ci_1", delta="print(1)")),
+        chunk(event("response.code_interpreter_call_code.done", item_id="ci_1", code="print(1)")),
+        chunk(event("response.completed", response={**RESPONSE, "output": RESPONSE["output"][2:]})) + LAST)
+
+
+@case
+def gemini_stream_stop_each():
+    return Case("Gemini, streamed by an older model: each piece says STOP").ask(post(
+        "/v1beta/models/gemini-1.5-flash:streamGenerateContent?alt=sse", GEMINI, GEMINI_ASK)).get(
+        streamed(), *[chunk(sse(gemini(t, "STOP", candidatesTokenCount=n, totalTokenCount=10 + n))) for t, n in (("a", 1), ("b", 2))], LAST)
+
+
+@case
+def counts_below_zero():
+    lie = {**OPENAI_USAGE, "prompt_tokens": -19, "completion_tokens": -1e3, "total_tokens": -0.5}
+    return Case("A server that counts below zero is not believed").ask(post("/v1/chat/completions", OPENAI, {
+        "messages": MESSAGES, "model": "gpt-4o-mini", "seed": -7})).get(answer({**completion(OK, "stop"), "usage": lie}))
+
+
+@case
+def anthropic_stream_packed():
+    import brotli, zstandard
+    e = anthropic_event
+    parts = [ANTHROPIC_START, e("content_block_delta", index=0, delta={"type": "text_delta", "text": "Hello"}),
+             e("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 7}), e("message_stop")]
+    c = Case("Anthropic, streams in brotli and zstd")
+    for name, packer in (("br", brotli.Compressor()), ("zstd", zstandard.ZstdCompressor().compressobj())):
+        flush = packer.flush if name == "br" else lambda: packer.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+        pack = packer.process if name == "br" else packer.compress
+        packed = [pack(p) + flush() for p in parts] + [packer.finish() if name == "br" else packer.flush()]
+        c.ask(post("/v1/messages", ANTHROPIC, {"model": "claude-3-5-sonnet-latest", "messages": MESSAGES[1:], "max_tokens": 9,
+                                               "stream": True})).get(
+            streamed("Content-Encoding: " + name), *[chunk(p) for p in packed if p], LAST)
+    return c
+
+
 @case
 def not_a_call():
     return Case("Paths like a model's, bodies of something else: plain HTTP").ask(post(

@@ -314,7 +314,7 @@ static void tell_cost(const struct llm *l, struct attr_set *attrs)
         return;
     if (!llm_has(l, LLM_INPUT) || (!llm_has(l, LLM_OUTPUT) && strcmp(l->operation, "embeddings")))
         return;
-    if (llm_cost(l->provider, l->text[LLM_RESPONSE_MODEL], &u, &usd) || llm_cost(l->provider, l->text[LLM_MODEL], &u, &usd))
+    if (llm_cost(l->provider, l->text[LLM_RESPONSE_MODEL], l->text[LLM_MODEL], &u, &usd))
         attr_double(attrs, "wftrace.gen_ai.cost_usd", usd);
 }
 

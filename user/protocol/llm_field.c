@@ -87,19 +87,35 @@ void llm_number_set(struct llm *l, enum llm_what w, double v)
 
 static void finish_add(struct llm *l, struct slice s)
 {
-    if (l->n_finish == LLM_FINISH_MAX)
+    /* Some servers say it with each piece of a stream, empty until the last, or the same each time (Gemini). */
+    double choices = llm_has(l, LLM_CHOICES) ? llm_number(l, LLM_CHOICES) : 1;
+    if (l->dialect == LLM_DIALECT_GEMINI && l->n_finish && l->n_finish >= choices)
+        l->n_finish--;
+    if (!s.n || l->n_finish == LLM_FINISH_MAX)
         return;
     text_put(l->finish[l->n_finish++], sizeof(l->finish[0]), s);
+}
+
+/* FNV-1a */
+static u32 hash_text(const char *s)
+{
+    u32 h = 2166136261u;
+    for (; *s; s++)
+        h = (h ^ (u8)*s) * 16777619u;
+    return h;
 }
 
 /* A call may be told again by a later event, with the same id. */
 static void tool_add(struct llm *l)
 {
     bool told = !l->tool.name[0];
-    for (u16 i = 0; i < l->n_tools && i < LLM_TOOLS_MAX; i++)
-        told |= l->tool.id[0] && !strcmp(l->tools[i].id, l->tool.id);
+    u32 id = hash_text(l->tool.id);
+    for (u16 i = 0; i < l->n_tools && i < LLM_TOOLS_KNOWN; i++)
+        told |= l->tool.id[0] && l->tool_ids[i] == id;
     if (!told && l->n_tools < LLM_TOOLS_MAX)
         l->tools[l->n_tools] = l->tool;
+    if (!told && l->n_tools < LLM_TOOLS_KNOWN)
+        l->tool_ids[l->n_tools] = id;
     if (!told && l->n_tools < UINT16_MAX)
         l->n_tools++;
     l->tool = (struct llm_tool){ 0 };
@@ -108,6 +124,7 @@ static void tool_add(struct llm *l)
 static void event_take(struct llm *l, struct slice type)
 {
     static const char *const last[] = { "message_stop", "response.completed", "response.failed", "response.incomplete" };
+    l->event_error = slice_eq(type, "error");
     for (size_t i = 0; i < ARRAY_LEN(last); i++)
         l->whole |= slice_eq(type, last[i]);
 }
@@ -116,8 +133,8 @@ static void number_take(struct llm *l, enum llm_what w, struct slice text)
 {
     char digits[40], *end;
     text_put(digits, sizeof(digits), text);
-    double v = strtod(digits, &end);
-    if (end != digits && !*end && v > -1e15 && v < 1e15)
+    double v = strtod(digits, &end), least = w >= LLM_INPUT ? 0 : -1e15; /* nothing counts below zero */
+    if (end != digits && !*end && v >= least && v < 1e15)
         llm_number_set(l, w, v);
 }
 
@@ -164,6 +181,8 @@ static void text_take(struct llm *l, enum llm_what w, enum json_type type, struc
         text_put(l->answer_status, sizeof(l->answer_status), text);
     else if (w == LLM_EVENT)
         event_take(l, text);
+    else if (w == LLM_EVENT_CODE)
+        text_put(l->event_code, sizeof(l->event_code), text);
     else if (w == LLM_TOOL_ID)
         text_put(l->tool.id, LLM_TOOL_MAX, text);
     else if (w == LLM_TOOL_NAME)
@@ -254,6 +273,10 @@ void llm_sinks_set(struct llm *l)
 
 void llm_document_over(struct llm *l)
 {
+    if (l->event_error && l->event_code[0])
+        llm_text_set(l, LLM_ERROR_CODE, slice_str(l->event_code));
+    l->event_error = false;
+    l->event_code[0] = 0;
     if (!l->content_here)
         return;
     if (l->marks)

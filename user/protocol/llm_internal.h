@@ -30,6 +30,7 @@ enum llm_what {
     LLM_FINISH,
     LLM_STATUS,
     LLM_EVENT,
+    LLM_EVENT_CODE, /* an error's, if the event is one: other events have code in it that a model wrote */
     LLM_OVER,
     LLM_CONTENT, /* a piece of a streamed answer: counted */
     LLM_PIECE,   /* and text of it */
@@ -54,13 +55,14 @@ enum llm_framing {
     FRAMING_EVENTS, /* Amazon's event stream: one a message */
 };
 
-#define LLM_TAIL       1024
-#define LLM_EVENT_HEAD 512
-#define LLM_FINISH_MAX 8
-#define LLM_TOOLS_MAX  16
-#define LLM_TEXT_MAX   128
-#define LLM_TOOL_MAX   80
-#define LLM_SAID_MAX   640 /* bytes kept of the last prompt, and of the answer */
+#define LLM_TAIL        1024
+#define LLM_EVENT_HEAD  512
+#define LLM_FINISH_MAX  8
+#define LLM_TOOLS_MAX   16
+#define LLM_TOOLS_KNOWN 128
+#define LLM_TEXT_MAX    128
+#define LLM_TOOL_MAX    80
+#define LLM_SAID_MAX    640 /* bytes kept of the last prompt, and of the answer */
 
 struct llm_body {
     struct llm *llm;
@@ -107,6 +109,9 @@ struct llm {
     u8 n_finish;
     u16 n_tools;
     struct llm_tool tool, tools[LLM_TOOLS_MAX];
+    u32 tool_ids[LLM_TOOLS_KNOWN]; /* hashes: a call told again is not another */
+    bool event_error;              /* the event at hand is of type `error` */
+    char event_code[LLM_TEXT_MAX];
     double limits[9]; /* by llm_limit.c; NAN: not told */
     char request_id[80];
     char said[2][LLM_SAID_MAX], role[16]; /* privacy off: the last prompt and its role; the answer's text */
@@ -151,6 +156,7 @@ void llm_limits_tell(const struct llm *l, struct attr_set *attrs);
 struct llm_usage {
     double input, output, cached, written;
 };
-bool llm_cost(const char *provider, const char *model, const struct llm_usage *u, double *ret_usd);
+/* Of the first of both models that is listed. */
+bool llm_cost(const char *provider, const char *model, const char *or_model, const struct llm_usage *u, double *ret_usd);
 
 #endif

@@ -177,9 +177,11 @@ static const struct price *price_of(const char *provider, const char *model)
 }
 
 /* Tokens that were read from or written into a cache have a price of their own; where none is listed, that of input. */
-bool llm_cost(const char *provider, const char *model, const struct llm_usage *u, double *ret_usd)
+bool llm_cost(const char *provider, const char *model, const char *or_model, const struct llm_usage *u, double *ret_usd)
 {
     const struct price *p = price_of(provider, model);
+    if (!p)
+        p = price_of(provider, or_model);
     if (!p || u->input > p->up_to || (u->output > 0 && isnan(p->output)))
         return false;
     double cached = fmin(u->cached, u->input), written = fmin(u->written, u->input - cached);
