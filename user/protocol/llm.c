@@ -135,17 +135,25 @@ bool llm_answer(struct llm *l, const struct http1_head *head, struct slice bytes
 
 static void plain(void *arg, struct slice bytes) { llm_frame(arg, bytes); }
 
+/* Who counts anew with each piece may have counted on where nobody looked. */
+static void counts_doubt(struct llm *l, enum side side)
+{
+    if (side == SIDE_RESPONSE && l->dialect == LLM_DIALECT_GEMINI)
+        l->has &= ~(1ull << LLM_OUTPUT | 1ull << LLM_TOTAL | 1ull << LLM_REASONING);
+}
+
 void llm_body(struct llm *l, enum side side, struct slice bytes, u64 missing, u64 now)
 {
     struct llm_body *b = &l->body[side];
     l->now = max_u64(l->now, now);
     if (b->dead)
         return;
-    if (missing)
+    if (missing) {
         llm_frame_missing(b);
-    else if (!b->content)
+        counts_doubt(l, side);
+    } else if (!b->content) {
         llm_frame(b, bytes);
-    else if (!content_feed(b->content, bytes, plain, b)) {
+    } else if (!content_feed(b->content, bytes, plain, b)) {
         b->holed |= !b->dead; /* what follows broken framing is of no interest, in whatever pieces it comes */
         b->dead = true;
     }
@@ -155,6 +163,7 @@ void llm_body_lost(struct llm *l, enum side side)
 {
     l->body[side].holed = true;
     l->body[side].dead = true;
+    counts_doubt(l, side);
 }
 
 struct span_marks *llm_marks_take(struct llm *l) { return take_ptr(l->marks); }

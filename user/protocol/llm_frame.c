@@ -167,9 +167,6 @@ void llm_frame_missing(struct llm_body *b)
 {
     b->holed = true;
     b->tail_n = 0;
-    if (b->side == SIDE_RESPONSE &&
-        b->llm->dialect == LLM_DIALECT_GEMINI) /* counts with each piece: a later one may have been missed */
-        b->llm->has &= ~(1ull << LLM_OUTPUT | 1ull << LLM_TOTAL | 1ull << LLM_REASONING);
     b->dead |= b->framing == FRAMING_EVENTS || b->content;
     b->skipping = b->framing == FRAMING_SSE || b->framing == FRAMING_LINES;
 }
