@@ -1,8 +1,10 @@
 """S1: `make demo`'s script tells its story, ends by itself, leaves nothing running."""
+import os
 import pathlib
+import signal
 import subprocess
 
-from support import paths, spans
+from support import paths, procs, spans
 from support.harness import test
 
 
@@ -34,6 +36,21 @@ def demo(case):
     own = [s for s in sets if not any(a.kind == "consumer" for a in found.ancestors(s))]
     assert len(own) == 3 and all(_server_of(found, s) for s in own), sets
     _workflow(found)
+
+
+@test("demo/interrupted", limit=420)
+def interrupted(case):
+    """Ctrl-C in the middle: status 130, and neither a process nor a folder stays"""
+    before, log = set(pathlib.Path("/tmp").glob("wftrace-demo.*")), case.dir / "demo.log"
+    with open(log, "w") as out:
+        p = subprocess.Popen([paths.ROOT / "demo" / "run.sh"], stdout=out, stderr=out, start_new_session=True,
+                             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    procs.wait_for("the first order", lambda: "# POST /orders" in log.read_text(errors="replace"), 300, p, log)
+    os.killpg(p.pid, signal.SIGINT)
+    assert p.wait(60) == 130, log.read_text(errors="replace")[-1500:]
+    left = subprocess.run(["ps", "-o", "pid,stat,args", "-s", str(p.pid)], capture_output=True, text=True).stdout.splitlines()[1:]
+    assert not left, left
+    assert not set(pathlib.Path("/tmp").glob("wftrace-demo.*")) - before, "the demo left its folder behind"
 
 
 def _workflow(found):

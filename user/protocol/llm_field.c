@@ -181,7 +181,10 @@ static void text_take(struct llm *l, enum llm_what w, enum json_type type, struc
         text_put(l->answer_status, sizeof(l->answer_status), text);
     else if (w == LLM_EVENT)
         event_take(l, text);
-    else if (w == LLM_EVENT_CODE)
+    else if (w == LLM_REFUSED_TYPE || w == LLM_REFUSED_MESSAGE) {
+        if (l->status >= 400)
+            llm_text_set(l, w == LLM_REFUSED_TYPE ? LLM_ERROR_TYPE : LLM_ERROR_MESSAGE, text);
+    } else if (w == LLM_EVENT_CODE)
         text_put(l->event_code, sizeof(l->event_code), text);
     else if (w == LLM_TOOL_ID)
         text_put(l->tool.id, LLM_TOOL_MAX, text);

@@ -30,7 +30,9 @@ enum llm_what {
     LLM_FINISH,
     LLM_STATUS,
     LLM_EVENT,
-    LLM_EVENT_CODE, /* an error's, if the event is one: other events have code in it that a model wrote */
+    LLM_EVENT_CODE,   /* an error's, if the event is one: other events have code in it that a model wrote */
+    LLM_REFUSED_TYPE, /* of an error at the root: only of an answer that refuses */
+    LLM_REFUSED_MESSAGE,
     LLM_OVER,
     LLM_CONTENT, /* a piece of a streamed answer: counted */
     LLM_PIECE,   /* and text of it */
