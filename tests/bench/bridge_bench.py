@@ -4,8 +4,8 @@
     bare      nothing        silent    bridge in, no tracer        events    events made and thrown away (recorder.c)
     traced    under `wftrace run`, when this may load BPF programs: two events through a probe and the ring
 
-Rows: a function that is not watched; a watched one; a watched method with two attributes; a watched generator's step; raising through
-ten frames; fib, where nothing is watched. The smallest of five rounds."""
+Rows: a function that is not watched; a watched one; one whose rule's `when` is never met, by a value and by the caller; a watched method with two
+attributes; a watched generator's step; raising through ten frames; fib, where nothing is watched. The smallest of five rounds."""
 import os, subprocess, sys, tempfile
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -14,23 +14,33 @@ import pythons  # noqa: E402
 
 BUILD = os.path.join(TOP, os.environ.get("B", "build"))
 BRIDGE = os.path.join(BUILD, "inproc/python")
-ROWS = ["unwatched", "watched", "2 attributes", "generator step", "raise, 10 frames", "fib"]
-WATCH = """wftrace-bridge 2
+ROWS = ["unwatched", "watched", "left out, value", "left out, caller", "2 attributes", "generator step", "raise, 10 frames", "fib"]
+WATCH = """wftrace-bridge 3
 watch	1	__main__	watched
 watch	2	__main__	Thing.method
 attr	0	entry	self.name
 attr	1	entry	arg.x
 watch	3	__main__	steps
+watch	4	__main__	by_value
+attr	0	entry	arg.x
+when	0	0	==	2
+watch	5	__main__	by_caller
+attr	0	entry	caller
+when	0	0	~	"other:*
 """
 RULES = """activities:
   - { name: watched, at: "python:__main__:watched" }
   - { name: method, at: "python:__main__:Thing.method", attributes: { a: self.name, b: arg.x } }
   - { name: steps, at: "python:__main__:steps" }
+  - { name: by value, at: "python:__main__:by_value", when: arg.x == 2 }
+  - { name: by caller, at: "python:__main__:by_caller", when: 'caller ~ "other:*"' }
 """
 PROGRAM = '''
 import sys, time
 def unwatched(x): return x
 def watched(x): return x
+def by_value(x): return x
+def by_caller(x): return x
 class Thing:
     def __init__(self): self.name = "thing"
     def method(self, x): return x
@@ -55,7 +65,7 @@ def loop(f):
 def consume(n):
     for _ in steps(n): pass
 N = int(sys.argv[1])
-rows = [best(loop(unwatched), N), best(loop(watched), N), best(loop(Thing().method), N), best(consume, N), best(loop(lambda _: raises()), N // 10), best(lambda n: fib(18), 8361)]
+rows = [best(loop(unwatched), N), best(loop(watched), N), best(loop(by_value), N), best(loop(by_caller), N), best(loop(Thing().method), N), best(consume, N), best(loop(lambda _: raises()), N // 10), best(lambda n: fib(18), 8361)]
 print("COST", *["%.0f" % r for r in rows])
 '''
 
@@ -93,6 +103,8 @@ def main():
     n = 20000 if "--quick" in sys.argv else 200000
     for label, python in pythons.find():
         table(label, python, n)
+    for label in pythons.missing():
+        print("CPython %s is not here%s" % (label, " (tests/inproc/python314.sh brings it)" if label == "3.14" else ""))
 
 
 if __name__ == "__main__":
