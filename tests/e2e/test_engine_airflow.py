@@ -26,7 +26,8 @@ def keyed(run):
 
 
 def tell(case, record, spans, most):
-    """How far each span is from the engine's start and end, by what became of it; none further than `most` ms."""
+    """How far each span is from the engine's start and end, by what became of it; none further than `most` ms. The end of a run is
+    stamped inside the call whose return we see: a busy machine may come between, so of these it is the median."""
     apart = collections.defaultdict(list)
     for key, entry in record.items():
         for word, said in (("start", "began"), ("end", "ended")):
@@ -37,11 +38,11 @@ def tell(case, record, spans, most):
         case.note(f"{what}: {statistics.median(far):.2f} ms (median of {len(far)}), {max(far):.2f} ms (most) from the engine's")
     assert apart.keys() >= {f"{w} of {s}" for w in ("start", "end") for s in ("success", "failed", "skipped", "up_for_retry", "a run")}, apart.keys()
     assert "start of deferred" in apart, apart.keys()
-    far = {what: max(of) for what, of in apart.items() if max(of) > most}
+    far = {what: max(of) for what, of in apart.items() if (statistics.median if what == "end of a run" else max)(of) > most}
     assert not far, f"ms from the engine's: {far}"
 
 
-def check(case, name, limit, seen_at, most=5, **env):
+def check(case, name, limit, seen_at, tested_at=None, most=5, **env):
     run = engine.Run(case, name, "airflow_app.py", env={"ENGINE_LIMIT": str(limit - 40), **env}, timeout=limit)
     spans = keyed(run)
     made = {}
@@ -52,8 +53,10 @@ def check(case, name, limit, seen_at, most=5, **env):
     spans.update(made)
     assert len(run.record) >= 12, run.record
     # The two versions share everything but this: without it one could pass for the other.
-    at = {spans[k]["code.function.name"] for k, e in run.record.items() if e["parent"] and k not in made}
-    assert at == {seen_at}, at
+    at = collections.defaultdict(set)
+    for key in (k for k, e in run.record.items() if e["parent"] and k not in made):
+        at["/run_1/" in key].add(spans[key]["code.function.name"])
+    assert at == {True: {seen_at}, **({False: {tested_at}} if tested_at else {})}, at
     engine.compare(case, run.spans, spans, run.record)
     for key, entry in run.record.items():
         s = spans[key]
@@ -63,7 +66,7 @@ def check(case, name, limit, seen_at, most=5, **env):
         if entry["parent"]:
             assert (s["airflow.operator"], s["wftrace.attempt"], s["airflow.map_index"]) == (
                 None if entry["name"] == "page" else entry["operator"], entry["attempt"], entry["map_index"]), (entry, s.attrs)
-            assert s["wftrace.queue.wait"] is not None, s.attrs
+            assert s["wftrace.queue.wait"] is not None or "/run_1/" not in key, s.attrs  # `dags test` has no queue
     ways = {k.split("/")[2]: e["outcome"] for k, e in run.record.items() if k in made}
     assert ways == {"choose": "big", "enough": "False", "side": "left", "more": "['down', 'up']", "one": "in", "nowhere": "none", "open_shop": "True",
                     "in_stock": "True", "on_offer": "False"}, ways
@@ -79,7 +82,8 @@ def check(case, name, limit, seen_at, most=5, **env):
 @test("engine/airflow-3", limit=240)
 def airflow_3(case):
     """LocalExecutor: the scheduler, its workers, a supervisor and a task process that are forked without exec; the API server."""
-    run, spans = check(case, "airflow", 150, "airflow.sdk.execution_time.supervisor.supervise_task")
+    run, spans = check(case, "airflow", 150, "airflow.sdk.execution_time.supervisor.supervise_task",
+                       "airflow.sdk.execution_time.supervisor.InProcessTestSupervisor.start")
     for key in ("shop/run_1", "stock/run_1"):
         trace = re.search(r"00-([0-9a-f]{32})-", run.record[key]["carrier"])[1]
         assert spans[key].trace_id == trace, "the engine's own trace id is used"
