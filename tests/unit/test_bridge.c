@@ -56,7 +56,10 @@ static const char text[] =
     "\"failed\"' ],\n"
     "      attributes: { state: '\"\"' } }\n"
     "  - { into: duty, at: 'python:demo.duty:tell', started_at: arg.begun, ended_at: now, caught: arg.exc,\n"
-    "      attributes: { state: arg.state } }\n";
+    "      attributes: { state: arg.state } }\n"
+    "  - { name: 'lap {lap}', label: lap, at: 'python:demo.lap:run', id: { lap: arg.id }, attributes: { lap: arg.id },\n"
+    "      lasts: failed, until: 'python:demo.lap:book', until_id: { lap: arg.id } }\n"
+    "  - { into: lap, at: 'python:demo.lap:book', id: { lap: arg.id }, ended_at: arg.at }\n";
 
 enum {
     W_GRAPH = 1,
@@ -77,7 +80,9 @@ enum {
     W_SERVE,
     W_SAY,
     W_DUTY,
-    W_TELL
+    W_TELL,
+    W_LAP,
+    W_BOOK
 };
 
 struct bed {
@@ -765,6 +770,58 @@ static void until(void **state)
     assert_string_equal(str(b->got[3], "error.type"), "KeyError");
 }
 
+static void lap_start(struct bed *b, u64 activity, const char *id)
+{
+    str_at(b, W_LAP, "arg.id", READ_AT_ENTRY, id);
+    call(b, BRIDGE_SAYS_START, W_LAP, activity);
+}
+static void book(struct bed *b, u64 activity, const char *id)
+{
+    str_at(b, W_BOOK, "arg.id", READ_AT_ENTRY, id);
+    str_at(b, W_BOOK, "arg.at", READ_AT_ENTRY, "1970-01-01 01:23:22.5");
+    call(b, BRIDGE_SAYS_START, W_BOOK, activity);
+    str_at(b, W_BOOK, "arg.id", READ_AT_RETURN, id);
+    call(b, BRIDGE_SAYS_END, W_BOOK, activity);
+}
+
+/* `lasts: failed`: what failed goes on until it is put in the books, or until its parent ends; what returned ends there. */
+static void until_booked(void **state)
+{
+    struct bed *b = *state;
+    graph_start(b, 1, 0);
+    lap_start(b, 2, "a");
+    call(b, BRIDGE_SAYS_SUSPEND, W_LAP, 2);
+    call(b, BRIDGE_SAYS_RESUME, W_LAP, 2);
+    fail_with(b, W_LAP, 2, "builtins.KeyError", "a");
+    b->now += 2 * NSEC_PER_SEC;
+    node_start(b, 3, "beside");
+    call(b, BRIDGE_SAYS_END, W_NODE, 3);
+    book(b, 4, "other");
+    assert_int_equal(b->n, 1);
+    book(b, 5, "a");
+    book(b, 6, "a"); /* and once more */
+    assert_int_equal(b->n, 2);
+    lap_start(b, 7, "b");
+    book(b, 8, "b");
+    assert_int_equal(b->n, 2);
+    call(b, BRIDGE_SAYS_END, W_LAP, 7);
+    lap_start(b, 9, "c");
+    fail_with(b, W_LAP, 9, "builtins.ValueError", "c");
+    assert_int_equal(b->n, 3);
+    call(b, BRIDGE_SAYS_END, W_GRAPH, 1);
+    assert_int_equal(b->n, 5);
+    const struct span *a = named(b, "lap a"), *good = named(b, "lap b"), *left = named(b, "lap c"), *g = named(b, "order.run");
+    assert_int_equal(a->end_ns, 5002500000000);
+    assert_string_equal(str(a, "error.type"), "KeyError");
+    assert_float_equal(attr_get(&a->attrs, "wftrace.active_time")->d, 0.002, 1e-6);
+    assert_child(a, g);
+    assert_child(named(b, "node beside"), g);
+    assert_int_equal(good->status, STATUS_UNSET);
+    assert_string_equal(str(left, "error.type"), "ValueError");
+    assert_int_equal(left->end_ns, g->end_ns);
+    assert_int_equal(g->status, STATUS_UNSET);
+}
+
 static void lost_with_its_process(void **state)
 {
     struct bed *b = *state;
@@ -999,6 +1056,8 @@ static void mistakes(void **state)
         { "parent_id: 'join(arg.a, arg.b'", "«,» or «)» is missing" },
         { "parent_id: 'join(arg.a, ret.b)'", "read at one moment" },
         { "until_when: exception", "asks values of the call" },
+        { "lasts: failed", "«lasts» needs «until»" },
+        { "lasts: long", "lasts «long» is not known" },
         { "parent_id: { to_child: arg.a }", "«to_child» stands in «id»" },
         { "id: { from_parent: arg.a }", "«from_parent» in «parent_id»" },
         { "link_id: { to_child: arg.a }", "can't be «to_child»" },
@@ -1046,6 +1105,7 @@ int main(void)
         T(hostile),
         T(until),
         T(until_when),
+        T(until_booked),
         T(handed_on),
         T(other_lists),
         T(watch_file),

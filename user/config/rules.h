@@ -123,8 +123,9 @@ struct rule {
     struct source traceparent; /* python: W3C context that the engine hands on; n_expr 0: not given */
     struct rule_condition until_when[RULE_CONDITIONS]; /* all must hold at the end of the call that ends it */
     u8 n_until_when;
-    bool ended_now; /* `ended_at: now`: when the call begins that tells of it */
-    bool new_trace; /* starts a trace of its own, linked to what called it */
+    bool lasts_failed; /* `lasts: failed`: only a call that failed goes on until then */
+    bool ended_now;    /* `ended_at: now`: when the call begins that tells of it */
+    bool new_trace;    /* starts a trace of its own, linked to what called it */
     const char
         *into; /* python: no activity; its values go to the enclosing one, or the one with its id, of this label; interned */
     const char *label; /* by which an override of the pack names it, or NULL; interned */

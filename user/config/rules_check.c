@@ -88,6 +88,8 @@ void check_rule(struct reader *r, const struct rule *rule, yaml_node_t *map)
             unknown_attr(r, rule, value_of(r, map, "error"), 0, slice_str(rule->errors[i].left.text));
     if (rule->at == AT_PYTHON && rule->end_symbol[0] && (!rule->n_ids || !rule->until_id.from.n_expr))
         mistake(r, value_of(r, map, "until"), 0, "«until» needs «id» and «until_id», to know which activity ends");
+    if (rule->lasts_failed && !rule->end_symbol[0])
+        mistake(r, value_of(r, map, "lasts"), 0, "«lasts» needs «until»: what ends it");
     if ((rule->ended_at.n_expr || rule->ended_now) && !rule->into)
         mistake(r, value_of(r, map, "ended_at"), 0, "«ended_at» is told of the activity that «into» names");
     if (rule->caught[0].n_expr && rule->caught[0].moment == READ_AT_ENTRY && !rule->into)

@@ -258,6 +258,16 @@ static void read_until_when(struct reader *r, struct rule *rule, yaml_node_t *v,
     }
 }
 
+/* Which calls the activity outlives. */
+static void read_lasts(struct reader *r, struct rule *rule, yaml_node_t *v, const char *key)
+{
+    static const char *const words[] = { "returned", "failed", NULL };
+    const char *word = NULL;
+    if (python_only(r, rule, v, key))
+        read_word(r, v, key, words, &word);
+    rule->lasts_failed = word == words[1];
+}
+
 /* A value of the call's arguments, at its start. */
 static void read_given(struct reader *r, const struct rule *rule, yaml_node_t *v, const char *key, struct source *ret)
 {
@@ -351,6 +361,7 @@ const struct key activity_keys[] = {
     { "into", read_into },
     { "caught", read_caught },
     { "until_when", read_until_when },
+    { "lasts", read_lasts },
     { "started_at", read_started },
     { "ended_at", read_ended },
     { "traceparent", read_traceparent },

@@ -64,13 +64,14 @@ void call_finish(struct bridge *b, struct call *c, u64 time)
     struct span *s = call_span(c);
     if (s) {
         describe_name(c->rule, s);
-        if (c->was_suspended && !c->lasting)
+        if (c->was_suspended && (!c->lasting || c->rule->lasts_failed))
             set_active_time(c, s, time);
         for (u8 i = 0; i < c->rule->n_ids; i++)
             if (c->ids[i].a | c->ids[i].b)
                 ids_ended(b->ids, &c->ids[i], s, time);
         activity_end(b->tracer, c->a, time);
     }
+    b->failed_lasting -= c->lasting && c->rule->lasts_failed;
     for (u8 i = 0; c->lasting && i < RULE_IDS; i++)
         table_del(b->lasting, &c->ids[i]);
     call_unlink(b, c);

@@ -2,8 +2,8 @@
 #include "workflow/bridge_internal.h"
 #include "self/ledger.h"
 
-/* The function returned, its activity goes on. False: it has no id by which it could be ended. */
-static bool call_lasts(struct bridge *b, struct call *c)
+/* The function is over, its activity goes on. False: it has no id by which it could be ended. */
+static bool call_lasts(struct bridge *b, struct call *c, u64 time)
 {
     for (u8 i = 0; i < RULE_IDS; i++) {
         struct call_key *key = c->ids[i].a | c->ids[i].b ? table_put(b->lasting, &c->ids[i], NULL) : NULL;
@@ -12,24 +12,32 @@ static bool call_lasts(struct bridge *b, struct call *c)
         *key = (struct call_key){ c->tgid, c->activity };
         c->lasting = true;
     }
-    if (c->lasting)
-        activity_suspend(b->tracer, c->a);
-    return c->lasting;
+    if (!c->lasting)
+        return false;
+    b->failed_lasting += c->rule->lasts_failed;
+    c->active += c->suspended ? 0 : time - c->since;
+    c->suspended = true;
+    activity_suspend(b->tracer, c->a);
+    return true;
 }
 
-/* What a failed activity still had going on fails with it. */
-static void lasting_fail(struct bridge *b, const struct call *parent, u64 time)
+/* What a failed activity still had going on fails with it; what had failed ends with it in any case. */
+static void lasting_end(struct bridge *b, const struct call *parent, u64 time)
 {
     const struct span *why = call_span(parent);
-    struct call **first =
-        table_count(b->lasting) && why && why->status == STATUS_ERROR ? table_peek(b->processes, &parent->tgid) : NULL;
+    bool any = why && table_count(b->lasting) && (why->status == STATUS_ERROR || b->failed_lasting);
+    struct call **first = any ? table_peek(b->processes, &parent->tgid) : NULL;
     for (struct call *c = first ? *first : NULL, *next; c; c = next) {
         struct span *s = call_span(c);
         next = c->next;
         if (!c->lasting || !s || memcmp(s->parent_id, why->id.span_id, SPAN_ID_LEN))
             continue;
+        bool own = c->rule->lasts_failed; /* its failure is its own */
+        if (why->status != STATUS_ERROR && !own)
+            continue;
         const struct attr *type = attr_get(&why->attrs, "error.type");
-        set_failure(s, type && type->type == ATTR_STR ? type->s : "failed", why->status_message ? why->status_message : "");
+        if (!own)
+            set_failure(s, type && type->type == ATTR_STR ? type->s : "failed", why->status_message ? why->status_message : "");
         call_finish(b, c, time);
         call_delete(b, c);
     }
@@ -77,9 +85,9 @@ void call_end(struct bridge *b, const struct event *e, struct call *c, bool fail
         call_ids(b, c);
         if (c->lost != b->lost)
             attr_bool(&s->attrs, "wftrace.lossy", true);
-        if (!failed && c->rule->end_symbol[0] && call_lasts(b, c))
+        if (failed == c->rule->lasts_failed && c->rule->end_symbol[0] && call_lasts(b, c, e->time))
             return;
-        lasting_fail(b, c, e->time);
+        lasting_end(b, c, e->time);
     }
     call_finish(b, c, e->time);
     call_delete(b, c);

@@ -20,7 +20,7 @@ struct call {
     struct activity *a;
     u32 generation;
     bool suspended, was_suspended;
-    bool lasting;      /* its function has returned; `until` will end it */
+    bool lasting;      /* its function is over; `until` will end it */
     u64 since, active; /* boot ns of the last start or resume; ns it ran before that */
     u64 lost;          /* records lost when it began */
     struct id_key ids[RULE_IDS];
@@ -53,6 +53,7 @@ struct bridge {
     struct ids *ids;
     struct workflow_notes notes;
     struct values values; /* of the event at hand */
+    u32 failed_lasting;   /* calls that failed and go on (`lasts: failed`) */
     u64 lost, now;
 };
 

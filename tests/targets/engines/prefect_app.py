@@ -162,9 +162,9 @@ async def run_async():
 
 
 def moments(states):
-    """Start and end of each attempt: from a state that runs to the next."""
+    """Each attempt: from a state that runs to the next."""
     states = sorted(states, key=lambda s: s.timestamp)
-    return [((after.timestamp - s.timestamp).total_seconds(), after) for s, after in zip(states, states[1:]) if s.is_running()]
+    return [(s, after) for s, after in zip(states, states[1:]) if s.is_running()]
 
 
 def seconds(run):
@@ -178,8 +178,9 @@ def entry(run, name, parent):
 
 
 def attempts(run, states):
-    for n, (took, after) in enumerate(moments(states), 1):
-        yield {"key": f"{run.id} {n}", "name": "attempt", "parent": str(run.id), "attempt": n, "seconds": took, "after": after.name}
+    for n, (state, after) in enumerate(moments(states), 1):
+        yield {"key": f"{run.id} {n}", "name": "attempt", "parent": str(run.id), "attempt": n, "after": after.name,
+               "began": state.timestamp.timestamp(), "ended": after.timestamp.timestamp()}
 
 
 def entries(client, flows, tasks, stands):
