@@ -14,6 +14,8 @@ def keyed(run):
     """Flow and task runs by their ids, attempts by that and their number."""
     found = {}
     for s in run.spans:
+        if s.kind == "producer":  # of a run that somebody asks for
+            continue
         key = s["prefect.flow_run.id"] if s["wftrace.activity.type"] == "workflow" else s["prefect.task_run.id"] or s["prefect.flow_run.id"]
         if not key:
             continue
@@ -79,7 +81,7 @@ def prefect(case):
 
 @test("engine/prefect-served", limit=240)
 def served(case):
-    """A deployment of flow.serve(): runs asked for over the API, each in a process that the serving one starts."""
+    """A deployment of flow.serve(): runs asked for over the API, and by flows and a task, each in a process that the serving one starts."""
     env = {"PREFECT_HOME": str(case.dir / "prefect"), "DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "no_proxy": "*",
            "PREFECT_RUNNER_POLL_FREQUENCY": "1"}
     run = engine.Run(case, "prefect", "prefect_served.py", env=env, timeout=200)
@@ -92,10 +94,17 @@ def served(case):
             e["ended"] = e["started"] + e["seconds"]
     engine.compare(case, run.spans, spans, run.record)
     flows = [(e, spans[k]) for k, e in run.record.items() if e["name"] == "order"]
-    assert sorted(e["type"] for e, _ in flows) == ["COMPLETED", "COMPLETED", "FAILED"], flows
+    assert sorted(e["type"] for e, _ in flows) == ["COMPLETED"] * 5 + ["FAILED"], flows
     assert [s["prefect.deployment.id"] for _, s in flows] == [e["deployment"] for e, _ in flows]
-    assert len({s.trace_id for _, s in flows}) == 3, "runs that have nothing to do with each other are traces of their own"
-    assert all(s.links for _, s in flows), "each is linked to the process that it was given to"
+    above = sorted(run.record[e["parent"]]["name"] for e, _ in flows if e["parent"])
+    assert above == ["ask", "campaign", "later-campaign"], above
+    asked = {s.span_id: s for s in run.spans.where(kind="producer", name="run deployment")}
+    assert {s["prefect.flow_run.id"] for s in asked.values()} == {e["key"] for e, _ in flows}
+    alone = [(e, s) for e, s in flows if not e["parent"]]
+    assert len({s.trace_id for _, s in alone}) == 3, "runs that have nothing to do with each other are traces of their own"
+    for e, s in alone:
+        by = [asked[link["spanId"]]["prefect.flow_run.id"] for link in s.links if link["spanId"] in asked]
+        assert by == [e["key"]] and len(s.links) == 2, (e, "linked to who asked for it and to the process that it was given to", s.links)
     for key, e in run.record.items():
         s = spans[key]
         if e["name"] != "attempt":

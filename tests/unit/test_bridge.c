@@ -32,7 +32,7 @@ static const char text[] =
     "  - { name: in sub, at: 'python:demo.sub:step', parent_id: { sub: arg.sub } }\n"
     "  - { into: gate, at: 'python:demo.graph:taken', when: arg.static == false,\n"
     "      attributes: { outcome: 'arg.to[0].node or arg.to[0]' } }\n"
-    "  - { name: job, at: 'python:demo.queue:job', trace: new }\n"
+    "  - { name: job, at: 'python:demo.queue:job', trace: new, parent_id: { message: arg.message } }\n"
     "  - { name: try, label: try, at: 'python:demo.queue:try', id: { try: arg.id }, attributes: { state: 'ret.state or \"fine\"' "
     "},\n"
     "      caught: ret.error, error: 'ret.state == \"bad\"' }\n"
@@ -711,10 +711,15 @@ static void parent_comes_later(void **state)
     assert_int_equal(b->got[1]->join, JOIN_ENGINE);
 }
 
+/* `trace: new`: linked to its caller; but below the one that its parent_id names, if that is known. */
 static void own_trace(void **state)
 {
     struct bed *b = *state;
+    str_at(b, W_SEND, "arg.id", READ_AT_ENTRY, "m1");
+    call(b, BRIDGE_SAYS_START, W_SEND, 8);
+    call(b, BRIDGE_SAYS_END, W_SEND, 8);
     node_start(b, 1, "caller");
+    str_at(b, W_JOB, "arg.message", READ_AT_ENTRY, "not seen");
     call(b, BRIDGE_SAYS_START, W_JOB, 2);
     node_start(b, 3, "in job");
     call(b, BRIDGE_SAYS_END, W_NODE, 3);
@@ -725,6 +730,12 @@ static void own_trace(void **state)
     assert_int_equal(job->join, JOIN_ROOT);
     assert_memory_equal(job->links[0].to.span_id, caller->id.span_id, SPAN_ID_LEN);
     assert_child(named(b, "node in job"), job);
+    node_start(b, 4, "beside");
+    str_at(b, W_JOB, "arg.message", READ_AT_ENTRY, "m1");
+    call(b, BRIDGE_SAYS_START, W_JOB, 5);
+    call(b, BRIDGE_SAYS_END, W_JOB, 5);
+    assert_child(b->got[b->n - 1], named(b, "send"));
+    assert_int_equal(b->got[b->n - 1]->n_links, 0);
 }
 
 static void sub_start(struct bed *b, u64 activity, const char *id)

@@ -125,7 +125,7 @@ struct rule {
     u8 n_until_when;
     bool lasts_failed; /* `lasts: failed`: only a call that failed goes on until then */
     bool ended_now;    /* `ended_at: now`: when the call begins that tells of it */
-    bool new_trace;    /* starts a trace of its own, linked to what called it */
+    bool new_trace;    /* starts a trace of its own, linked to what called it, unless a parent is known by an id */
     const char
         *into; /* python: no activity; its values go to the enclosing one, or the one with its id, of this label; interned */
     const char *label; /* by which an override of the pack names it, or NULL; interned */

@@ -111,7 +111,7 @@ static struct activity *begin(struct bridge *b, const struct event *e, const str
                                                    : above                 ? &wire
                                                                            : NULL,
                                          .join = above ? JOIN_WIRE : JOIN_ENGINE,
-                                         .new_trace = r->new_trace && !above,
+                                         .new_trace = r->new_trace && !above && !parent,
                                          .trace = told && !above ? &wire : NULL,
                                          .rule = r->id + 1 });
 }

@@ -183,19 +183,22 @@ def attempts(run, states):
                "began": state.timestamp.timestamp(), "ended": after.timestamp.timestamp()}
 
 
+def parent(task):
+    """Who called it: a task, or its flow."""
+    return next((p.id for p in (task.task_inputs or {}).get("__parents__", ())), task.flow_run_id)
+
+
 def entries(client, flows, tasks, stands):
     names = {}
     for f in flows:
         names[f.flow_id] = names.get(f.flow_id) or client.request("GET", "/flows/{id}", path_params={"id": f.flow_id}).json()["name"]
-        above = next((t.flow_run_id for t in tasks if t.id == f.parent_task_run_id), None)
-        yield entry(f, names[f.flow_id], above)
+        yield entry(f, names[f.flow_id], next((parent(t) for t in tasks if t.id == f.parent_task_run_id), None))
         if f.empirical_policy.retries:
             yield from attempts(f, client.read_flow_run_states(f.id))
     for t in tasks:
         if t.id in stands:  # stands for a flow within a flow: that flow
             continue
-        parents = [p.id for p in (t.task_inputs or {}).get("__parents__", ())]
-        yield entry(t, t.task_key.split("-")[0].split(".")[-1], parents[0] if parents else t.flow_run_id)
+        yield entry(t, t.task_key.split("-")[0].split(".")[-1], parent(t))
         if t.empirical_policy.retries:
             yield from attempts(t, client.read_task_run_states(t.id))
 

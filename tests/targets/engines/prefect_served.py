@@ -1,5 +1,6 @@
-"""Prefect with a server of its own and a deployment served by flow.serve(): its runs are asked for over the API and started, each as a
-process of its own, by the one that serves. The record is what the server knows of them."""
+"""Prefect with a server of its own and a deployment served by flow.serve(): its runs are asked for over the API, or by a flow and a task of
+another process, and started, each as a process of its own, by the one that serves. The record is what the server knows of them."""
+import asyncio
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import time
 import urllib.request
 
 from prefect import flow, task
+from prefect.deployments import run_deployment
 
 
 @task
@@ -48,6 +50,22 @@ def order(key: str, broken: bool = False):
     pack()
     if broken:
         refuse(key)
+
+
+@task
+def ask(key):
+    return run_deployment("order/shop", parameters={"key": key}, poll_interval=0.5).id
+
+
+@flow
+def campaign():
+    return [run_deployment("order/shop", parameters={"key": "d"}, timeout=0).id,
+            run_deployment("order/shop", parameters={"key": "e"}, timeout=0, as_subflow=False).id, ask("f")]
+
+
+@flow
+async def later_campaign():
+    return [(await run_deployment("order/shop", parameters={"key": "g"}, timeout=0)).id]
 
 
 def free_port():
@@ -90,7 +108,8 @@ def run(client):
 
     deployment = served(client)[0].id
     asked = [client.create_flow_run_from_deployment(deployment, parameters=p).id
-             for p in ({"key": "a"}, {"key": "b", "broken": True}, {"key": "c"})]
+             for p in ({"key": "a"}, {"key": "b", "broken": True})]
+    asked += campaign() + asyncio.run(later_campaign())
     until = time.monotonic() + 90
     while not all((client.read_flow_run(i).state).is_final() for i in asked):
         if time.monotonic() > until:
