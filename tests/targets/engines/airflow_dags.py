@@ -13,15 +13,17 @@ if airflow.__version__ >= "3":
     from airflow.providers.standard.operators.empty import EmptyOperator
     from airflow.providers.standard.operators.python import BranchPythonOperator, PythonOperator, ShortCircuitOperator
     from airflow.sdk import DAG, BaseOperator, task
-    from airflow.sdk.exceptions import AirflowSkipException
 else:
     from airflow import DAG
-    from airflow.exceptions import AirflowSkipException
     from airflow.models.baseoperator import BaseOperator
     from airflow.decorators import task
     from airflow.operators.bash import BashOperator
     from airflow.operators.empty import EmptyOperator
     from airflow.operators.python import BranchPythonOperator, PythonOperator, ShortCircuitOperator
+try:
+    from airflow.sdk.exceptions import AirflowSkipException
+except ImportError:  # 3.1
+    from airflow.exceptions import AirflowSkipException
 from airflow.triggers.testing import SuccessTrigger
 
 
