@@ -22,7 +22,7 @@ else:
     from airflow.operators.python import BranchPythonOperator, PythonOperator, ShortCircuitOperator
 try:
     from airflow.sdk.exceptions import AirflowSkipException
-except ImportError:  # 3.1
+except ImportError:  # 3.0, 3.1
     from airflow.exceptions import AirflowSkipException
 from airflow.triggers.testing import SuccessTrigger
 
