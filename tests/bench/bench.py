@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Cost of being traced: bare against traced in one run, same server process, alternating rounds.
 
-bench.py [nginx redis uvicorn beside start idle hits celery celery-solo langgraph langgraph-model] [--rounds N] [--seconds N] [--json FILE]
+bench.py [nginx redis uvicorn beside start idle hits celery celery-solo langgraph langgraph-model langgraph-chat] [--rounds N] [--seconds N] [--json FILE]
 celery and langgraph run the same under `opentelemetry-instrument` in the same rounds. CPU per request is the server's own CPU time (schedstat) by the requests served. Medians, in brackets the extremes."""
 import argparse
 import json

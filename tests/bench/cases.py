@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import cost
-from engine_cases import celery, celery_solo, langgraph, langgraph_model
+from engine_cases import celery, celery_solo, langgraph, langgraph_chat, langgraph_model
 from hits import hits
 from support import paths, procs, services, spans, tracer
 from support.venv import venv
@@ -212,4 +212,5 @@ def idle(folder, o):
 
 
 CASES = {"nginx": nginx, "redis": redis, "uvicorn": uvicorn, "beside": beside, "start": start, "idle": idle, "hits": hits,
-         "celery": celery, "celery-solo": celery_solo, "langgraph": langgraph, "langgraph-model": langgraph_model}
+         "celery": celery, "celery-solo": celery_solo, "langgraph": langgraph, "langgraph-model": langgraph_model,
+         "langgraph-chat": langgraph_chat}

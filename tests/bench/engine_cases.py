@@ -51,8 +51,9 @@ def _figures(o, what, rounds, n, own, spans):
         out[f"CPU us a {what}, {title}"] = r["cpu"]
         if name != "bare":
             out[f"change by {title}"] = cost.change(bare["cpu"], r["cpu"])
-        out[f"{what}s a second, {title}"] = r["rate"]
+        out[f"ms a {what}, {title}"] = r["time"]
         if name != "bare":
+            out[f"longer by {title}"] = cost.change(bare["time"], r["time"])
             out[f"spans a {what}, {title}"] = f"{spans[name] / n / (o.rounds + 1):.2f}"
     out[f"wftrace's own CPU us a {what}"] = f"{own:.1f}"
     return out
@@ -71,7 +72,7 @@ def _measure(folder, o, what, pack, n, start, limit):
             running[name].round(n, limit)
             took = time.monotonic() - began
             time.sleep(SETTLE)
-            return {"cpu": (cost.cpu_ns(*pids[name]) - before) / n / 1e3, "rate": n / took}
+            return {"cpu": (cost.cpu_ns(*pids[name]) - before) / n / 1e3, "time": took / n * 1e3}
         for name in running:
             one(name)  # warm
         own = cost.cpu_ns(running["wftrace"].proc.pid)
@@ -157,13 +158,22 @@ def langgraph(folder, o):
     return _measure(folder, o, "run", "langgraph", int(150 * o.seconds), lambda name, prefix, env: _Graph(folder, name, prefix, env), 60)
 
 
-def langgraph_model(folder, o):
-    """With a call of a model by OpenAI's library in each run, to a server that answers at once."""
+def _asking(folder, o, n, thinks):
+    """With a call of a model by OpenAI's library in each run, to a server that answers after `thinks` seconds."""
     port = procs.free_port()
-    server = procs.start([paths.PYTHON, paths.TARGETS / "llm_server.py", port], folder / "model.log")
+    server = procs.start([paths.PYTHON, paths.TARGETS / "llm_server.py", port], folder / "model.log", env={**os.environ, "MODEL_THINKS": str(thinks)})
     try:
         procs.wait_port(port, server, folder / "model.log")
-        return _measure(folder, o, "run", "langgraph", int(100 * o.seconds),
+        return _measure(folder, o, "run", "langgraph", n,
                         lambda name, prefix, env: _Graph(folder, name, prefix, {**env, "MODEL_URL": f"http://127.0.0.1:{port}/v1"}), 60)
     finally:
         procs.stop(server)
+
+
+def langgraph_model(folder, o):
+    return _asking(folder, o, int(100 * o.seconds), 0)
+
+
+def langgraph_chat(folder, o):
+    """As long as a fast model of a real provider takes at least."""
+    return _asking(folder, o, int(8 * o.seconds), 0.1)

@@ -4,6 +4,8 @@ a pause between the pieces of a stream. What a test wants out of the ordinary it
 «tools», «encode:br».
 
     llm_server.py PORT [CERT KEY]
+
+MODEL_THINKS is the time in seconds before each answer (0).
 """
 import gzip, json, os, pathlib, socket, ssl, sys, threading, time, zlib
 
@@ -11,6 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "wire"))
 import llm as wire  # noqa: E402
 
 PAUSE = 0.02
+THINKS = float(os.environ.get("MODEL_THINKS", 0))
 refused = set()
 
 
@@ -109,6 +112,7 @@ def serve_one(f, s):
     text = raw.decode(errors="replace")
     if "encode:" in text:
         calls = packed(calls, text.split("encode:")[1].split(":")[0])
+    time.sleep(THINKS)
     for n, data in enumerate(calls):
         if n:
             time.sleep(PAUSE)
