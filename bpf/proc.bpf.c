@@ -3,6 +3,7 @@
  * Each hook has two forms with one body: tp_btf, and raw tracepoint for kernels whose policy refuses the typed one. Both hand
  * over the tracepoint's arguments as words; the body reads through CO-RE and so suits either. A follower's child
  * becomes a target here, before it runs its first instruction; its last thread takes it out. */
+#include "chain.bpf.h"
 #include "files.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
@@ -36,6 +37,7 @@ static __always_inline int on_fork(u64 *ctx)
     return 0;
 }
 TWO_FORMS(sched_process_fork, on_fork)
+CHAIN(sched_process_fork, CHAIN_FORK, target_current(), on_fork(ctx), on_fork(ctx), on_fork(ctx))
 
 /* One exec record whose reservation leaves `room` bytes for the arguments (a macro: the size must be a constant). */
 #define EXEC_PUT(head, filename, args, room)                                                                                     \
@@ -105,6 +107,7 @@ static __always_inline int on_exec(u64 *ctx)
     return 0;
 }
 TWO_FORMS(sched_process_exec, on_exec)
+CHAIN(sched_process_exec, CHAIN_EXEC, true, on_exec(ctx), on_exec(ctx), on_exec(ctx))
 
 /* CPU time: the exact sum from the scheduler, split in the proportion of the tick counters. */
 static __always_inline void exit_times(struct rec_exit *r, struct task_struct *task, struct task_struct *leader)
@@ -166,6 +169,7 @@ static __always_inline int on_exit(u64 *ctx)
     return 0;
 }
 TWO_FORMS(sched_process_exit, on_exit)
+CHAIN(sched_process_exit, CHAIN_EXIT, target_current(), on_exit(ctx), on_exit(ctx), on_exit(ctx))
 
 static __always_inline int on_rename(u64 *ctx)
 {
@@ -184,6 +188,7 @@ static __always_inline int on_rename(u64 *ctx)
     return 0;
 }
 TWO_FORMS(task_rename, on_rename)
+CHAIN(task_rename, CHAIN_RENAME, target_current(), on_rename(ctx), on_rename(ctx), on_rename(ctx))
 
 /* Runs in whichever task met the end of memory; the victim is the tracepoint's argument. */
 static __always_inline int on_victim(u64 *ctx)

@@ -3,6 +3,7 @@
  * Forms, best first: the tracepoints sock_send_length / sock_recv_length (6.3; one for every family and call), function exit
  * (fexit), and kprobe + kretprobe on the families' sendmsg / recvmsg. One body. The families' functions are
  * taken rather than sock_sendmsg, which compilers inline into its callers. */
+#include "chain.bpf.h"
 #include "conn.bpf.h"
 #include "iov.bpf.h"
 
@@ -109,6 +110,13 @@ SEC("tp_btf/sock_recv_length") int sock_recv_length_tp_btf(u64 *ctx)
 {
     return on_data((void *)ctx[0], (int)ctx[1], (int)ctx[2], DATA_RECV, 0, true);
 }
+
+/* This form has one program a direction and family, so the others' rooms are free. */
+#define DATA_OF_CALL(dir, room) on_data((void *)ctx[0], (int)ctx[1], (int)ctx[2], dir, room, true)
+CHAIN(sock_send_length, CHAIN_SEND, target_current(), DATA_OF_CALL(DATA_SEND, 0), DATA_OF_CALL(DATA_SEND, 1),
+      DATA_OF_CALL(DATA_SEND, 2))
+CHAIN(sock_recv_length, CHAIN_RECV, target_current(), DATA_OF_CALL(DATA_RECV, 0), DATA_OF_CALL(DATA_RECV, 1),
+      DATA_OF_CALL(DATA_RECV, 2))
 
 /* Function forms: (struct socket *, struct msghdr *, size_t[, int flags]). */
 static __always_inline struct sock *sock_of(void *socket) { return BPF_CORE_READ((struct socket *)socket, sk); }
@@ -274,6 +282,7 @@ static __always_inline int on_state(u64 *ctx)
     return 0;
 }
 SEC("tp_btf/inet_sock_set_state") int inet_sock_set_state_tp_btf(u64 *ctx) { return on_state(ctx); }
+CHAIN_SAME(inet_sock_set_state, on_state(ctx))
 SEC("raw_tp/inet_sock_set_state") int inet_sock_set_state_raw_tp(u64 *ctx) { return on_state(ctx); }
 
 static __always_inline int on_destroy(u64 *ctx)
@@ -282,4 +291,5 @@ static __always_inline int on_destroy(u64 *ctx)
     return 0;
 }
 SEC("tp_btf/tcp_destroy_sock") int tcp_destroy_sock_tp_btf(u64 *ctx) { return on_destroy(ctx); }
+CHAIN_SAME(tcp_destroy_sock, on_destroy(ctx))
 SEC("raw_tp/tcp_destroy_sock") int tcp_destroy_sock_raw_tp(u64 *ctx) { return on_destroy(ctx); }

@@ -6,7 +6,7 @@ import json, os, subprocess, sys, tempfile
 WFTRACE = os.environ.get("WFTRACE", "build/wftrace")
 # from this kernel on: form of the socket hook, of user functions, attach cookies
 EXPECTED = (((5, 10), "fentry", "perf event", "no"), ((5, 15), "fentry", "perf event", "yes"), ((6, 3), "tp_btf", "perf event", "yes"),
-            ((6, 6), "tp_btf", "uprobe_multi", "yes"))
+            ((6, 6), "tp_btf", "uprobe_multi", "yes"), ((7, 0), "tp_btf chain", "uprobe_multi", "yes"))
 
 
 def case(name, why):
@@ -21,7 +21,7 @@ def doctor():
         return "status %d: %s" % (p.returncode, p.stdout + p.stderr)
     rows = {r["what"]: r for r in json.loads(p.stdout)["rows"]}
     _, sockets, functions, cookies = [e for e in EXPECTED if e[0] <= release][-1]
-    for what, want in (("socket data", sockets), ("user functions", functions), ("attach cookies", cookies), ("process exec", "tp_btf")):
+    for what, want in (("socket data", sockets), ("user functions", functions), ("attach cookies", cookies), ("process exec", sockets if "chain" in sockets else "tp_btf")):
         if rows[what]["how"] != want:
             return "%s: %s, not %s" % (what, rows[what]["how"], want)
     missing = [r["what"] for r in rows.values() if not r["ok"]]

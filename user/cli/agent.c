@@ -507,6 +507,7 @@ void agent_close(struct agent *a, struct agent_summary *ret)
 {
     if (!a)
         return;
+    a->sum.missed = a->probes ? probes_missed(a->probes) : 0;
     a->probes = probes_close(a->probes);
     a->sum.lost_records = a->lost;
     if (a->capture) {

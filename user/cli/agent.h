@@ -64,6 +64,7 @@ struct agent_summary {
     u64 spans, errors;       /* handed to the exporters; with status ERROR */
     u64 undelivered;         /* spans that some exporter could not deliver */
     u64 lost_records;        /* that the kernel side had no room for */
+    u64 missed;              /* calls of its hooks, of any process, that the kernel left out */
     u64 captured;            /* records in the capture file */
     int capture_err;         /* -errno when the capture file is not whole */
     bool truncated, corrupt; /* replay: how the file ended */

@@ -246,6 +246,8 @@ static void print_summary(const struct options *o, const struct agent_summary *s
     fprintf(stderr, "wftrace: %llu span%s, %llu error%s", (unsigned long long)s->spans, plural(s->spans),
             (unsigned long long)s->errors, plural(s->errors));
     fprintf(stderr, ", %llu lost", (unsigned long long)s->lost_records);
+    if (s->missed) /* of whom is not known */
+        fprintf(stderr, ", up to %llu left out by the kernel", (unsigned long long)s->missed);
     if (s->undelivered)
         fprintf(stderr, ", %llu not delivered", (unsigned long long)s->undelivered);
     print_places(o);

@@ -106,6 +106,7 @@ static bool probe_uprobe_multi(void)
 }
 static bool probe_cookie(void) { return libbpf_probe_bpf_helper(BPF_PROG_TYPE_KPROBE, BPF_FUNC_get_attach_cookie, NULL) == 1; }
 static bool probe_sock_length(void) { return feature_tracepoint("sock_send_length") && feature_tracepoint("sock_recv_length"); }
+static bool probe_preempted(void) { return feature_kernel() >= 7 << 16; }
 static bool probe_new_nops(void) { return feature_kernel() >= (6 << 16 | 16); }
 
 const struct feature_row feature_table[FEATURE_MAX] = {
@@ -123,6 +124,7 @@ const struct feature_row feature_table[FEATURE_MAX] = {
     [FEATURE_COOKIE] = { "attach cookies", "one program per rule site instead (before 5.15)", probe_cookie },
     [FEATURE_SOCK_LENGTH] = { "tracepoints sock_send_length, sock_recv_length", "function exit or kprobes instead (before 6.3)",
                               probe_sock_length },
+    [FEATURE_PREEMPTED] = { "tracepoints that may be preempted", "before 7.0 one program for each is enough", probe_preempted },
     [FEATURE_OPTIMISED_NOP] = { "uprobes on multi-byte nops without a single step", "before 6.16 other places are chosen",
                                 probe_new_nops },
 };

@@ -23,6 +23,7 @@ enum feature {
     FEATURE_UPROBE_MULTI,  /* 6.6 */
     FEATURE_COOKIE,        /* attach cookies, 5.15 */
     FEATURE_SOCK_LENGTH,   /* tracepoints sock_send_length and sock_recv_length, 6.3 */
+    FEATURE_PREEMPTED,     /* tasks may be preempted in a tracepoint, 7.0 */
     FEATURE_OPTIMISED_NOP, /* uprobes emulate multi-byte nops, 6.16 */
     FEATURE_MAX
 };
@@ -41,8 +42,9 @@ u32 feature_kernel(void); /* version: major << 16 | minor */
 /* The sentence for the user when bpf(2) is refused or the kernel lacks BTF; 0 when neither. */
 int feature_verdict(char *err, size_t err_size);
 
-enum form { FORM_TP_BTF, FORM_RAW_TP, FORM_FENTRY, FORM_KPROBE, FORM_MAX };
+enum form { FORM_TP_CHAIN, FORM_TP_BTF, FORM_RAW_TP, FORM_FENTRY, FORM_KPROBE, FORM_MAX };
 extern const char *const form_name[FORM_MAX];
+static inline bool form_is_tracepoint(enum form f) { return f == FORM_TP_CHAIN || f == FORM_TP_BTF || f == FORM_RAW_TP; }
 
 enum object { OBJ_PROC, OBJ_SOCK, OBJ_TLS, OBJ_PROBE, OBJ_RUNTIME, OBJ_BRIDGE, OBJ_OUTPUT, OBJ_MAX };
 
@@ -56,7 +58,7 @@ struct hook_form {
 struct hook {
     const char *what;
     enum object object;
-    struct hook_form forms[3]; /* best first */
+    struct hook_form forms[4]; /* best first */
     const char *absent;        /* what is lost without it */
 };
 enum { HOOKS_MAX = 8 };

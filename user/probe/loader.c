@@ -88,7 +88,7 @@ static bool hook_wants(const struct hook_form *row, const char *program)
         if (strncmp(program, row->progs[i], n) || !feature_has(FEATURE_BTF))
             continue;
         bool same = !program[n] || (row->form == FORM_KPROBE && !strcmp(program + n, "r")); /* fn_k and fn_kr */
-        bool there = row->form == FORM_TP_BTF || row->form == FORM_RAW_TP || feature_function(row->functions[i]);
+        bool there = form_is_tracepoint(row->form) || feature_function(row->functions[i]);
         if (same && there)
             return true;
     }
@@ -111,6 +111,7 @@ static void object_choose(struct probes *p, enum object which, struct bpf_object
         object_by_uprobe_multi(o);
         return;
     }
+    bool chained = false;
     bpf_object__for_each_program(prog, o)
     {
         bool wanted = false;
@@ -120,7 +121,11 @@ static void object_choose(struct probes *p, enum object which, struct bpf_object
                 wanted = hook_wants(row, bpf_program__name(prog));
         }
         bpf_program__set_autoload(prog, wanted);
+        chained |= wanted && strstr(bpf_program__name(prog), "_third");
     }
+    struct bpf_map *marks = bpf_object__find_map_by_name(o, "chain_marks"); /* a kind that 5.10 does not have */
+    if (marks && !chained)
+        bpf_map__set_autocreate(marks, false);
 }
 
 typedef __typeof__(((struct probe_bpf *)0)->rodata) probe_constants;

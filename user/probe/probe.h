@@ -88,6 +88,8 @@ struct probe_row {
 int probes_report(struct probe_row *rows, size_t max); /* probes only features; needs no open probes; count or -errno */
 /* Bytes that a target has sent and received over TCP since it is one; -ESRCH. */
 int probes_moved(struct probes *p, u32 tgid, u64 ret[2]);
+/* Calls of the kernel's hooks, of any process, for which it ran no program since that was at work on the CPU. */
+u64 probes_missed(struct probes *p);
 void probes_stats(struct probes *p, u64 *ret, size_t n, const char *const **ret_names); /* kernel counters */
 
 #endif

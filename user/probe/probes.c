@@ -168,6 +168,26 @@ int probes_poll(struct probes *p, int timeout_ms, void (*take)(void *arg, const 
     return ring_turn(p->ring, timeout_ms);
 }
 
+/* What recursion made the kernel leave out (bpf_prog_info.recursion_misses, Linux 5.12). */
+u64 probes_missed(struct probes *p)
+{
+    struct bpf_program *prog;
+    u64 sum = 0;
+    static const enum object hooked[] = { OBJ_PROC, OBJ_SOCK };
+    for (size_t i = 0; i < ARRAY_LEN(hooked); i++) {
+        bpf_object__for_each_program(prog, p->objects[hooked[i]])
+        {
+            struct bpf_prog_info info = { 0 };
+            u32 size = sizeof(info);
+            const char *name = bpf_program__name(prog);
+            bool followed = strstr(name, "_first") || strstr(name, "_second"); /* what it misses the next one takes */
+            if (!followed && bpf_program__fd(prog) >= 0 && !bpf_prog_get_info_by_fd(bpf_program__fd(prog), &info, &size))
+                sum += info.recursion_misses;
+        }
+    }
+    return sum;
+}
+
 void probes_stats(struct probes *p, u64 *ret, size_t n, const char *const **ret_names)
 {
     static const char *const names[] = {
@@ -186,6 +206,8 @@ void probes_stats(struct probes *p, u64 *ret, size_t n, const char *const **ret_
             continue;
         for (int c = 0; c < cpus; c++)
             ret[i] += values[c];
+        if (!strcmp(names[i], "hook_missed"))
+            ret[i] = probes_missed(p);
     }
     free(values);
 }
