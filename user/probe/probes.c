@@ -175,6 +175,8 @@ u64 probes_missed(struct probes *p)
     u64 sum = 0;
     static const enum object hooked[] = { OBJ_PROC, OBJ_SOCK };
     for (size_t i = 0; i < ARRAY_LEN(hooked); i++) {
+        if (!p->objects[hooked[i]])
+            continue;
         bpf_object__for_each_program(prog, p->objects[hooked[i]])
         {
             struct bpf_prog_info info = { 0 };
